@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! What the engine wants done.
+
+use std::fmt;
+use std::net::SocketAddr;
+
+use super::Report;
+use crate::model::{Interface, PublicKey};
+
+/// Something to be done outside. Each is carried out at once and in order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Tell WireGuard where the peer is. Never changes anything else of it, and creates no peer.
+    SetEndpoint {
+        /// On this interface.
+        interface: Interface,
+        /// Of this peer.
+        peer: PublicKey,
+        /// To this address.
+        endpoint: SocketAddr,
+        /// Because of this.
+        reason: Reason,
+    },
+    /// Make WireGuard send an authenticated packet now: the keepalive goes to 0 and back on.
+    Poke {
+        /// On this interface.
+        interface: Interface,
+        /// To this peer.
+        peer: PublicKey,
+        /// The persistent keepalive to leave behind, in seconds, 0 = off.
+        keepalive: u16,
+        /// Because of this.
+        reason: Reason,
+    },
+    /// Read the device and bring an [`super::Event::Snapshot`].
+    TakeSnapshot {
+        /// This one.
+        interface: Interface,
+    },
+    /// [`super::Engine::memory`] changed: keep it.
+    Remember,
+    /// Tell whoever watches.
+    Report(Report),
+}
+
+/// Why an endpoint is what it is, or why a packet is sent. Seen in logs, status and events.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Reason {
+    /// An authentic, fresh initiation came from there.
+    Initiation,
+    /// WireGuard itself learned it from an authenticated packet.
+    Learned,
+    /// It was there when we first looked: from the owner's configuration, or learned before our time.
+    Found,
+    /// The last good endpoint, from memory: the interface or the peer had none.
+    Remembered,
+    /// Our own WAN changed.
+    WanChanged,
+    /// The interface came back.
+    DeviceReturned,
+    /// The wall clock was set.
+    ClockStepped,
+    /// The owner asked.
+    Command,
+}
+
+impl Reason {
+    /// One lower-case word for machines: logs, JSON, hook scripts.
+    pub fn word(self) -> &'static str {
+        match self {
+            Reason::Initiation => "initiation",
+            Reason::Learned => "learned",
+            Reason::Found => "found",
+            Reason::Remembered => "remembered",
+            Reason::WanChanged => "wan-changed",
+            Reason::DeviceReturned => "device-returned",
+            Reason::ClockStepped => "clock-stepped",
+            Reason::Command => "command",
+        }
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str(match self {
+            Reason::Initiation => "it proved itself from there",
+            Reason::Learned => "WireGuard learned it from an authenticated packet",
+            Reason::Found => "it was set when wgroam first looked",
+            Reason::Remembered => "the last good endpoint, from memory",
+            Reason::WanChanged => "our own WAN changed",
+            Reason::DeviceReturned => "the interface came back",
+            Reason::ClockStepped => "the clock was set",
+            Reason::Command => "the owner asked",
+        })
+    }
+}

@@ -1,0 +1,17 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! wgroam: keeps WireGuard tunnels connected whatever moves, on cryptographic proof only.
+//!
+//! The pure parts know no socket, clock or file: [`model`] (the words everybody uses), [`config`], [`initiation`]
+//! (what a packet proves) and [`engine`] (events in, actions out). [`linux`] holds every system call and all
+//! `unsafe`. [`daemon`] is the loop that carries one to the other, [`cli`] the commands around it.
+
+#![deny(unsafe_code)]
+
+pub mod cli;
+pub mod config;
+pub mod daemon;
+pub mod engine;
+pub mod initiation;
+#[allow(unsafe_code)]
+pub mod linux;
+pub mod model;
