@@ -8,6 +8,8 @@ use std::str::FromStr;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use base64ct::{Base64, Encoding};
+use subtle::ConstantTimeEq;
+use zeroize::Zeroizing;
 
 /// A WireGuard public key (Curve25519 point, 32 bytes). Shown as the 44 characters of base64 that `wg` shows.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -32,6 +34,37 @@ impl fmt::Display for PublicKey {
 impl fmt::Debug for PublicKey {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         write!(f, "PublicKey({})", self.short())
+    }
+}
+
+/// An interface's private key. Wiped when dropped, compared in constant time, never shown, not to be cloned.
+pub struct PrivateKey(Zeroizing<[u8; 32]>);
+
+impl PrivateKey {
+    /// Takes the key over. The caller wipes what it was copied from.
+    pub fn new(bytes: &[u8; 32]) -> Self {
+        let mut key = Zeroizing::new([0; 32]);
+        key.copy_from_slice(bytes);
+        Self(key)
+    }
+
+    /// The key itself, for the one computation that needs it.
+    pub fn bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+}
+
+impl PartialEq for PrivateKey {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.ct_eq(&*other.0).into()
+    }
+}
+
+impl Eq for PrivateKey {}
+
+impl fmt::Debug for PrivateKey {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str("PrivateKey(hidden)")
     }
 }
 
