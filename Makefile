@@ -1,0 +1,66 @@
+# SPDX-License-Identifier: GPL-2.0-only
+# The one door to everything. `make` alone lists what there is.
+
+SHELL := /bin/sh
+CRATE := wgroam
+SCENARIO ?= steady
+WITH ?= wgroam
+WIREGUARD ?= userspace
+
+.PHONY: help setup build test quick demo lab vm-test lab-test bench size lint format clean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@echo
+	@echo "  make demo and make test are all you need; each installs what it lacks (root is assumed)."
+
+setup: ## install what build, tests and labs need (Debian packages); the other targets do it by themselves
+	@ci/need build userspace-lab kernel-lab uci lint
+
+build: ## the release binary: wgroam/target/release/wgroam
+	@ci/need build
+	@ci/cargo build --release
+
+test: ## everything: unit, property, simulator, adapters, daemon, userspace lab, kernel lab in a VM
+	@ci/test all
+
+quick: ## only what needs no lab: unit, property, simulator, adapters, daemon
+	@ci/test crate
+
+vm-test: ## the adapters against a real kernel's WireGuard, in a VM
+	@ci/test kernel
+
+lab-test: ## the scenarios, in both labs
+	@ci/test lab
+
+demo: ## the story, live: NAT changed, R2 attacked and rebooted, with and without wgroam
+	@ci/need build userspace-lab
+	@ci/cargo build --release --bin wgroam --example hostile
+	@ci/demo
+
+lab: ## one scenario: make lab SCENARIO=wan-change WITH=wgroam WIREGUARD=kernel; SCENARIO=list lists them
+	@ci/need build userspace-lab kernel-lab
+	@ci/cargo build --release --bin wgroam --example hostile
+	@if [ '$(SCENARIO)' = list ]; then ci/lab/lab list; \
+	else ci/lab/lab run '$(SCENARIO)' --wireguard '$(WIREGUARD)' --with '$(WITH)' --verbose; fi
+
+bench: ## the verifier's speed, as a ratio to the bare cryptography in the same run
+	@ci/need build
+	@ci/cargo bench --bench initiation
+
+size: ## the binary's size, and the memory of a daemon with one quiet tunnel
+	@ci/need build userspace-lab
+	@ci/cargo build --release --bin wgroam
+	@ci/size
+
+lint: ## rustfmt, clippy, shellcheck, shfmt, cargo-deny
+	@ci/need build lint
+	@ci/lint
+
+format: ## rustfmt and shfmt, in place
+	@ci/need build lint
+	@ci/cargo fmt
+	@ci/shell-files | xargs shfmt -w -sr -s
+
+clean: ## what was built in the tree (the cache outside of it stays)
+	@ci/cargo clean
