@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! What people and programs read: status and events as text for 80 columns, and as JSON. Pure; the daemon renders, the
+//! command line only relays.
+
+mod json;
+mod report;
+mod status;
+
+pub use report::{report_json, report_text};
+pub use status::{is_alive, status_json, status_text};
+
+use std::time::Duration;
+
+use crate::config::Config;
+use crate::initiation::Verdict;
+use crate::model::{Interface, PublicKey};
+
+/// A length of time as people say it: `4s`, `12m`, `3h 12m`, `5d 2h`.
+pub fn ago(time: Duration) -> String {
+    let s = time.as_secs();
+    match s {
+        0..60 => format!("{s}s"),
+        60..3600 => format!("{}m {}s", s / 60, s % 60),
+        3600..86_400 => format!("{}h {}m", s / 3600, s / 60 % 60),
+        _ => format!("{}d {}h", s / 86_400, s / 3600 % 24),
+    }
+}
+
+/// What a person calls a peer: the name of its section, else nothing.
+fn name_of<'a>(config: &'a Config, interface: Interface, peer: &PublicKey) -> Option<&'a str> {
+    let named = |p: &&crate::config::Peer| p.public_key == *peer && p.tunnel == interface;
+    config.peers.iter().find(named).map(|p| p.name.as_str())
+}
+
+/// The peer for a line of text: `home (kT3x…Zw=)`, or the whole key when it has no name.
+fn who(name: Option<&str>, peer: &PublicKey) -> String {
+    match name {
+        Some(name) => format!("{name} ({})", peer.short()),
+        None => peer.to_string(),
+    }
+}
+
+/// One word for programs.
+fn verdict_word(verdict: &Verdict) -> &'static str {
+    match verdict {
+        Verdict::Authentic { .. } => "authentic",
+        Verdict::Replay { .. } => "replay",
+        Verdict::UnknownPeer { .. } => "unknown-peer",
+        Verdict::Forged { .. } => "forged",
+        Verdict::WrongKey => "wrong-key",
+        Verdict::Malformed => "malformed",
+    }
+}
+
+/// The key that a verdict names.
+fn verdict_key(verdict: &Verdict) -> Option<PublicKey> {
+    match verdict {
+        Verdict::Authentic { peer, .. } | Verdict::Replay { peer, .. } => Some(*peer),
+        Verdict::UnknownPeer { claimed } => Some(*claimed),
+        Verdict::Forged { claimed } => *claimed,
+        Verdict::WrongKey | Verdict::Malformed => None,
+    }
+}
+
+/// What somebody did wrong, in words and with the remedy.
+fn verdict_text(verdict: &Verdict, interface: Interface) -> String {
+    match verdict {
+        Verdict::Authentic { peer, .. } => format!("proved to be {peer}"),
+        Verdict::Replay { peer, behind, .. } if behind.is_zero() => {
+            format!("repeated an old packet of {peer}; harmless, it is not believed")
+        }
+        Verdict::Replay { peer, behind, .. } => format!(
+            "{peer} says it is {} earlier than it said before: set that router's clock, or it is a repeated packet",
+            ago(*behind)
+        ),
+        Verdict::UnknownPeer { claimed } => {
+            format!("holds a key that no peer of {interface} has: {claimed}; add it, or ignore")
+        }
+        Verdict::Forged { claimed: Some(peer) } => {
+            format!("pretends to be {peer} and cannot prove it; not believed, nothing to do")
+        }
+        Verdict::Forged { claimed: None } => {
+            "damaged or forged packets; not believed, nothing to do".to_string()
+        }
+        Verdict::WrongKey => format!(
+            "calls with another public key than {interface} has: correct it at the caller, or it is only noise"
+        ),
+        Verdict::Malformed => "not a WireGuard packet; ignore".to_string(),
+    }
+}

@@ -1,0 +1,122 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! Events, a line each.
+
+use super::json::Json;
+use super::{name_of, verdict_key, verdict_text, verdict_word, who};
+use crate::config::Config;
+use crate::engine::{Report, WanChange};
+use crate::model::{Interface, PublicKey, WallTime};
+
+/// One event as a line of text, without time and newline.
+pub fn report_text(report: &Report, config: &Config) -> String {
+    let who = |interface: Interface, peer: &PublicKey| who(name_of(config, interface, peer), peer);
+    match report {
+        Report::DeviceFound { interface, peers } => {
+            format!("{interface}: watching it, {peers} peer{}", if *peers == 1 { "" } else { "s" })
+        }
+        Report::DeviceGone { interface } => format!("{interface}: gone"),
+        Report::DeviceReturned { interface } => format!("{interface}: was created anew"),
+        Report::Moved { interface, peer, old, new, reason } => {
+            let from = old.map(|old| format!(" from {old}")).unwrap_or_default();
+            format!("{interface}: {} is at {new} now{from}: {reason}", who(*interface, peer))
+        }
+        Report::Poked { interface, peer, reason } => {
+            format!("{interface}: poked {}: {reason}", who(*interface, peer))
+        }
+        Report::Stranger { interface, source, verdict } => {
+            format!("{interface}: {source} {}", verdict_text(verdict, *interface))
+        }
+        Report::NotTaken { interface, peer, source, up } => {
+            let why = if *up {
+                "a firewall drops it: allow the port"
+            } else {
+                "the interface is down: bring it up"
+            };
+            format!(
+                "{interface}: {} calls from {source}, and WireGuard did not take it: {why}",
+                who(*interface, peer)
+            )
+        }
+        Report::WanChanged(change) => match change {
+            WanChange::Up(device) => format!("WAN: {device} is up"),
+            WanChange::Down(device) => format!("WAN: {device} is down"),
+            WanChange::Address(device, address) => format!("WAN: {device} has the address {address}"),
+            WanChange::Route(Some(device)) => format!("WAN: the default route is on {device}"),
+            WanChange::Route(None) => "WAN: no default route".to_string(),
+        },
+        Report::ClockStepped => "the clock was set".to_string(),
+    }
+}
+
+/// One event as a JSON line. The members `event` and `time` (seconds since 1970) are always there.
+pub fn report_json(report: &Report, config: &Config, wall: WallTime) -> String {
+    let mut json = Json::object();
+    json.string("event", word(report));
+    json.seconds("time", Some(std::time::Duration::new(wall.seconds, wall.nanos)));
+    let peer = |json: &mut Json, interface: &Interface, peer: &PublicKey| {
+        json.string("interface", interface.as_str());
+        json.string("peer", &peer.to_string());
+        json.maybe_string("name", name_of(config, *interface, peer));
+    };
+    match report {
+        Report::DeviceFound { interface, peers } => {
+            json.string("interface", interface.as_str());
+            json.number("peers", *peers as u64);
+        }
+        Report::DeviceGone { interface } | Report::DeviceReturned { interface } => {
+            json.string("interface", interface.as_str());
+        }
+        Report::Moved { interface, peer: key, old, new, reason } => {
+            peer(&mut json, interface, key);
+            json.string("endpoint", &new.to_string());
+            json.maybe_string("old_endpoint", old.map(|old| old.to_string()).as_deref());
+            json.string("reason", reason.word());
+        }
+        Report::Poked { interface, peer: key, reason } => {
+            peer(&mut json, interface, key);
+            json.string("reason", reason.word());
+        }
+        Report::Stranger { interface, source, verdict } => {
+            json.string("interface", interface.as_str());
+            json.string("source", &source.to_string());
+            json.string("verdict", verdict_word(verdict));
+            json.maybe_string("key", verdict_key(verdict).map(|key| key.to_string()).as_deref());
+        }
+        Report::NotTaken { interface, peer: key, source, up } => {
+            peer(&mut json, interface, key);
+            json.string("source", &source.to_string());
+            json.bool("up", *up);
+        }
+        Report::WanChanged(change) => match change {
+            WanChange::Up(device) | WanChange::Down(device) => {
+                json.string("device", device.as_str());
+                json.string("change", if matches!(change, WanChange::Up(_)) { "up" } else { "down" });
+            }
+            WanChange::Address(device, address) => {
+                json.string("device", device.as_str());
+                json.string("change", "address");
+                json.string("address", &address.to_string());
+            }
+            WanChange::Route(device) => {
+                json.maybe_string("device", device.as_ref().map(Interface::as_str));
+                json.string("change", "route");
+            }
+        },
+        Report::ClockStepped => {}
+    }
+    json.close()
+}
+
+fn word(report: &Report) -> &'static str {
+    match report {
+        Report::DeviceFound { .. } => "device-found",
+        Report::DeviceGone { .. } => "device-gone",
+        Report::DeviceReturned { .. } => "device-returned",
+        Report::Moved { .. } => "moved",
+        Report::Poked { .. } => "poked",
+        Report::Stranger { .. } => "stranger",
+        Report::NotTaken { .. } => "not-taken",
+        Report::WanChanged(_) => "wan-changed",
+        Report::ClockStepped => "clock-stepped",
+    }
+}

@@ -1,0 +1,199 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! The status, for 80 columns and for programs.
+
+use std::fmt::Write;
+use std::time::Duration;
+
+use super::json::Json;
+use super::{ago, verdict_key, verdict_text, verdict_word, who};
+use crate::engine::{DeviceStatus, PeerStatus, Problem, Status};
+use crate::model::Interface;
+
+/// How wide the text is at most, where its words allow.
+const WIDTH: usize = 80;
+
+/// The status as text. `uptime` is the daemon's.
+pub fn status_text(status: &Status, uptime: Duration) -> String {
+    let mut text = format!("wgroam {}, running for {}\n", env!("CARGO_PKG_VERSION"), ago(uptime));
+    if status.devices.is_empty() {
+        text.push_str("\nThere is no WireGuard interface to watch. `ip link show type wireguard` shows what\nthe kernel has.\n");
+    }
+    for device in &status.devices {
+        text.push('\n');
+        device_text(&mut text, device);
+    }
+    text
+}
+
+fn device_text(text: &mut String, device: &DeviceStatus) {
+    let interface = device.interface;
+    let alive = device.peers.iter().filter(|peer| peer.alive).count();
+    let state = match device {
+        DeviceStatus { present: false, .. } => "is not there".to_string(),
+        DeviceStatus { up: false, .. } => "is down: WireGuard hears nothing, `ip link set up` it".to_string(),
+        DeviceStatus { public_key: None, .. } => "has no private key: WireGuard hears nothing".to_string(),
+        device => format!("up, port {}, {alive} of {} peers alive", device.listen_port, device.peers.len()),
+    };
+    // Writing to a String cannot fail, here and below.
+    let _ = writeln!(text, "{interface}: {state}");
+    if device.present {
+        for peer in &device.peers {
+            peer_text(text, peer);
+        }
+    }
+    if !device.strangers.is_empty() {
+        let _ = writeln!(text, "  not believed on {interface}:");
+    }
+    for stranger in &device.strangers {
+        let times = match stranger.packets {
+            1 => "once".to_string(),
+            n => format!("{n} times"),
+        };
+        let _ = writeln!(text, "    {}, {times}, last {} ago", stranger.source, ago(stranger.last_age));
+        wrapped(text, "      ", &verdict_text(&stranger.verdict, interface));
+    }
+    if device.strangers_forgotten > 0 {
+        let _ = writeln!(text, "    and {} packets more, from elsewhere", device.strangers_forgotten);
+    }
+}
+
+fn peer_text(text: &mut String, peer: &PeerStatus) {
+    let _ = writeln!(text, "  {}", who(peer.name.as_deref(), &peer.public_key));
+    match (peer.endpoint, peer.reason, peer.endpoint_age) {
+        (Some(endpoint), Some(reason), Some(age)) => {
+            wrapped(text, "    ", &format!("at {endpoint} for {}: {reason}", ago(age)));
+        }
+        (Some(endpoint), ..) => {
+            let _ = writeln!(text, "    at {endpoint}");
+        }
+        (None, ..) => text.push_str("    it has not called yet: nobody knows where it is\n"),
+    }
+    let handshake = match (peer.handshake_age, peer.alive) {
+        (Some(age), true) => format!("alive, last handshake {} ago", ago(age)),
+        (Some(age), false) => format!("silent, last handshake {} ago", ago(age)),
+        (None, _) => "no handshake yet".to_string(),
+    };
+    let moves = match peer.moves {
+        0 => String::new(),
+        1 => ", moved once".to_string(),
+        n => format!(", moved {n} times"),
+    };
+    let _ = writeln!(text, "    {handshake}{moves}");
+    if let Some(last) = peer.history.first()
+        && let Some(old) = last.old
+    {
+        let _ = writeln!(text, "    was at {old} until {} ago", ago(last.age));
+    }
+    for problem in &peer.problems {
+        wrapped(text, "    ! ", &problem_text(problem));
+    }
+}
+
+fn problem_text(problem: &Problem) -> String {
+    match problem {
+        Problem::ClockBehind { behind, age } => format!(
+            "its clock is {} behind what it said before ({} ago): WireGuard drops its calls until that clock is set",
+            ago(*behind),
+            ago(*age)
+        ),
+        Problem::NotTaken { source, up: true, age } => format!(
+            "it called from {source} {} ago and WireGuard did not take it: a firewall drops it; allow the port",
+            ago(*age)
+        ),
+        Problem::NotTaken { source, up: false, age } => {
+            format!("it called from {source} {} ago, but the interface is down; bring it up", ago(*age))
+        }
+    }
+}
+
+/// Writes words behind an indent, broken before they pass the width; a word that is longer stands alone.
+fn wrapped(text: &mut String, indent: &str, words: &str) {
+    let mut column = indent.len();
+    text.push_str(indent);
+    for (i, word) in words.split(' ').enumerate() {
+        let length = word.chars().count();
+        if i > 0 && column + 1 + length > WIDTH {
+            text.push('\n');
+            text.extend(std::iter::repeat_n(' ', indent.len()));
+            column = indent.len();
+        } else if i > 0 {
+            text.push(' ');
+            column += 1;
+        }
+        text.push_str(word);
+        column += length;
+    }
+    text.push('\n');
+}
+
+/// The status as one JSON line. Ages are in seconds, `last_handshake` in seconds since 1970.
+pub fn status_json(status: &Status, uptime: Duration) -> String {
+    let mut json = Json::object();
+    json.string("version", env!("CARGO_PKG_VERSION"));
+    json.seconds("uptime_s", Some(uptime));
+    json.objects("devices", &status.devices, |json, device| {
+        json.string("interface", device.interface.as_str());
+        json.bool("present", device.present);
+        json.bool("up", device.up);
+        json.maybe_string("public_key", device.public_key.map(|key| key.to_string()).as_deref());
+        json.number("listen_port", device.listen_port.into());
+        json.objects("peers", &device.peers, peer_json);
+        json.objects("strangers", &device.strangers, |json, stranger| {
+            json.string("source", &stranger.source.to_string());
+            json.string("verdict", verdict_word(&stranger.verdict));
+            json.maybe_string("key", verdict_key(&stranger.verdict).map(|key| key.to_string()).as_deref());
+            json.number("packets", stranger.packets);
+            json.seconds("first_age_s", Some(stranger.first_age));
+            json.seconds("last_age_s", Some(stranger.last_age));
+            json.string("text", &verdict_text(&stranger.verdict, device.interface));
+        });
+        json.number("strangers_forgotten", device.strangers_forgotten);
+    });
+    json.close()
+}
+
+fn peer_json(json: &mut Json, peer: &PeerStatus) {
+    json.string("public_key", &peer.public_key.to_string());
+    json.maybe_string("name", peer.name.as_deref());
+    json.maybe_string("endpoint", peer.endpoint.map(|endpoint| endpoint.to_string()).as_deref());
+    json.maybe_string("reason", peer.reason.map(|reason| reason.word()));
+    json.seconds("endpoint_age_s", peer.endpoint_age);
+    match peer.last_handshake {
+        Some(time) => json.number("last_handshake", time.seconds),
+        None => json.null("last_handshake"),
+    }
+    json.seconds("handshake_age_s", peer.handshake_age);
+    json.bool("alive", peer.alive);
+    json.number("rx_bytes", peer.rx_bytes);
+    json.number("tx_bytes", peer.tx_bytes);
+    json.number("keepalive", peer.keepalive.into());
+    json.number("moves", peer.moves);
+    json.objects("history", &peer.history, |json, step| {
+        json.seconds("age_s", Some(step.age));
+        json.maybe_string("old_endpoint", step.old.map(|old| old.to_string()).as_deref());
+        json.string("endpoint", &step.new.to_string());
+        json.string("reason", step.reason.word());
+    });
+    json.objects("problems", &peer.problems, |json, problem| {
+        match problem {
+            Problem::ClockBehind { behind, age } => {
+                json.string("problem", "clock-behind");
+                json.seconds("behind_s", Some(*behind));
+                json.seconds("age_s", Some(*age));
+            }
+            Problem::NotTaken { source, up, age } => {
+                json.string("problem", "not-taken");
+                json.string("source", &source.to_string());
+                json.bool("up", *up);
+                json.seconds("age_s", Some(*age));
+            }
+        }
+        json.string("text", &problem_text(problem));
+    });
+}
+
+/// Does the interface exist with a live peer? None when it is not known at all.
+pub fn is_alive(status: &Status, interface: Interface) -> Option<bool> {
+    let device = status.devices.iter().find(|device| device.interface == interface)?;
+    Some(device.present && device.peers.iter().any(|peer| peer.alive))
+}
