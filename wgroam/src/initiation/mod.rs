@@ -1,17 +1,23 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! What a handshake initiation proves. Bytes in, a [`Verdict`] out: no socket, no clock.
+//!
+//! [`Responder`] plays the responder of the WireGuard whitepaper (section 5.4.2) up to the point where the initiator is
+//! known, and answers nothing. What each check proves, and why the preshared key and mac2 play no part:
+//! docs/design/cryptography.md.
 
-use std::fmt;
+mod noise;
+mod responder;
+mod timestamp;
+
 use std::time::Duration;
 
 use crate::model::PublicKey;
 
+pub use responder::Responder;
+pub use timestamp::{NotATimestamp, Timestamp};
+
 /// Bytes of a handshake initiation, the UDP payload (whitepaper 5.4.2).
 pub const INITIATION_LENGTH: usize = 148;
-
-/// A TAI64N label as an initiation carries it: 8 bytes of seconds, 4 of nanoseconds, big-endian. Ordered by time.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Timestamp(pub [u8; 12]);
 
 /// What an initiation turned out to be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,17 +52,4 @@ pub enum Verdict {
     WrongKey,
     /// Not an initiation at all: length, type or reserved bytes.
     Malformed,
-}
-
-impl Timestamp {
-    /// How long after `earlier` this label is; zero when it is not after it.
-    pub fn since(&self, _earlier: &Timestamp) -> Duration {
-        todo!()
-    }
-}
-
-impl fmt::Debug for Timestamp {
-    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
-    }
 }
