@@ -2,6 +2,15 @@
 //! The configuration: UCI text in, a typed [`Config`] or errors that name line and remedy out. No files here beyond
 //! reading one; what an option *does* is the engine's business.
 
+mod finding;
+mod load;
+mod typed;
+pub mod uci;
+mod value;
+
+pub use finding::{Errors, Finding, Warning, What};
+pub use load::{Error, Loaded, MAX_BYTES, PACKAGE, parse, read};
+
 use std::net::IpAddr;
 
 use crate::model::{Interface, PublicKey};

@@ -2,3 +2,4 @@
 //! Every system call, and all `unsafe`. Adapters translate between the kernel and [`crate::model`]; they decide nothing.
 
 pub mod tap;
+pub mod files;

@@ -1,0 +1,359 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! Sections to a typed [`Config`]. A mistyped *name* is a warning, since a typo must not take a router off the net;
+//! a value that can't be, or two sections that contradict each other, are mistakes.
+
+use std::collections::BTreeMap;
+
+use super::finding::{Errors, Finding, What, describe};
+use super::load::{Loaded, MAX_MISTAKES, PACKAGE};
+use super::uci::{Parsed, Section, Setting, Value};
+use super::{Config, Family, Globals, Peer, RotatePort, Tunnel, value};
+use crate::model::{Interface, PublicKey};
+
+const GLOBALS_OPTIONS: &[&str] = &["enabled", "log_level", "persist", "wan"];
+const TUNNEL_OPTIONS: &[&str] = &["enabled", "interface", "unreachable", "rotate_port"];
+const PEER_OPTIONS: &[&str] = &["tunnel", "public_key", "endpoint", "family", "keepalive", "probe", "readd"];
+const SECTION_TYPES: &[&str] = &["wgroam", "tunnel", "peer"];
+
+/// What the roamer side will act upon: read and checked, without effect until then.
+const NOT_YET: &[&str] = &["endpoint", "family", "probe", "readd", "unreachable", "rotate_port"];
+
+/// Reads the sections of package `wgroam`; what is said about them begins with `source`.
+pub(super) fn read(parsed: &Parsed, source: &str) -> Result<Loaded, Errors> {
+    let mut reader = Typed {
+        source,
+        half_read: !parsed.mistakes.is_empty(),
+        mistakes: Vec::new(),
+        warnings: Vec::new(),
+        not_yet: Vec::new(),
+        first_not_yet: 0,
+    };
+    for (line, mistake) in &parsed.mistakes {
+        reader.mistakes.push(Finding::new(source, *line, What::Syntax(mistake.clone())));
+    }
+    let config = reader.config(parsed);
+    reader.warn_of_not_yet();
+    let Typed { mut mistakes, mut warnings, .. } = reader;
+    // By line, and not as the checks happened to run: that is how a person goes through the file.
+    mistakes.sort_by_key(|finding| finding.line);
+    warnings.sort_by_key(|finding| finding.line);
+    warnings.truncate(MAX_MISTAKES);
+    if mistakes.is_empty() {
+        return Ok(Loaded { config, warnings });
+    }
+    let more = mistakes.len() >= MAX_MISTAKES;
+    mistakes.truncate(MAX_MISTAKES);
+    Err(Errors { mistakes, more, warnings })
+}
+
+struct Typed<'a> {
+    source: &'a str,
+    /// Lines could not be read: what seems to be missing may stand there.
+    half_read: bool,
+    mistakes: Vec<Finding>,
+    warnings: Vec<Finding>,
+    not_yet: Vec<&'static str>,
+    first_not_yet: u32,
+}
+
+/// A tunnel as peers refer to it.
+struct KnownTunnel<'a> {
+    interface: Interface,
+    section: &'a Section,
+}
+
+impl<'a> Typed<'a> {
+    fn config(&mut self, parsed: &'a Parsed) -> Config {
+        let mut config = Config::default();
+        let Some(package) = parsed.packages.iter().find(|package| package.name == PACKAGE) else {
+            if !parsed.packages.is_empty() {
+                let names: Vec<_> =
+                    parsed.packages.iter().map(|package| format!("'{}'", package.name)).collect();
+                self.warnings.push(Finding::new(self.source, 0, What::OtherPackages(names.join(", "))));
+            }
+            return config;
+        };
+        let of_kind = |kind| package.sections.iter().filter(move |section| section.kind == kind);
+        for section in &package.sections {
+            self.warn_of_unknown(section);
+        }
+        if let Some(globals) = self.find_globals(of_kind("wgroam")) {
+            config.globals = self.globals(globals);
+        }
+        let mut tunnels: Vec<KnownTunnel> = Vec::new();
+        for section in of_kind("tunnel") {
+            if let Some(tunnel) = self.tunnel(section, &tunnels) {
+                tunnels.push(KnownTunnel { interface: tunnel.interface, section });
+                config.tunnels.push(tunnel);
+            }
+        }
+        // A tunnel section with a mistake would make its peers look lost: then only the section is told.
+        let all_tunnels_known = !self.half_read && of_kind("tunnel").count() == tunnels.len();
+        let mut seen: BTreeMap<(Interface, PublicKey), &Section> = BTreeMap::new();
+        for section in of_kind("peer") {
+            let Some(peer) = self.peer(section, &tunnels, all_tunnels_known) else { continue };
+            match seen.get(&(peer.tunnel, peer.public_key)) {
+                Some(first) => self.twice(section, "the same public key and tunnel as", first),
+                None => {
+                    seen.insert((peer.tunnel, peer.public_key), section);
+                    config.peers.push(peer);
+                }
+            }
+        }
+        config
+    }
+
+    fn mistake(&mut self, section: &Section, option: &str, line: u32, what: What) {
+        let finding = Finding::new(self.source, line, what).in_section(section).at_option(option);
+        self.mistakes.push(finding);
+    }
+
+    fn twice(&mut self, section: &Section, what: &'static str, first: &Section) {
+        let what = What::Twice { what, first: describe(first), line: first.line };
+        self.mistakes.push(Finding::new(self.source, section.line, what).in_section(section));
+    }
+
+    fn warn_of_unknown(&mut self, section: &Section) {
+        let options = match section.kind.as_str() {
+            "wgroam" => GLOBALS_OPTIONS,
+            "tunnel" => TUNNEL_OPTIONS,
+            "peer" => PEER_OPTIONS,
+            kind => {
+                let what = What::UnknownSection { similar: similar(kind, SECTION_TYPES) };
+                self.warnings.push(Finding::new(self.source, section.line, what).in_section(section));
+                return;
+            }
+        };
+        for setting in &section.options {
+            match options.iter().find(|known| **known == setting.name) {
+                None => {
+                    let what = What::UnknownOption {
+                        similar: similar(&setting.name, options),
+                        known: options.join(", "),
+                    };
+                    let finding = Finding::new(self.source, setting.line, what);
+                    self.warnings.push(finding.in_section(section).at_option(&setting.name));
+                }
+                Some(known) if NOT_YET.contains(known) && !self.not_yet.contains(known) => {
+                    if self.not_yet.is_empty() {
+                        self.first_not_yet = setting.line;
+                    }
+                    self.first_not_yet = self.first_not_yet.min(setting.line);
+                    self.not_yet.push(known);
+                }
+                Some(_) => (),
+            }
+        }
+    }
+
+    /// One warning for the whole file: the options are right, and their time has not come.
+    fn warn_of_not_yet(&mut self) {
+        if !self.not_yet.is_empty() {
+            let what = What::NotYet(std::mem::take(&mut self.not_yet));
+            self.warnings.push(Finding::new(self.source, self.first_not_yet, what));
+        }
+    }
+
+    /// `config wgroam 'globals'`, or else the anonymous `config wgroam`.
+    fn find_globals(&mut self, sections: impl Iterator<Item = &'a Section>) -> Option<&'a Section> {
+        let mut found: Option<&Section> = None;
+        for section in sections {
+            match (section.name.as_deref(), found) {
+                (Some("globals") | None, None) => found = Some(section),
+                (Some("globals") | None, Some(first)) => self.twice(section, "the same purpose as", first),
+                (Some(_), _) => {
+                    let finding = Finding::new(self.source, section.line, What::NotGlobals);
+                    self.warnings.push(finding.in_section(section));
+                }
+            }
+        }
+        found
+    }
+
+    fn globals(&mut self, section: &Section) -> Globals {
+        let default = Globals::default();
+        Globals {
+            enabled: self.option(section, "enabled", value::boolean).unwrap_or(default.enabled),
+            log_level: self.option(section, "log_level", value::log_level).unwrap_or(default.log_level),
+            persist: self.option(section, "persist", value::boolean).unwrap_or(default.persist),
+            wan: self.list(section, "wan", value::interface),
+        }
+    }
+
+    fn tunnel(&mut self, section: &'a Section, before: &[KnownTunnel<'a>]) -> Option<Tunnel> {
+        let enabled = self.option(section, "enabled", value::boolean).unwrap_or(true);
+        let unreachable = self.option(section, "unreachable", value::boolean).unwrap_or(true);
+        let rotate_port = self.option(section, "rotate_port", value::rotate_port).unwrap_or(RotatePort::Auto);
+        let interface = match (section.get("interface"), &section.name) {
+            (Some(_), _) => self.option(section, "interface", value::interface)?,
+            (None, Some(name)) => match value::interface(name) {
+                Ok(interface) => interface,
+                Err(what) => {
+                    self.mistakes.push(Finding::new(self.source, section.line, what).in_section(section));
+                    return None;
+                }
+            },
+            (None, None) => {
+                let finding = Finding::new(self.source, section.line, What::TunnelWithoutName);
+                self.mistakes.push(finding.in_section(section));
+                return None;
+            }
+        };
+        if let Some(first) = before.iter().find(|tunnel| tunnel.interface == interface) {
+            self.twice(section, "the same interface as", first.section);
+            return None;
+        }
+        Some(Tunnel { interface, enabled, unreachable, rotate_port })
+    }
+
+    fn peer(&mut self, section: &Section, tunnels: &[KnownTunnel], all_tunnels_known: bool) -> Option<Peer> {
+        let tunnel = self.peer_tunnel(section, tunnels, all_tunnels_known);
+        let public_key = match section.get("public_key") {
+            Some(_) => self.option(section, "public_key", value::key),
+            None => {
+                self.required(
+                    section,
+                    "public_key",
+                    "option public_key 'THE PEER'S KEY, as wg show prints it'",
+                );
+                None
+            }
+        };
+        let endpoints = self.list(section, "endpoint", value::candidate);
+        let family = self.option(section, "family", value::family).unwrap_or(Family::Any);
+        let keepalive = self.option(section, "keepalive", value::keepalive);
+        let probe = self.option(section, "probe", value::address);
+        let readd = self.option(section, "readd", value::boolean).unwrap_or(false);
+        let name = match &section.name {
+            Some(name) => name.clone(),
+            None => format!("@{}[{}]", section.kind, section.index),
+        };
+        Some(Peer {
+            name,
+            tunnel: tunnel?,
+            public_key: public_key?,
+            endpoints,
+            family,
+            keepalive,
+            probe,
+            readd,
+        })
+    }
+
+    /// The interface that a peer belongs to. It names the tunnel's section or, where that has another name, its
+    /// interface.
+    fn peer_tunnel(
+        &mut self,
+        section: &Section,
+        tunnels: &[KnownTunnel],
+        all_tunnels_known: bool,
+    ) -> Option<Interface> {
+        let Some(setting) = section.get("tunnel") else {
+            self.required(section, "tunnel", "option tunnel 'THE INTERFACE, such as wg0'");
+            return None;
+        };
+        let found = self.single(section, setting)?;
+        let known = tunnels.iter().find(|tunnel| {
+            tunnel.section.name.as_deref() == Some(found) || tunnel.interface.as_str() == found
+        });
+        if let Some(known) = known {
+            return Some(known.interface);
+        }
+        if !tunnels.is_empty() && all_tunnels_known {
+            let known = tunnels.iter().take(8).map(|tunnel| tunnel.interface.to_string()).collect();
+            let what = What::NoSuchTunnel { found: found.to_owned(), known };
+            self.mistake(section, "tunnel", setting.line, what);
+            return None;
+        }
+        self.option(section, "tunnel", value::interface)
+    }
+
+    fn required(&mut self, section: &Section, option: &str, example: &'static str) {
+        if !self.half_read {
+            self.mistake(section, option, section.line, What::Required { example });
+        }
+    }
+
+    /// The one value of an option; a list of one entry will do.
+    fn single<'s>(&mut self, section: &Section, setting: &'s Setting) -> Option<&'s str> {
+        match &setting.value {
+            Value::One(text) => Some(text),
+            Value::List(entries) => match entries.as_slice() {
+                [(text, _)] => Some(text),
+                several => {
+                    self.mistake(section, &setting.name, setting.line, What::Several(several.len()));
+                    None
+                }
+            },
+        }
+    }
+
+    /// Reads an option; None when it is not there, or wrong (and then said so).
+    fn option<T>(
+        &mut self,
+        section: &Section,
+        name: &str,
+        read: impl Fn(&str) -> Result<T, What>,
+    ) -> Option<T> {
+        let setting = section.get(name)?;
+        let text = self.single(section, setting)?;
+        read(text).map_err(|what| self.mistake(section, name, setting.line, what)).ok()
+    }
+
+    /// Reads a list. An `option` in its place may hold several values between blanks, as elsewhere on OpenWrt.
+    fn list<T>(&mut self, section: &Section, name: &str, read: impl Fn(&str) -> Result<T, What>) -> Vec<T> {
+        let Some(setting) = section.get(name) else { return Vec::new() };
+        let entries: Vec<(&str, u32)> = match &setting.value {
+            Value::One(text) => text.split_whitespace().map(|word| (word, setting.line)).collect(),
+            Value::List(entries) => entries.iter().map(|(text, line)| (text.as_str(), *line)).collect(),
+        };
+        let mut values = Vec::with_capacity(entries.len());
+        for (text, line) in entries {
+            match read(text) {
+                Ok(value) => values.push(value),
+                Err(what) => self.mistake(section, name, line, what),
+            }
+        }
+        values
+    }
+}
+
+/// The known word that may have been meant: a typing mistake or two away, or with `-` for `_` or in capitals.
+fn similar(found: &str, known: &[&'static str]) -> Option<&'static str> {
+    let found = found.to_ascii_lowercase().replace('-', "_");
+    let distances = known.iter().map(|word| (distance(&found, word), *word));
+    let (distance, word) = distances.min_by_key(|(distance, _)| *distance)?;
+    let near = distance <= 2 && distance < word.len() / 2;
+    // `endpoints`, `key`, `port`: a part of the word is as good as a slip of the finger.
+    let part = found.len() >= 3 && (word.contains(&*found) || found.contains(word));
+    if near || part {
+        return Some(word);
+    }
+    known.iter().copied().find(|word| found.len() >= 3 && word.contains(&*found))
+}
+
+/// How many letters must be added, dropped, replaced or swapped with their neighbour to come from one word to the
+/// other (optimal string alignment). Words longer than the longest option by far are as far away as can be.
+fn distance(from: &str, to: &str) -> usize {
+    const LONGEST: usize = 24;
+    let (from, to) = (from.as_bytes(), to.as_bytes());
+    if from.len() > LONGEST || to.len() > LONGEST {
+        return usize::MAX;
+    }
+    let mut table = [[0usize; LONGEST + 1]; LONGEST + 1];
+    for i in 0..=from.len() {
+        for j in 0..=to.len() {
+            table[i][j] = if i == 0 || j == 0 {
+                i + j
+            } else {
+                let replaced = table[i - 1][j - 1] + usize::from(from[i - 1] != to[j - 1]);
+                let mut best = replaced.min(table[i - 1][j] + 1).min(table[i][j - 1] + 1);
+                if i > 1 && j > 1 && from[i - 1] == to[j - 2] && from[i - 2] == to[j - 1] {
+                    best = best.min(table[i - 2][j - 2] + 1);
+                }
+                best
+            };
+        }
+    }
+    table[from.len()][to.len()]
+}

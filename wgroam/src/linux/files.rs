@@ -1,0 +1,98 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! Small files: read with a limit, replaced as a whole, set aside when they are broken.
+
+use std::ffi::OsString;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+/// How many names for a temporary file are tried. One is free unless somebody is playing with us.
+const NAMES: u32 = 16;
+
+/// Reads a file of at most `max` bytes. A larger one is [`io::ErrorKind::FileTooLarge`], and is not read when its
+/// size is known beforehand; a folder is [`io::ErrorKind::IsADirectory`]. Follows symbolic links, takes pipes.
+pub fn read_limited(path: &Path, max: usize) -> io::Result<Vec<u8>> {
+    let too_large = || io::Error::new(io::ErrorKind::FileTooLarge, format!("larger than {max} bytes"));
+    let file = File::open(path)?;
+    let metadata = file.metadata()?;
+    if metadata.is_dir() {
+        return Err(io::Error::new(io::ErrorKind::IsADirectory, "it is a folder"));
+    }
+    if metadata.len() > max as u64 {
+        return Err(too_large());
+    }
+    let mut bytes = Vec::with_capacity(metadata.len() as usize);
+    // One byte more than allowed: it tells a file that grew, and a pipe that gives too much.
+    file.take(max as u64 + 1).read_to_end(&mut bytes)?;
+    if bytes.len() > max { Err(too_large()) } else { Ok(bytes) }
+}
+
+/// Replaces a file as a whole: whoever reads it sees the old or the new one, never half of one. The new file has
+/// `mode` (less the umask's bits, never more). A symbolic link at `path` is replaced, not followed. With `sync` the
+/// new content is on the disk before the old one goes: for flash, where power is cut; without, for tmpfs.
+pub fn write_atomically(path: &Path, bytes: &[u8], mode: u32, sync: bool) -> io::Result<()> {
+    let (temporary, mut file) = create_beside(path, mode)?;
+    let written = file.write_all(bytes).and_then(|()| if sync { file.sync_all() } else { Ok(()) });
+    drop(file);
+    let renamed = written.and_then(|()| fs::rename(&temporary, path));
+    if renamed.is_err() {
+        // The first error is the one to tell; at worst a small file stays behind.
+        let _ = fs::remove_file(&temporary);
+        return renamed;
+    }
+    if sync {
+        // The rename is in the folder. Some file systems can't sync a folder; the file's content is safe there.
+        let _ = File::open(folder(path)).and_then(|folder| folder.sync_all());
+    }
+    Ok(())
+}
+
+/// A new file beside `path`, under a name that nobody has. O_EXCL: a link laid there in advance is not followed.
+fn create_beside(path: &Path, mode: u32) -> io::Result<(PathBuf, File)> {
+    let mut last = io::ErrorKind::AlreadyExists.into();
+    for number in 0..NAMES {
+        let temporary = with_suffix(path, &format!(".new{}-{number}", std::process::id()))?;
+        match OpenOptions::new().write(true).create_new(true).mode(mode).open(&temporary) {
+            Ok(file) => return Ok((temporary, file)),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => last = error,
+            Err(error) => return Err(error),
+        }
+    }
+    Err(last)
+}
+
+/// Moves a broken file (or whatever is in its place) to NAME.corrupt in the same folder, over an older one, for a
+/// person to look at; gives that name. Regular files there lose the rights of others.
+pub fn set_aside(path: &Path) -> io::Result<PathBuf> {
+    let aside = with_suffix(path, ".corrupt")?;
+    match fs::rename(path, &aside) {
+        // A folder is in the way of a file, or a filled folder in the way of another.
+        Err(error) if error.kind() != io::ErrorKind::NotFound => match fs::symlink_metadata(&aside) {
+            Ok(old) if old.is_dir() => fs::remove_dir_all(&aside).and_then(|()| fs::rename(path, &aside))?,
+            Ok(_) => fs::remove_file(&aside).and_then(|()| fs::rename(path, &aside))?,
+            Err(_) => return Err(error),
+        },
+        other => other?,
+    }
+    if fs::symlink_metadata(&aside)?.is_file() {
+        fs::set_permissions(&aside, fs::Permissions::from_mode(0o600))?;
+    }
+    Ok(aside)
+}
+
+fn with_suffix(path: &Path, suffix: &str) -> io::Result<PathBuf> {
+    let name = path
+        .file_name()
+        .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "a file's name is missing"))?;
+    let mut name = OsString::from(name);
+    name.push(suffix);
+    Ok(path.with_file_name(name))
+}
+
+fn folder(path: &Path) -> &Path {
+    match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    }
+}
