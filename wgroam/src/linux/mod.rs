@@ -3,3 +3,6 @@
 
 pub mod tap;
 pub mod files;
+pub mod netlink;
+pub mod route;
+pub mod wireguard;

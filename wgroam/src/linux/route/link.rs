@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! Asking which links there are.
+
+use nix::sys::socket::SockProtocol;
+
+use super::super::netlink::wire::{Message, Request};
+use super::super::netlink::{Failure, Socket};
+use super::message::{self, Link, Told};
+use crate::model::Interface;
+
+/// A dump that something changes under is asked for again, so often. Each takes well under a millisecond.
+const ATTEMPTS: u32 = 5;
+
+/// Asks rtnetlink about links. The socket is opened with the first question.
+#[derive(Default)]
+pub struct Links {
+    socket: Option<Socket>,
+}
+
+impl Links {
+    /// The link of this name; None when there is none.
+    pub fn find(&mut self, interface: Interface) -> Result<Option<Link>, Failure> {
+        let mut request = Request::new(libc::RTM_GETLINK, REQUEST | libc::NLM_F_ACK as u16, &[0; 16]);
+        let mut name = interface.as_str().as_bytes().to_vec();
+        name.push(0);
+        request.attribute(libc::IFLA_IFNAME, &name);
+        let mut found = None;
+        let asked = self.socket()?.ask(request, &mut |message| {
+            if let Some(Told::Link(link)) = message::read(message)? {
+                found = Some(link);
+            }
+            Ok(())
+        });
+        match asked {
+            Err(failure) if failure.errno() == Some(libc::ENODEV) => Ok(None),
+            Err(failure) => Err(failure),
+            Ok(()) => Ok(found),
+        }
+    }
+
+    /// All links.
+    pub fn all(&mut self) -> Result<Vec<Link>, Failure> {
+        let mut links = Vec::new();
+        dump(self.socket()?, libc::RTM_GETLINK, &mut links, |told| match told {
+            Told::Link(link) => Some(link),
+            _ => None,
+        })?;
+        Ok(links)
+    }
+
+    fn socket(&mut self) -> Result<&mut Socket, Failure> {
+        if self.socket.is_none() {
+            self.socket = Some(Socket::asking(SockProtocol::NetlinkRoute).map_err(Failure::Io)?);
+        }
+        // Filled one line above.
+        self.socket.as_mut().ok_or(Failure::Interrupted)
+    }
+}
+
+const REQUEST: u16 = libc::NLM_F_REQUEST as u16;
+
+/// Reads all objects of one sort (RTM_GET*) into `into`.
+pub(super) fn dump<T>(
+    socket: &mut Socket,
+    kind: u16,
+    into: &mut Vec<T>,
+    pick: fn(Told) -> Option<T>,
+) -> Result<(), Failure> {
+    let mut attempt = 0;
+    loop {
+        into.clear();
+        // The longest of the three headers, all zeroes: any family, any link.
+        let request = Request::new(kind, REQUEST | libc::NLM_F_DUMP as u16, &[0; 16]);
+        let each = &mut |message: &Message| {
+            into.extend(message::read(message)?.and_then(pick));
+            Ok(())
+        };
+        match socket.ask(request, each) {
+            Err(Failure::Interrupted) if attempt < ATTEMPTS => attempt += 1,
+            asked => return asked,
+        }
+    }
+}

@@ -1,0 +1,251 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! The rtnetlink messages that say how this machine is connected, taken apart. Pure; rtnetlink(7) and the kernel's
+//! include/uapi/linux/{rtnetlink,if_link,if_addr}.h say what is where.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use super::super::netlink::wire::{Attributes, Bytes, Malformed, Message};
+use crate::model::Interface;
+
+/// A message that tells something.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Told {
+    /// A link is there, or changed.
+    Link(Link),
+    /// The link with this number is gone.
+    LinkGone(u32),
+    /// An address is there, or its flags or lifetimes changed.
+    Address(Address),
+    /// An address is gone.
+    AddressGone(Address),
+    /// A default route is there, or changed.
+    Route(DefaultRoute),
+    /// A default route is gone.
+    RouteGone(DefaultRoute),
+}
+
+/// A link.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Link {
+    /// Its name.
+    pub interface: Interface,
+    /// The kernel's number for it.
+    pub ifindex: u32,
+    /// Switched on (IFF_UP)?
+    pub up: bool,
+    /// Able to carry packets (IFF_UP, and IFF_RUNNING: a carrier, or nobody knows)?
+    pub running: bool,
+    /// None: the message does not say (a device that was made by no rtnetlink, or a note about a radio).
+    pub kind: Option<Kind>,
+}
+
+/// What made a link.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// The kernel's WireGuard.
+    WireGuard,
+    /// A program: maybe a WireGuard in user space.
+    Tun,
+    /// Anything else.
+    Other,
+}
+
+/// An address of this machine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Address {
+    /// On this link.
+    pub ifindex: u32,
+    /// The address.
+    pub ip: IpAddr,
+    /// Do others take packets from it now? Not while IPv6 still looks for a duplicate, nor when it found one.
+    pub usable: bool,
+    /// When it was created, in hundredths of a second since boot: differs when an address was removed and added
+    /// again, not when its lifetime was extended.
+    pub created: u32,
+}
+
+/// A default route. Which one is best: [`DefaultRoute::rank`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DefaultRoute {
+    /// For IPv6?
+    pub ipv6: bool,
+    /// The routing table; 254 is main.
+    pub table: u32,
+    /// Lower is better.
+    pub metric: u32,
+    /// Where it leads: one entry, or several where traffic is spread.
+    pub hops: Vec<Hop>,
+}
+
+/// One way that a route leads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Hop {
+    /// By this link.
+    pub ifindex: u32,
+    /// To this router; none on a point-to-point link.
+    pub gateway: Option<IpAddr>,
+}
+
+impl DefaultRoute {
+    /// Sorts the best first: the main table before those that rules select, then by metric.
+    pub fn rank(&self) -> (bool, u32, u32) {
+        (self.table != u32::from(libc::RT_TABLE_MAIN), self.metric, self.table)
+    }
+}
+
+/// What the message tells; None when it is of no interest.
+pub fn read(message: &Message) -> Result<Option<Told>, Malformed> {
+    let payload = message.payload;
+    Ok(match message.kind {
+        libc::RTM_NEWLINK => link(payload)?.map(Told::Link),
+        libc::RTM_DELLINK => link(payload)?.map(|link| Told::LinkGone(link.ifindex)),
+        libc::RTM_NEWADDR => address(payload)?.map(Told::Address),
+        libc::RTM_DELADDR => address(payload)?.map(Told::AddressGone),
+        libc::RTM_NEWROUTE => route(payload)?.map(Told::Route),
+        libc::RTM_DELROUTE => route(payload)?.map(Told::RouteGone),
+        _ => None,
+    })
+}
+
+/// Bytes of struct ifinfomsg.
+const LINK_HEADER: usize = 16;
+
+fn link(payload: Bytes) -> Result<Option<Link>, Malformed> {
+    // A bridge tells about its ports under its own family; "gone" then means "no port any more".
+    if i32::from(payload.u8(0)?) != libc::AF_UNSPEC {
+        return Ok(None);
+    }
+    let flags = payload.u32(8)?;
+    let mut interface = None;
+    let mut kind = None;
+    for attribute in payload.from(LINK_HEADER).attributes() {
+        let attribute = attribute?;
+        match attribute.kind {
+            libc::IFLA_IFNAME => interface = attribute.value.text()?.parse().ok(),
+            libc::IFLA_LINKINFO => {
+                kind =
+                    attribute.value.attributes().find(libc::IFLA_INFO_KIND).map(|kind| match kind.text() {
+                        Ok("wireguard") => Kind::WireGuard,
+                        Ok("tun") => Kind::Tun,
+                        _ => Kind::Other,
+                    });
+            }
+            _ => {}
+        }
+    }
+    // A name that is not UTF-8 is nobody's WireGuard and nobody's WAN.
+    let Some(interface) = interface else { return Ok(None) };
+    let has = |flag: i32| flags & flag as u32 != 0;
+    Ok(Some(Link {
+        interface,
+        ifindex: payload.u32(4)?,
+        up: has(libc::IFF_UP),
+        running: has(libc::IFF_UP) && has(libc::IFF_RUNNING),
+        kind,
+    }))
+}
+
+/// Bytes of struct ifaddrmsg.
+const ADDRESS_HEADER: usize = 8;
+
+fn address(payload: Bytes) -> Result<Option<Address>, Malformed> {
+    let ipv6 = match i32::from(payload.u8(0)?) {
+        libc::AF_INET => false,
+        libc::AF_INET6 => true,
+        _ => return Ok(None),
+    };
+    let mut flags = u32::from(payload.u8(2)?);
+    let mut local = None;
+    let mut other = None;
+    let mut created = 0;
+    for attribute in payload.from(ADDRESS_HEADER).attributes() {
+        let attribute = attribute?;
+        match attribute.kind {
+            // On a point-to-point link IFA_ADDRESS is the far end's.
+            libc::IFA_LOCAL => local = Some(ip(attribute.value, ipv6)?),
+            libc::IFA_ADDRESS => other = Some(ip(attribute.value, ipv6)?),
+            libc::IFA_FLAGS => flags = attribute.value.u32(0)?,
+            // struct ifa_cacheinfo: preferred, valid, created, updated.
+            libc::IFA_CACHEINFO => created = attribute.value.u32(8)?,
+            _ => {}
+        }
+    }
+    let Some(ip) = local.or(other) else { return Ok(None) };
+    let has = |flag: u32| flags & flag != 0;
+    let waiting = has(libc::IFA_F_TENTATIVE) && !has(libc::IFA_F_OPTIMISTIC);
+    let usable = !waiting && !has(libc::IFA_F_DADFAILED);
+    Ok(Some(Address { ifindex: payload.u32(4)?, ip, usable, created }))
+}
+
+/// Bytes of struct rtmsg.
+const ROUTE_HEADER: usize = 12;
+/// Bytes of struct rtnexthop.
+const HOP_HEADER: usize = 8;
+
+fn route(payload: Bytes) -> Result<Option<DefaultRoute>, Malformed> {
+    let ipv6 = match i32::from(payload.u8(0)?) {
+        libc::AF_INET => false,
+        libc::AF_INET6 => true,
+        _ => return Ok(None),
+    };
+    // "unreachable default" and the like lead nowhere. A source prefix (rtm_src_len) is usual for IPv6 on OpenWrt.
+    if payload.u8(1)? != 0 || payload.u8(7)? != libc::RTN_UNICAST {
+        return Ok(None);
+    }
+    let mut table = u32::from(payload.u8(4)?);
+    let mut metric = 0;
+    let mut hops = Vec::new();
+    for attribute in payload.from(ROUTE_HEADER).attributes() {
+        let attribute = attribute?;
+        match attribute.kind {
+            libc::RTA_TABLE => table = attribute.value.u32(0)?,
+            libc::RTA_PRIORITY => metric = attribute.value.u32(0)?,
+            libc::RTA_OIF => {
+                let gateway = gateway(payload.from(ROUTE_HEADER).attributes(), ipv6)?;
+                hops.push(Hop { ifindex: attribute.value.u32(0)?, gateway });
+            }
+            libc::RTA_MULTIPATH => several(attribute.value, ipv6, &mut hops)?,
+            _ => {}
+        }
+    }
+    let route = DefaultRoute { ipv6, table, metric, hops };
+    Ok(if route.hops.is_empty() { None } else { Some(route) })
+}
+
+/// struct rtnexthop: length, flags, weight, link, attributes; one after the other, padded to 4 bytes.
+fn several(mut bytes: Bytes, ipv6: bool, hops: &mut Vec<Hop>) -> Result<(), Malformed> {
+    while !bytes.all().is_empty() {
+        let length = usize::from(bytes.u16(0)?);
+        if length < HOP_HEADER {
+            return Err(Malformed("a next hop is shorter than its header"));
+        }
+        let gateway = gateway(bytes.to(length)?.from(HOP_HEADER).attributes(), ipv6)?;
+        hops.push(Hop { ifindex: bytes.u32(4)?, gateway });
+        bytes = bytes.from(length.next_multiple_of(4));
+    }
+    Ok(())
+}
+
+fn gateway(attributes: Attributes, ipv6: bool) -> Result<Option<IpAddr>, Malformed> {
+    for attribute in attributes {
+        let attribute = attribute?;
+        match attribute.kind {
+            libc::RTA_GATEWAY => return ip(attribute.value, ipv6).map(Some),
+            // struct rtvia, an IPv4 route by an IPv6 router: the family, then the address.
+            libc::RTA_VIA => {
+                let ipv6 = i32::from(attribute.value.u16(0)?) == libc::AF_INET6;
+                return ip(attribute.value.from(2), ipv6).map(Some);
+            }
+            _ => {}
+        }
+    }
+    Ok(None)
+}
+
+fn ip(value: Bytes, ipv6: bool) -> Result<IpAddr, Malformed> {
+    Ok(if ipv6 {
+        Ipv6Addr::from(*value.array::<16>(0)?).into()
+    } else {
+        Ipv4Addr::from(*value.array::<4>(0)?).into()
+    })
+}

@@ -1,0 +1,336 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! WireGuard in user space (wireguard-go and its kin), over its socket.
+//!
+//! The protocol is lines of `key=value` and an empty line at the end; keys are in hexadecimal
+//! (www.wireguard.com/xplatform, "Cross-platform userspace implementation").
+
+use std::io::{self, Read, Write};
+use std::net::SocketAddr;
+use std::os::fd::AsRawFd;
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, setsockopt, socket, sockopt};
+use nix::sys::time::TimeVal;
+use zeroize::Zeroizing;
+
+use super::super::route::message::Link;
+use super::{Backend, Error};
+use crate::model::{Device, Interface, Peer, PrivateKey, PublicKey, WallTime};
+
+/// The program answers within milliseconds; one that is silent for so long is stuck.
+const TIMEOUT: Duration = Duration::from_secs(1);
+
+/// One that trickles is given up after so long: the daemon does nothing else meanwhile. 5,000 peers are 2 MB.
+const TOTAL_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// Longer than any line of the protocol (the longest is a key), short enough for the stack.
+const BUFFER: usize = 4096;
+
+/// Any keepalive will do to go on from 0 for a moment; this is the usual one.
+const SOME_KEEPALIVE: u16 = 25;
+
+/// Where the program that runs this interface listens. Fixed in all of them.
+pub fn socket_path(interface: Interface) -> PathBuf {
+    PathBuf::from(format!("/var/run/wireguard/{interface}.sock"))
+}
+
+/// Does a program listen there? A socket that was left behind by one that died does not count.
+pub fn answers(interface: Interface) -> bool {
+    // Whoever may not connect learns that from the first real question.
+    open(interface).map_or_else(|error| error.kind() == io::ErrorKind::PermissionDenied, |_| true)
+}
+
+/// WireGuard in user space. Holds nothing: each question has a connection of its own, as `wg` does it.
+#[derive(Default)]
+pub struct Userspace;
+
+impl Backend for Userspace {
+    fn device(&mut self, link: &Link) -> Result<(Device, Option<PrivateKey>), Error> {
+        let mut dump = Dump::new(link);
+        ask(link.interface, "get=1\n\n", &mut |key, value| dump.line(key, value))?;
+        Ok((dump.device, dump.private_key))
+    }
+
+    fn set_endpoint(&mut self, link: &Link, peer: &PublicKey, endpoint: SocketAddr) -> Result<(), Error> {
+        let peer = hex(peer);
+        let request = format!("set=1\npublic_key={peer}\nupdate_only=true\nendpoint={endpoint}\n\n");
+        ask(link.interface, &request, &mut |_, _| Ok(()))
+    }
+
+    /// As in the kernel, a keepalive that goes from 0 to something sends (wireguard-go's device/uapi.go: pkaOn), and
+    /// peers that are named twice are changed twice, in turn.
+    fn poke(&mut self, link: &Link, peer: &PublicKey, keepalive: u16) -> Result<(), Error> {
+        let mut request = String::from("set=1\n");
+        let steps: &[u16] = if keepalive == 0 { &[0, SOME_KEEPALIVE, 0] } else { &[0, keepalive] };
+        for seconds in steps {
+            request += "public_key=";
+            request += &hex(peer);
+            request += "\nupdate_only=true\npersistent_keepalive_interval=";
+            request += &seconds.to_string();
+            request += "\n";
+        }
+        request += "\n";
+        ask(link.interface, &request, &mut |_, _| Ok(()))
+    }
+}
+
+/// A device while its lines are read.
+struct Dump {
+    device: Device,
+    private_key: Option<PrivateKey>,
+}
+
+impl Dump {
+    fn new(link: &Link) -> Self {
+        let device = Device {
+            interface: link.interface,
+            ifindex: link.ifindex,
+            up: link.up,
+            public_key: None,
+            listen_port: 0,
+            peers: Vec::new(),
+        };
+        Self { device, private_key: None }
+    }
+
+    fn line(&mut self, key: &str, value: &str) -> Result<(), &'static str> {
+        match key {
+            "private_key" => {
+                let bytes = unhex(value)?;
+                self.device.public_key = public_key(&bytes);
+                self.private_key = self.device.public_key.map(|_| PrivateKey::new(&bytes));
+            }
+            "listen_port" => self.device.listen_port = number(value)?,
+            "public_key" => self.device.peers.push(Peer {
+                public_key: PublicKey(*unhex(value)?),
+                endpoint: None,
+                last_handshake: None,
+                rx_bytes: 0,
+                tx_bytes: 0,
+                keepalive: 0,
+            }),
+            _ => {
+                if let Some(peer) = self.device.peers.last_mut() {
+                    peer_line(peer, key, value)?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn peer_line(peer: &mut Peer, key: &str, value: &str) -> Result<(), &'static str> {
+    match key {
+        "endpoint" => peer.endpoint = Some(endpoint(value)?),
+        "persistent_keepalive_interval" => peer.keepalive = number(value)?,
+        "rx_bytes" => peer.rx_bytes = number(value)?,
+        "tx_bytes" => peer.tx_bytes = number(value)?,
+        // Both are 0 for never. Seconds come first.
+        "last_handshake_time_sec" => {
+            let seconds = number(value)?;
+            peer.last_handshake = (seconds != 0).then_some(WallTime { seconds, nanos: 0 });
+        }
+        "last_handshake_time_nsec" => {
+            let nanos = number::<u32>(value)?.min(999_999_999);
+            if let Some(time) = &mut peer.last_handshake {
+                time.nanos = nanos;
+            }
+        }
+        _ => {}
+    }
+    Ok(())
+}
+
+fn number<N: std::str::FromStr>(value: &str) -> Result<N, &'static str> {
+    value.parse().map_err(|_| "a number is none")
+}
+
+/// `192.0.2.1:51820`, `[2001:db8::1]:51820`, `[fe80::1%eth0]:51820`: the scope may be a number or a name.
+fn endpoint(value: &str) -> Result<SocketAddr, &'static str> {
+    if let Ok(endpoint) = value.parse() {
+        return Ok(endpoint);
+    }
+    let wrong = "an endpoint is none";
+    let (ip, rest) = value.split_once('%').ok_or(wrong)?;
+    let (scope, port) = rest.split_once(']').ok_or(wrong)?;
+    let mut endpoint: SocketAddr = format!("{ip}]{port}").parse().map_err(|_| wrong)?;
+    if let SocketAddr::V6(v6) = &mut endpoint {
+        // A link that is gone by now leaves the scope open: such an endpoint leads nowhere anyhow.
+        v6.set_scope_id(nix::net::if_::if_nametoindex(scope).unwrap_or(0));
+    }
+    Ok(endpoint)
+}
+
+/// None for a private key of zeroes: none is set.
+fn public_key(private: &Zeroizing<[u8; 32]>) -> Option<PublicKey> {
+    if private.iter().all(|&byte| byte == 0) {
+        return None;
+    }
+    let secret = x25519_dalek::StaticSecret::from(**private);
+    Some(PublicKey(x25519_dalek::PublicKey::from(&secret).to_bytes()))
+}
+
+fn hex(key: &PublicKey) -> String {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let digit = |value: u8| char::from(DIGITS[usize::from(value)]);
+    key.0.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
+}
+
+fn unhex(text: &str) -> Result<Zeroizing<[u8; 32]>, &'static str> {
+    let wrong = "a key is not 64 hexadecimal digits";
+    let digits = text.as_bytes();
+    if digits.len() != 64 {
+        return Err(wrong);
+    }
+    let digit = |byte: u8| char::from(byte).to_digit(16).ok_or(wrong);
+    let mut key = Zeroizing::new([0; 32]);
+    for (byte, pair) in key.iter_mut().zip(digits.chunks_exact(2)) {
+        *byte = (digit(pair[0])? << 4 | digit(pair[1])?) as u8;
+    }
+    Ok(key)
+}
+
+fn open(interface: Interface) -> io::Result<UnixStream> {
+    let fd = socket(AddressFamily::Unix, SockType::Stream, SockFlag::SOCK_CLOEXEC, None)?;
+    // The time limit for sending is also the one for connecting to a program that accepts nobody.
+    let timeout = TimeVal::new(TIMEOUT.as_secs() as _, 0);
+    setsockopt(&fd, sockopt::SendTimeout, &timeout)?;
+    setsockopt(&fd, sockopt::ReceiveTimeout, &timeout)?;
+    connect(fd.as_raw_fd(), &UnixAddr::new(&socket_path(interface))?)?;
+    Ok(UnixStream::from(fd))
+}
+
+/// Sends a request, and hands every line of the answer to `each`.
+fn ask(
+    interface: Interface,
+    request: &str,
+    each: &mut dyn FnMut(&str, &str) -> Result<(), &'static str>,
+) -> Result<(), Error> {
+    let mut stream = open(interface).map_err(|error| match error.raw_os_error() {
+        Some(libc::ENOENT | libc::ECONNREFUSED) => Error::NotWireGuard(interface),
+        Some(libc::EACCES | libc::EPERM) => Error::SocketDenied(interface),
+        _ => Error::Io(interface, silent(error)),
+    })?;
+    stream.write_all(request.as_bytes()).map_err(|error| Error::Io(interface, silent(error)))?;
+    // Private and preshared keys pass through here: wiped when dropped.
+    let mut buffer = Zeroizing::new([0; BUFFER]);
+    let mut filled = 0;
+    let until = Instant::now() + TOTAL_TIMEOUT;
+    loop {
+        let read = stream.read(&mut buffer[filled..]).map_err(|error| Error::Io(interface, silent(error)))?;
+        filled += read;
+        let mut start = 0;
+        while let Some(length) = buffer[start..filled].iter().position(|&byte| byte == b'\n') {
+            let line = std::str::from_utf8(&buffer[start..start + length]).unwrap_or_default();
+            start += length + 1;
+            let Some((key, value)) = line.split_once('=') else { continue };
+            if key == "errno" {
+                return refused(interface, value);
+            }
+            each(key, value).map_err(|what| Error::Malformed(interface, what))?;
+        }
+        buffer.copy_within(start..filled, 0);
+        filled -= start;
+        if read == 0 {
+            return Err(Error::Malformed(interface, "it ends too early"));
+        }
+        if filled == BUFFER {
+            return Err(Error::Malformed(interface, "a line is too long"));
+        }
+        if Instant::now() > until {
+            return Err(Error::Io(interface, silent(io::ErrorKind::TimedOut.into())));
+        }
+    }
+}
+
+/// The last line: 0, or an errno (wireguard-go writes it negative, others do not).
+fn refused(interface: Interface, value: &str) -> Result<(), Error> {
+    match value.parse::<i32>() {
+        Ok(0) => Ok(()),
+        Ok(errno) => {
+            Err(Error::Io(interface, io::Error::from_raw_os_error(errno.checked_abs().unwrap_or(libc::EIO))))
+        }
+        Err(_) => Err(Error::Malformed(interface, "an errno is no number")),
+    }
+}
+
+/// "Resource temporarily unavailable" is no help to anybody.
+fn silent(error: io::Error) -> io::Error {
+    match error.kind() {
+        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => {
+            io::Error::new(io::ErrorKind::TimedOut, "the program that runs this interface does not answer")
+        }
+        _ => error,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn dump(text: &str) -> Result<Dump, &'static str> {
+        let link =
+            Link { interface: "wg0".parse().unwrap(), ifindex: 7, up: true, running: true, kind: None };
+        let mut dump = Dump::new(&link);
+        for line in text.lines() {
+            let (key, value) = line.split_once('=').unwrap();
+            dump.line(key, value)?;
+        }
+        Ok(dump)
+    }
+
+    /// The example of www.wireguard.com/xplatform, its peers cut down to what is read.
+    #[test]
+    fn the_protocols_own_example_is_read() {
+        let dump = dump(
+            "private_key=e84b5a6d2717c1003a13b431570353dbaca9146cf150c5f8575680feba52027a\n\
+             listen_port=12912\n\
+             public_key=b85996fecc9c7f1fc6d2572a76eda11d59bcd20be8e543b15ce4bd85a8e75a33\n\
+             preshared_key=188515093e952f5f22e865cef3012e72f8b5f0b598ac0309d5dacce3b70fcf52\n\
+             allowed_ip=192.168.4.4/32\n\
+             endpoint=[abcd:23::33%2]:51820\n\
+             last_handshake_time_sec=0\n\
+             last_handshake_time_nsec=0\n\
+             public_key=58402e695ba1772b1cc9309755f043251ea77fdcf10fbe63989ceb7e19321376\n\
+             tx_bytes=38333\n\
+             rx_bytes=2224\n\
+             allowed_ip=192.168.4.6/32\n\
+             persistent_keepalive_interval=111\n\
+             endpoint=182.122.22.19:3233\n\
+             last_handshake_time_sec=1700000000\n\
+             last_handshake_time_nsec=5",
+        )
+        .unwrap();
+        let device = dump.device;
+        assert_eq!((device.listen_port, device.ifindex, device.up), (12912, 7, true));
+        // `echo 6EtabScXwQA6E7QxVwNT26ypFGzxUMX4V1aA/rpSAno= | wg pubkey`
+        assert_eq!(device.public_key.unwrap().to_string(), "wVMuGz01CPx+vDVPpnliDzPyhxSVQuaExnt7DYE2Kyk=");
+        assert_eq!(dump.private_key.unwrap().bytes()[..2], [0xe8, 0x4b]);
+        let [first, second] = device.peers[..] else { panic!("{} peers", device.peers.len()) };
+        assert_eq!(first.endpoint, Some("[abcd:23::33%2]:51820".parse().unwrap()));
+        assert_eq!((first.last_handshake, first.keepalive), (None, 0));
+        assert_eq!(second.last_handshake, Some(WallTime { seconds: 1_700_000_000, nanos: 5 }));
+        assert_eq!((second.tx_bytes, second.rx_bytes, second.keepalive), (38333, 2224, 111));
+        assert_eq!(second.endpoint, Some("182.122.22.19:3233".parse().unwrap()));
+    }
+
+    #[test]
+    fn a_scope_may_be_a_name() {
+        let SocketAddr::V6(v6) = endpoint("[fe80::1%lo]:51820").unwrap() else { panic!("not IPv6") };
+        assert_eq!((v6.scope_id(), v6.port()), (1, 51820));
+    }
+
+    #[test]
+    fn nonsense_is_refused() {
+        for text in [
+            "private_key=e84b",
+            "listen_port=70000",
+            &format!("public_key={}\nendpoint=nowhere", "00".repeat(32)),
+            &format!("public_key={}\nendpoint=[fe80::1%lo", "00".repeat(32)),
+        ] {
+            assert!(dump(text).is_err(), "{text}");
+        }
+    }
+}
