@@ -94,21 +94,15 @@ pub enum What {
 }
 
 impl Finding {
-    /// A finding about a line of the text.
-    pub(super) fn new(source: &str, line: u32, what: What) -> Self {
-        Self { source: source.to_owned(), line, section: None, option: None, what }
-    }
-
-    /// Names the section.
-    pub(super) fn in_section(mut self, section: &Section) -> Self {
-        self.section = Some(describe(section));
-        self
-    }
-
-    /// Names the option.
-    pub(super) fn at_option(mut self, option: &str) -> Self {
-        self.option = Some(option.to_owned());
-        self
+    pub(super) fn new(
+        source: &str,
+        line: u32,
+        section: Option<&Section>,
+        option: Option<&str>,
+        what: What,
+    ) -> Self {
+        let (section, option) = (section.map(describe), option.map(str::to_owned));
+        Self { source: source.to_owned(), line, section, option, what }
     }
 }
 
@@ -160,7 +154,7 @@ impl fmt::Display for What {
                 known.join(", ")
             ),
             What::Twice { what, first, line } => {
-                write!(f, "has {what} of {first} (line {line}); remove one of the two sections")
+                write!(f, "has {what} {first} (line {line}); remove one of the two sections")
             }
             What::UnknownOption { similar: Some(similar), .. } => {
                 write!(f, "is not known and has no effect; did you mean '{similar}'?")

@@ -15,6 +15,9 @@ pub const MAX_BYTES: usize = 1 << 20;
 /// How many mistakes are reported at most. More only scroll the first one away.
 pub(super) const MAX_MISTAKES: usize = 20;
 
+/// How many warnings are given at most, besides the one on options that have no effect yet.
+pub(super) const MAX_WARNINGS: usize = 20;
+
 /// The package (the name of the file in /etc/config) that is wgroam's.
 pub const PACKAGE: &str = "wgroam";
 

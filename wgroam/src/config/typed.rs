@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use super::finding::{Errors, Finding, What, describe};
-use super::load::{Loaded, MAX_MISTAKES, PACKAGE};
+use super::load::{Loaded, MAX_MISTAKES, MAX_WARNINGS, PACKAGE};
 use super::uci::{Parsed, Section, Setting, Value};
 use super::{Config, Family, Globals, Peer, RotatePort, Tunnel, value};
 use crate::model::{Interface, PublicKey};
@@ -29,7 +29,7 @@ pub(super) fn read(parsed: &Parsed, source: &str) -> Result<Loaded, Errors> {
         first_not_yet: 0,
     };
     for (line, mistake) in &parsed.mistakes {
-        reader.mistakes.push(Finding::new(source, *line, What::Syntax(mistake.clone())));
+        reader.mistakes.push(Finding::new(source, *line, None, None, What::Syntax(mistake.clone())));
     }
     let config = reader.config(parsed);
     reader.warn_of_not_yet();
@@ -37,12 +37,10 @@ pub(super) fn read(parsed: &Parsed, source: &str) -> Result<Loaded, Errors> {
     // By line, and not as the checks happened to run: that is how a person goes through the file.
     mistakes.sort_by_key(|finding| finding.line);
     warnings.sort_by_key(|finding| finding.line);
-    warnings.truncate(MAX_MISTAKES);
     if mistakes.is_empty() {
         return Ok(Loaded { config, warnings });
     }
     let more = mistakes.len() >= MAX_MISTAKES;
-    mistakes.truncate(MAX_MISTAKES);
     Err(Errors { mistakes, more, warnings })
 }
 
@@ -56,10 +54,13 @@ struct Typed<'a> {
     first_not_yet: u32,
 }
 
-/// A tunnel as peers refer to it.
-struct KnownTunnel<'a> {
-    interface: Interface,
-    section: &'a Section,
+/// The tunnels as peers refer to them. Maps, so that a hostile file can't make reading quadratic.
+#[derive(Default)]
+struct KnownTunnels<'a> {
+    by_interface: BTreeMap<Interface, &'a Section>,
+    by_name: BTreeMap<&'a str, Interface>,
+    /// Every `tunnel` section could be read: a peer that refers to none of them is lost indeed.
+    complete: bool,
 }
 
 impl<'a> Typed<'a> {
@@ -69,7 +70,7 @@ impl<'a> Typed<'a> {
             if !parsed.packages.is_empty() {
                 let names: Vec<_> =
                     parsed.packages.iter().map(|package| format!("'{}'", package.name)).collect();
-                self.warnings.push(Finding::new(self.source, 0, What::OtherPackages(names.join(", "))));
+                self.warning(None, None, 0, What::OtherPackages(names.join(", ")));
             }
             return config;
         };
@@ -80,18 +81,20 @@ impl<'a> Typed<'a> {
         if let Some(globals) = self.find_globals(of_kind("wgroam")) {
             config.globals = self.globals(globals);
         }
-        let mut tunnels: Vec<KnownTunnel> = Vec::new();
+        let mut tunnels = KnownTunnels::default();
         for section in of_kind("tunnel") {
             if let Some(tunnel) = self.tunnel(section, &tunnels) {
-                tunnels.push(KnownTunnel { interface: tunnel.interface, section });
+                tunnels.by_interface.insert(tunnel.interface, section);
+                if let Some(name) = &section.name {
+                    tunnels.by_name.insert(name, tunnel.interface);
+                }
                 config.tunnels.push(tunnel);
             }
         }
-        // A tunnel section with a mistake would make its peers look lost: then only the section is told.
-        let all_tunnels_known = !self.half_read && of_kind("tunnel").count() == tunnels.len();
+        tunnels.complete = !self.half_read && of_kind("tunnel").count() == config.tunnels.len();
         let mut seen: BTreeMap<(Interface, PublicKey), &Section> = BTreeMap::new();
         for section in of_kind("peer") {
-            let Some(peer) = self.peer(section, &tunnels, all_tunnels_known) else { continue };
+            let Some(peer) = self.peer(section, &tunnels) else { continue };
             match seen.get(&(peer.tunnel, peer.public_key)) {
                 Some(first) => self.twice(section, "the same public key and tunnel as", first),
                 None => {
@@ -103,14 +106,22 @@ impl<'a> Typed<'a> {
         config
     }
 
-    fn mistake(&mut self, section: &Section, option: &str, line: u32, what: What) {
-        let finding = Finding::new(self.source, line, what).in_section(section).at_option(option);
-        self.mistakes.push(finding);
+    /// A mistake of an option, or of the section as a whole.
+    fn mistake(&mut self, section: &Section, option: Option<&str>, line: u32, what: What) {
+        if self.mistakes.len() < MAX_MISTAKES {
+            self.mistakes.push(Finding::new(self.source, line, Some(section), option, what));
+        }
+    }
+
+    fn warning(&mut self, section: Option<&Section>, option: Option<&str>, line: u32, what: What) {
+        if self.warnings.len() < MAX_WARNINGS {
+            self.warnings.push(Finding::new(self.source, line, section, option, what));
+        }
     }
 
     fn twice(&mut self, section: &Section, what: &'static str, first: &Section) {
         let what = What::Twice { what, first: describe(first), line: first.line };
-        self.mistakes.push(Finding::new(self.source, section.line, what).in_section(section));
+        self.mistake(section, None, section.line, what);
     }
 
     fn warn_of_unknown(&mut self, section: &Section) {
@@ -118,21 +129,22 @@ impl<'a> Typed<'a> {
             "wgroam" => GLOBALS_OPTIONS,
             "tunnel" => TUNNEL_OPTIONS,
             "peer" => PEER_OPTIONS,
+            _ if self.warnings.len() >= MAX_WARNINGS => return,
             kind => {
                 let what = What::UnknownSection { similar: similar(kind, SECTION_TYPES) };
-                self.warnings.push(Finding::new(self.source, section.line, what).in_section(section));
+                self.warning(Some(section), None, section.line, what);
                 return;
             }
         };
         for setting in &section.options {
             match options.iter().find(|known| **known == setting.name) {
+                None if self.warnings.len() >= MAX_WARNINGS => (),
                 None => {
                     let what = What::UnknownOption {
                         similar: similar(&setting.name, options),
                         known: options.join(", "),
                     };
-                    let finding = Finding::new(self.source, setting.line, what);
-                    self.warnings.push(finding.in_section(section).at_option(&setting.name));
+                    self.warning(Some(section), Some(&setting.name), setting.line, what);
                 }
                 Some(known) if NOT_YET.contains(known) && !self.not_yet.contains(known) => {
                     if self.not_yet.is_empty() {
@@ -150,7 +162,7 @@ impl<'a> Typed<'a> {
     fn warn_of_not_yet(&mut self) {
         if !self.not_yet.is_empty() {
             let what = What::NotYet(std::mem::take(&mut self.not_yet));
-            self.warnings.push(Finding::new(self.source, self.first_not_yet, what));
+            self.warnings.push(Finding::new(self.source, self.first_not_yet, None, None, what));
         }
     }
 
@@ -162,8 +174,7 @@ impl<'a> Typed<'a> {
                 (Some("globals") | None, None) => found = Some(section),
                 (Some("globals") | None, Some(first)) => self.twice(section, "the same purpose as", first),
                 (Some(_), _) => {
-                    let finding = Finding::new(self.source, section.line, What::NotGlobals);
-                    self.warnings.push(finding.in_section(section));
+                    self.warning(Some(section), None, section.line, What::NotGlobals);
                 }
             }
         }
@@ -180,7 +191,7 @@ impl<'a> Typed<'a> {
         }
     }
 
-    fn tunnel(&mut self, section: &'a Section, before: &[KnownTunnel<'a>]) -> Option<Tunnel> {
+    fn tunnel(&mut self, section: &'a Section, before: &KnownTunnels<'a>) -> Option<Tunnel> {
         let enabled = self.option(section, "enabled", value::boolean).unwrap_or(true);
         let unreachable = self.option(section, "unreachable", value::boolean).unwrap_or(true);
         let rotate_port = self.option(section, "rotate_port", value::rotate_port).unwrap_or(RotatePort::Auto);
@@ -189,32 +200,31 @@ impl<'a> Typed<'a> {
             (None, Some(name)) => match value::interface(name) {
                 Ok(interface) => interface,
                 Err(what) => {
-                    self.mistakes.push(Finding::new(self.source, section.line, what).in_section(section));
+                    self.mistake(section, None, section.line, what);
                     return None;
                 }
             },
             (None, None) => {
-                let finding = Finding::new(self.source, section.line, What::TunnelWithoutName);
-                self.mistakes.push(finding.in_section(section));
+                self.mistake(section, None, section.line, What::TunnelWithoutName);
                 return None;
             }
         };
-        if let Some(first) = before.iter().find(|tunnel| tunnel.interface == interface) {
-            self.twice(section, "the same interface as", first.section);
+        if let Some(first) = before.by_interface.get(&interface) {
+            self.twice(section, "the same interface as", first);
             return None;
         }
         Some(Tunnel { interface, enabled, unreachable, rotate_port })
     }
 
-    fn peer(&mut self, section: &Section, tunnels: &[KnownTunnel], all_tunnels_known: bool) -> Option<Peer> {
-        let tunnel = self.peer_tunnel(section, tunnels, all_tunnels_known);
+    fn peer(&mut self, section: &Section, tunnels: &KnownTunnels) -> Option<Peer> {
+        let tunnel = self.peer_tunnel(section, tunnels);
         let public_key = match section.get("public_key") {
             Some(_) => self.option(section, "public_key", value::key),
             None => {
                 self.required(
                     section,
                     "public_key",
-                    "option public_key 'THE PEER'S KEY, as wg show prints it'",
+                    "option public_key with the peer's key, as wg show prints it",
                 );
                 None
             }
@@ -242,35 +252,29 @@ impl<'a> Typed<'a> {
 
     /// The interface that a peer belongs to. It names the tunnel's section or, where that has another name, its
     /// interface.
-    fn peer_tunnel(
-        &mut self,
-        section: &Section,
-        tunnels: &[KnownTunnel],
-        all_tunnels_known: bool,
-    ) -> Option<Interface> {
+    fn peer_tunnel(&mut self, section: &Section, tunnels: &KnownTunnels) -> Option<Interface> {
         let Some(setting) = section.get("tunnel") else {
-            self.required(section, "tunnel", "option tunnel 'THE INTERFACE, such as wg0'");
+            self.required(section, "tunnel", "option tunnel 'wg0', with the name of the interface");
             return None;
         };
         let found = self.single(section, setting)?;
-        let known = tunnels.iter().find(|tunnel| {
-            tunnel.section.name.as_deref() == Some(found) || tunnel.interface.as_str() == found
-        });
-        if let Some(known) = known {
-            return Some(known.interface);
+        if let Some(interface) = tunnels.by_name.get(found) {
+            return Some(*interface);
         }
-        if !tunnels.is_empty() && all_tunnels_known {
-            let known = tunnels.iter().take(8).map(|tunnel| tunnel.interface.to_string()).collect();
-            let what = What::NoSuchTunnel { found: found.to_owned(), known };
-            self.mistake(section, "tunnel", setting.line, what);
-            return None;
+        let interface = self.option(section, "tunnel", value::interface)?;
+        let known = &tunnels.by_interface;
+        if known.is_empty() || !tunnels.complete || known.contains_key(&interface) {
+            return Some(interface);
         }
-        self.option(section, "tunnel", value::interface)
+        let known = known.keys().take(8).map(ToString::to_string).collect();
+        let what = What::NoSuchTunnel { found: found.to_owned(), known };
+        self.mistake(section, Some("tunnel"), setting.line, what);
+        None
     }
 
     fn required(&mut self, section: &Section, option: &str, example: &'static str) {
         if !self.half_read {
-            self.mistake(section, option, section.line, What::Required { example });
+            self.mistake(section, Some(option), section.line, What::Required { example });
         }
     }
 
@@ -281,7 +285,7 @@ impl<'a> Typed<'a> {
             Value::List(entries) => match entries.as_slice() {
                 [(text, _)] => Some(text),
                 several => {
-                    self.mistake(section, &setting.name, setting.line, What::Several(several.len()));
+                    self.mistake(section, Some(&setting.name), setting.line, What::Several(several.len()));
                     None
                 }
             },
@@ -297,7 +301,7 @@ impl<'a> Typed<'a> {
     ) -> Option<T> {
         let setting = section.get(name)?;
         let text = self.single(section, setting)?;
-        read(text).map_err(|what| self.mistake(section, name, setting.line, what)).ok()
+        read(text).map_err(|what| self.mistake(section, Some(name), setting.line, what)).ok()
     }
 
     /// Reads a list. An `option` in its place may hold several values between blanks, as elsewhere on OpenWrt.
@@ -311,7 +315,7 @@ impl<'a> Typed<'a> {
         for (text, line) in entries {
             match read(text) {
                 Ok(value) => values.push(value),
-                Err(what) => self.mistake(section, name, line, what),
+                Err(what) => self.mistake(section, Some(name), line, what),
             }
         }
         values
@@ -340,7 +344,7 @@ fn distance(from: &str, to: &str) -> usize {
     if from.len() > LONGEST || to.len() > LONGEST {
         return usize::MAX;
     }
-    let mut table = [[0usize; LONGEST + 1]; LONGEST + 1];
+    let mut table = [[0; LONGEST + 1]; LONGEST + 1];
     for i in 0..=from.len() {
         for j in 0..=to.len() {
             table[i][j] = if i == 0 || j == 0 {

@@ -4,7 +4,7 @@
 //! kinder than libuci stands in docs/configuration.md; tests/config_uci.rs compares the two.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 /// What stands under one `package` line, or in one file of /etc/config.
@@ -115,12 +115,14 @@ impl fmt::Display for Mistake {
             Mistake::Unterminated(quote) => {
                 write!(f, "the quote {quote} that begins here is never closed; the file may be half written")
             }
-            Mistake::BadName(what, found) => write!(
-                f,
-                "{} can't be the name of {what}; allowed: letters, digits and _{}",
-                Quoted(found),
-                if *what == "a package" { " and -" } else { "" }
-            ),
+            Mistake::BadName(what, found) => {
+                write!(f, "{} can't be the name of {what}; allowed: letters, digits and _", Quoted(found))?;
+                match *what {
+                    "a package" => f.write_str(" and -"),
+                    "a section" => write!(f, " (a tunnel may have option interface {})", Quoted(found)),
+                    _ => Ok(()),
+                }
+            }
             Mistake::BadType(found) => {
                 write!(f, "{} can't be a section's type; allowed: ASCII without spaces", Quoted(found))
             }
@@ -368,6 +370,7 @@ struct Parser {
     started: bool,
     current: Current,
     most: usize,
+    packages: BTreeSet<String>,
     /// Section names of the last package; quick, so that a hostile file can't make reading quadratic.
     by_name: BTreeMap<String, usize>,
     /// How many sections of each kind the last package has.
@@ -387,6 +390,7 @@ impl Parser {
             started: false,
             current: Current::Nowhere,
             most,
+            packages: BTreeSet::new(),
             by_name: BTreeMap::new(),
             kinds: BTreeMap::new(),
             settings: BTreeMap::new(),
@@ -452,7 +456,7 @@ impl Parser {
             return Err((line, Mistake::BadName("a package", name.into_owned())));
         }
         end_of_command(reader, line)?;
-        if self.parsed.packages.iter().any(|package| package.name == name) {
+        if self.packages.contains(name.as_ref()) {
             self.current = Current::Broken;
             return Err((line, Mistake::PackageTwice(name.into_owned())));
         }
@@ -464,6 +468,7 @@ impl Parser {
     fn start_package(&mut self) {
         self.sort_options();
         self.parsed.packages.push(Package { name: self.name.clone(), sections: Vec::new() });
+        self.packages.insert(self.name.clone());
         self.started = true;
         self.current = Current::Nowhere;
         self.by_name.clear();

@@ -1,0 +1,165 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! The configuration reader against bytes that nobody meant as configuration: it never panics, takes time in
+//! proportion, and reads no more than it said it would.
+
+use std::fs;
+use std::io::Write as _;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use proptest::prelude::*;
+use wgroam::config::{self, Error, MAX_BYTES};
+
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new(name: &str) -> Self {
+        let path = std::env::temp_dir().join(format!("wgroam-robust-{name}-{}", std::process::id()));
+        let _ = fs::remove_dir_all(&path);
+        fs::create_dir_all(&path).unwrap();
+        Self(path)
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+/// Resident memory of this process at its highest, in KiB.
+fn peak_memory() -> u64 {
+    let status = fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find(|line| line.starts_with("VmHWM:")).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse().unwrap()
+}
+
+#[test]
+fn a_missing_file_is_told_apart() {
+    let folder = Folder::new("missing");
+    assert!(matches!(config::read(&folder.0.join("none")), Err(Error::Missing(_))));
+}
+
+#[test]
+fn ten_megabytes_are_refused_unread() {
+    let folder = Folder::new("large");
+    let path = folder.0.join("wgroam");
+    let before = peak_memory();
+    // Sixty times ten megabytes, in sparse files, so that reading them would show.
+    for _ in 0..60 {
+        fs::File::create(&path).unwrap().set_len(10 << 20).unwrap();
+        let error = config::read(&path).unwrap_err();
+        assert!(matches!(error, Error::TooLarge(_)), "{error}");
+        assert!(error.to_string().contains("is larger than 1024 KiB and was not read"), "{error}");
+    }
+    assert!(peak_memory() - before < 8 << 10, "{before} KiB, then {} KiB", peak_memory());
+}
+
+#[test]
+fn a_file_of_the_largest_size_is_read_and_one_byte_more_is_not() {
+    let folder = Folder::new("limit");
+    let path = folder.0.join("wgroam");
+    let mut text = b"config tunnel 'wgr'\n".to_vec();
+    text.resize(MAX_BYTES, b'#');
+    fs::write(&path, &text).unwrap();
+    assert_eq!(config::read(&path).unwrap().config.tunnels.len(), 1);
+    fs::OpenOptions::new().append(true).open(&path).unwrap().write_all(b"#").unwrap();
+    assert!(matches!(config::read(&path), Err(Error::TooLarge(_))));
+}
+
+#[test]
+fn an_endless_file_is_refused() {
+    assert!(matches!(config::read("/dev/zero".as_ref()), Err(Error::TooLarge(_))));
+}
+
+#[test]
+fn a_folder_can_not_be_read_and_that_is_said() {
+    let folder = Folder::new("folder");
+    let error = config::read(&folder.0).unwrap_err();
+    assert!(matches!(error, Error::Unreadable(..)), "{error}");
+    assert!(error.to_string().ends_with("can't be read: it is a folder"), "{error}");
+}
+
+#[test]
+fn a_megabyte_of_anything_takes_less_than_a_second() {
+    let filled = |unit: &str| unit.repeat(MAX_BYTES / unit.len()).into_bytes();
+    let numbered = |line: &dyn Fn(usize) -> String| -> Vec<u8> {
+        let mut text: Vec<u8> = (0..).map(line).take(90_000).collect::<String>().into_bytes();
+        text.truncate(MAX_BYTES);
+        text
+    };
+    let peers = |number: usize| {
+        let mut key = [0; 32];
+        key[..8].copy_from_slice(&(number as u64).to_le_bytes());
+        let key = wgroam::model::PublicKey(key);
+        format!("config peer p{number}\n option tunnel w\n option public_key {key}\n")
+    };
+    for (what, text) in [
+        ("single quotes", filled("'")),
+        ("double quotes", filled("\"")),
+        ("quotes of both kinds", filled("'\"")),
+        ("options made of quotes", filled("config a b\noption c '''\"''\"'\n")),
+        ("one long quoted value", [b"config a b\noption c '".to_vec(), filled("x\n")].concat()),
+        ("backslashes", filled("\\")),
+        ("continued lines", [b"config a b\noption c ".to_vec(), filled("\\\n")].concat()),
+        ("semicolons", filled(";")),
+        ("commands on one line", filled("config a 'b'; ")),
+        ("empty lines", filled("\n")),
+        ("anonymous sections", filled("c a\n")),
+        ("named sections", numbered(&|number| format!("c a n{number}\n"))),
+        (
+            "options of one section",
+            numbered(&|number| {
+                format!("{}o n{number} x\n", if number == 0 { "c wgroam globals\n" } else { "" })
+            }),
+        ),
+        ("one list", [b"config wgroam globals\n".to_vec(), filled("l wan a\n")].concat()),
+        (
+            "one option, again and again",
+            [b"config a b\n".to_vec(), filled("o x a\no y b\no x b\no y a\n")].concat(),
+        ),
+        ("tunnels", numbered(&|number| format!("c tunnel w{number}\n"))),
+        ("peers", numbered(&peers)),
+        ("packages", numbered(&|number| format!("p n{number}\n"))),
+    ] {
+        let start = Instant::now();
+        let read = config::parse(&text, "f");
+        let took = start.elapsed();
+        eprintln!("{what}: {took:?}, {}", if read.is_ok() { "accepted" } else { "refused" });
+        assert!(took < Duration::from_secs(1), "{what}: {took:?}");
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(500) })]
+
+    #[test]
+    fn any_bytes_give_an_answer(bytes in proptest::collection::vec(any::<u8>(), 0..400)) {
+        let _ = config::parse(&bytes, "f").map_err(|errors| errors.to_string());
+    }
+
+    #[test]
+    fn any_text_made_of_what_the_syntax_knows_gives_an_answer(
+        pieces in proptest::collection::vec(
+            prop_oneof![
+                Just("config"), Just("option"), Just("list"), Just("package"), Just(" "), Just("\n"), Just("'"),
+                Just("\""), Just("\\"), Just(";"), Just("#"), Just("\r\n"), Just("peer"), Just("tunnel"),
+                Just("wgroam"), Just("globals"), Just("endpoint"), Just("public_key"), Just("é"), Just("\u{b}"),
+                Just("\t"), Just("[::1]:5"), Just("wan"), Just("enabled"), Just("\n\toption "), Just("\nconfig "),
+            ],
+            0..80,
+        )
+    ) {
+        let text = pieces.concat();
+        match config::parse(text.as_bytes(), "f") {
+            Ok(_) => (),
+            Err(errors) => {
+                prop_assert!(!errors.mistakes.is_empty());
+                let lines = text.split_inclusive('\n').count() as u32;
+                for mistake in &errors.mistakes {
+                    prop_assert!((1..=lines).contains(&mistake.line), "{mistake}");
+                }
+            }
+        }
+    }
+}
