@@ -237,12 +237,15 @@ impl Request {
 
     /// Adds an attribute.
     pub fn attribute(&mut self, kind: u16, value: &[u8]) {
-        self.nested(kind, |request| request.0.extend_from_slice(value));
+        self.wrap(kind, &mut |request| request.0.extend_from_slice(value));
     }
 
-    /// Adds an attribute that holds others. (The kernel asks for no NLA_F_NESTED in requests to WireGuard or to
-    /// rtnetlink; strict families are happy with either.)
-    pub fn nested(&mut self, kind: u16, fill: impl FnOnce(&mut Self)) {
+    /// Adds an attribute that holds others. Generic netlink insists on the flag (nlattr.c: NL_VALIDATE_NESTED).
+    pub fn nested(&mut self, kind: u16, fill: &mut dyn FnMut(&mut Self)) {
+        self.wrap(kind | libc::NLA_F_NESTED as u16, fill);
+    }
+
+    fn wrap(&mut self, kind: u16, fill: &mut dyn FnMut(&mut Self)) {
         let start = self.0.len();
         self.0.extend_from_slice(&[0; 2]);
         self.0.extend_from_slice(&kind.to_ne_bytes());
@@ -269,7 +272,7 @@ mod tests {
     fn a_request_reads_back_as_it_was_written() {
         let mut request = Request::new(21, 5, &[2, 0, 0, 0]);
         request.attribute(3, b"wg0\0");
-        request.nested(8, |request| request.attribute(0, &7_u16.to_ne_bytes()));
+        request.nested(8, &mut |request| request.attribute(0, &7_u16.to_ne_bytes()));
         let bytes = request.finish(99);
 
         let message = Messages::new(&bytes, Endian::NATIVE).next().unwrap().unwrap();
@@ -295,7 +298,7 @@ mod tests {
     #[test]
     fn damaged_bytes_are_refused() {
         let mut request = Request::new(21, 5, &[2, 0, 0, 0]);
-        request.nested(8, |request| request.attribute(1, &[1; 7]));
+        request.nested(8, &mut |request| request.attribute(1, &[1; 7]));
         let whole = request.finish(1);
         let read = |bytes: &[u8]| {
             let mut attributes = 0;

@@ -69,9 +69,9 @@ impl Kernel {
         self.ask(link, &mut |socket, family| {
             let mut request = command(family, WG_CMD_SET_DEVICE, libc::NLM_F_ACK);
             request.attribute(WGDEVICE_A_IFINDEX, &link.ifindex.to_ne_bytes());
-            request.nested(WGDEVICE_A_PEERS, |request| {
+            request.nested(WGDEVICE_A_PEERS, &mut |request| {
                 for entry in entries {
-                    request.nested(0, |request| {
+                    request.nested(0, &mut |request| {
                         request.attribute(WGPEER_A_PUBLIC_KEY, &peer.0);
                         request.attribute(WGPEER_A_FLAGS, &WGPEER_F_UPDATE_ONLY.to_ne_bytes());
                         match entry {
