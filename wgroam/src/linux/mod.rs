@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! Every system call, and all `unsafe`. Adapters translate between the kernel and [`crate::model`]; they decide nothing.
 
+pub mod control;
 pub mod tap;
 pub mod files;
 pub mod netlink;
