@@ -1,20 +1,44 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! The pure core: events in, actions out. It asks nobody for the time, a socket, a file or a name; whoever drives it
-//! passes all of that in, so that the same events always give the same actions.
+//! passes all of that in, so that the same events always give the same actions. How it decides: docs/design/engine.md.
 
 mod action;
+pub mod constants;
+mod device;
+mod errands;
 mod event;
+mod look;
+mod memory;
+mod peer;
+mod rate;
 mod report;
+mod settings;
+mod snapshot;
 mod status;
+mod strangers;
+mod timer;
+mod view;
 
 pub use action::{Action, Reason};
 pub use event::{Command, Event, WanChange};
 pub use report::Report;
 pub use status::{DeviceStatus, Move, PeerStatus, Problem, Status, StrangerStatus};
 
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
+use std::time::Instant;
 
-use crate::initiation::Timestamp;
+use self::constants::*;
+use self::device::DeviceState;
+use self::errands::Errands;
+use self::look::Ticks;
+use self::memory::{Changed, Memory};
+use self::peer::Pending;
+use self::rate::Rate;
+use self::settings::Settings;
+use self::timer::{Timer, TimerTable};
+use crate::config::Config;
+use crate::initiation::{Timestamp, Verdict};
 use crate::model::{Interface, PublicKey, WallTime};
 
 /// What survives a restart: one entry for each peer that was ever authenticated. The daemon keeps it in the state
@@ -31,4 +55,260 @@ pub struct Remembered {
     pub confirmed: WallTime,
     /// The newest initiation timestamp seen of it.
     pub newest: Option<Timestamp>,
+}
+
+/// The core. Feed it with [`Engine::handle_event`] and, at [`Engine::next_deadline`], with [`Engine::handle_timeout`];
+/// after each call carry out what [`Engine::poll_action`] yields, until it yields nothing.
+#[derive(Debug)]
+pub struct Engine {
+    settings: Settings,
+    ticks: Ticks,
+    /// Interfaces that are watched, and those that were and are gone.
+    devices: BTreeMap<Interface, DeviceState>,
+    /// WireGuard interfaces that exist and are not ours to watch.
+    unwatched: BTreeSet<Interface>,
+    memory: Memory,
+    /// When a change of the memory is to be told, and when one was told last.
+    save_at: Option<Instant>,
+    saved_at: Option<Instant>,
+    errands: Errands,
+    stranger_reports: Rate,
+    timers: TimerTable,
+    actions: VecDeque<Action>,
+}
+
+impl Engine {
+    /// An engine that knows no device yet. `memory` is what an earlier one handed out by [`Engine::memory`].
+    pub fn new(config: Config, memory: Vec<Remembered>, now: Instant) -> Engine {
+        Engine {
+            settings: Settings::new(config),
+            ticks: Ticks::new(now),
+            devices: BTreeMap::new(),
+            unwatched: BTreeSet::new(),
+            memory: Memory::new(memory),
+            save_at: None,
+            saved_at: None,
+            errands: Errands::default(),
+            stranger_reports: Rate::default(),
+            timers: TimerTable::default(),
+            actions: VecDeque::new(),
+        }
+    }
+
+    /// Takes in what happened. `now` never goes back from call to call.
+    pub fn handle_event(&mut self, now: Instant, event: Event) {
+        match event {
+            Event::DeviceUp { interface } => self.on_device_up(now, interface),
+            Event::DeviceGone { interface } => self.on_device_gone(now, interface),
+            Event::Snapshot { device, wall } => self.on_snapshot(now, device, wall),
+            Event::Initiation { interface, source, verdict } => {
+                if !self.on_initiation(now, interface, source, verdict) {
+                    return;
+                }
+            }
+            Event::WanChanged(change) => self.on_wan_changed(now, change),
+            Event::ClockStepped { .. } => self.on_clock_stepped(now),
+            Event::Command(command) => self.on_command(now, command),
+        }
+        self.work(now);
+    }
+
+    /// Does what was put off until now. Harmless when called too early.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        while let Some(timer) = self.timers.take_expired(now) {
+            match timer {
+                Timer::Poll => self.poll_devices(now),
+                // work() does whatever is due.
+                Timer::Look(_) | Timer::Pace | Timer::Remember => {}
+            }
+        }
+        self.work(now);
+    }
+
+    /// What is to be done next; None: wait for an event or the deadline.
+    pub fn poll_action(&mut self) -> Option<Action> {
+        self.actions.pop_front()
+    }
+
+    /// When [`Engine::handle_timeout`] wants to be called.
+    pub fn next_deadline(&self) -> Option<Instant> {
+        self.timers.next_timeout()
+    }
+
+    /// What is worth keeping over a restart, by interface and key. [`Action::Remember`] tells when it changed.
+    pub fn memory(&self) -> Vec<Remembered> {
+        self.memory.list()
+    }
+
+    /// Goes on with another configuration. What it does not change is not disturbed.
+    pub fn reload(&mut self, now: Instant, config: Config) {
+        self.settings = Settings::new(config);
+        let dropped: Vec<_> =
+            self.devices.keys().copied().filter(|&name| !self.settings.watches(name)).collect();
+        for interface in dropped {
+            let present = self.devices.get(&interface).is_some_and(DeviceState::present);
+            self.on_device_gone(now, interface);
+            self.devices.remove(&interface);
+            if present {
+                self.unwatched.insert(interface);
+            }
+        }
+        let taken: Vec<_> =
+            self.unwatched.iter().copied().filter(|&name| self.settings.watches(name)).collect();
+        for interface in taken {
+            self.unwatched.remove(&interface);
+            self.on_device_up(now, interface);
+        }
+        self.work(now);
+    }
+
+    fn report(&mut self, report: Report) {
+        self.actions.push_back(Action::Report(report));
+    }
+
+    /// The memory changed: told at once when an endpoint did, else on the next tick.
+    fn remember(&mut self, now: Instant, changed: Changed) {
+        let wanted = match changed {
+            Changed::Nothing => return,
+            Changed::Details => self.ticks.after(now, 1),
+            Changed::Endpoint => self.saved_at.map_or(now, |last| now.max(last + REMEMBER_SPACING)),
+        };
+        self.save_at = Some(self.save_at.map_or(wanted, |planned| planned.min(wanted)));
+    }
+
+    /// Does what is due, and sets the timers for the rest.
+    fn work(&mut self, now: Instant) {
+        self.run_errands(now);
+        if self.save_at.is_some_and(|moment| moment <= now) {
+            (self.save_at, self.saved_at) = (None, Some(now));
+            self.actions.push_back(Action::Remember);
+        }
+        self.timers.set(Timer::Remember, self.save_at);
+        for device in self.devices.values_mut() {
+            if device.looks.ask_planned(now, device.peers.len()) {
+                self.actions.push_back(Action::TakeSnapshot { interface: device.interface });
+            }
+            let next = device.looks.next(device.peers.len());
+            self.timers.set(Timer::Look(device.interface), next);
+        }
+        let polls = self.devices.values().filter(|device| device.present()).map(|device| device.looks.poll);
+        self.timers.set(Timer::Poll, polls.min());
+        self.timers.set(Timer::Pace, self.errands.deadline());
+    }
+
+    fn poll_devices(&mut self, now: Instant) {
+        for device in self.devices.values_mut().filter(|device| device.present()) {
+            if device.looks.ask_polled(now, &self.ticks) {
+                self.actions.push_back(Action::TakeSnapshot { interface: device.interface });
+            }
+        }
+    }
+
+    fn on_device_up(&mut self, now: Instant, interface: Interface) {
+        if !self.settings.watches(interface) {
+            self.unwatched.insert(interface);
+            return;
+        }
+        let new = || DeviceState::new(interface, now, &self.ticks);
+        self.devices.entry(interface).or_insert_with(new).settle(now, &self.ticks);
+    }
+
+    fn on_device_gone(&mut self, now: Instant, interface: Interface) {
+        self.unwatched.remove(&interface);
+        let Some(device) = self.devices.get_mut(&interface).filter(|device| device.present()) else { return };
+        device.gone = Some(now);
+        device.up = false;
+        device.looks.clear();
+        (device.wan_changed, device.clock_stepped, device.wished) = (None, None, None);
+        for peer in device.peers.values_mut() {
+            self.errands.cancel(interface, peer);
+            (peer.pending, peer.repeat, peer.wished) = (None, None, None);
+        }
+        if std::mem::take(&mut device.announced) {
+            self.report(Report::DeviceGone { interface });
+        }
+        self.timers.stop(Timer::Look(interface));
+        let gone =
+            || self.devices.values().filter_map(|device| device.gone.map(|since| (since, device.interface)));
+        if gone().count() > GONE_MAX
+            && let Some((_, oldest)) = gone().min()
+        {
+            self.devices.remove(&oldest);
+        }
+    }
+
+    /// Returns whether anything is to be done: a flood of strangers costs no more than its counting.
+    fn on_initiation(
+        &mut self,
+        now: Instant,
+        interface: Interface,
+        source: SocketAddr,
+        verdict: Verdict,
+    ) -> bool {
+        let Some(device) = self.devices.get_mut(&interface).filter(|device| device.present()) else {
+            return false;
+        };
+        if let Verdict::Authentic { peer: key, timestamp } = verdict {
+            let fresh = self.memory.proven(interface, key);
+            device.strangers.acquit(&key);
+            if let Some(peer) = device.peers.get_mut(&key).filter(|peer| peer.absent.is_none()) {
+                peer.clock_behind = None;
+                peer.verified = Some((source, now));
+                peer.pending = Some(Pending { source, seen: now, fresh });
+            }
+            device.looks.at(now + LEARN_DELAY, &self.ticks);
+            device.looks.hurry(now, &self.ticks);
+            let changed = self.memory.note_newest(interface, key, timestamp);
+            self.remember(now, changed);
+            return true;
+        }
+        if let Verdict::Replay { peer: key, behind, .. } = verdict
+            && behind >= CLOCK_SLACK
+            && let Some(peer) = device.peers.get_mut(&key)
+        {
+            peer.clock_behind = Some((behind, now));
+        }
+        let new = device.strangers.note(now, source, &verdict);
+        if new && self.stranger_reports.allow(now, STRANGER_BURST, STRANGER_REFILL) {
+            self.report(Report::Stranger { interface, source, verdict });
+        }
+        false
+    }
+
+    fn on_wan_changed(&mut self, now: Instant, change: WanChange) {
+        // Without a way out nothing can be sent; the next change brings one.
+        let way_out = !matches!(change, WanChange::Down(_) | WanChange::Route(None));
+        self.report(Report::WanChanged(change));
+        for device in self.devices.values_mut().filter(|device| way_out && device.present()) {
+            device.wan_changed = Some(now);
+            device.looks.now(now, &self.ticks);
+        }
+    }
+
+    fn on_clock_stepped(&mut self, now: Instant) {
+        self.report(Report::ClockStepped);
+        for device in self.devices.values_mut().filter(|device| device.present()) {
+            device.clock_stepped = Some(now);
+            device.looks.now(now, &self.ticks);
+        }
+    }
+
+    fn on_command(&mut self, now: Instant, command: Command) {
+        let (only, peer) = match command {
+            Command::LookAgain => (None, None),
+            Command::Poke { interface, peer } => (interface, peer),
+        };
+        let wanted =
+            |device: &&mut DeviceState| device.present() && only.is_none_or(|only| only == device.interface);
+        for device in self.devices.values_mut().filter(wanted) {
+            match peer.map(|key| device.peers.get_mut(&key)) {
+                _ if command == Command::LookAgain => {}
+                None => device.wished = Some(now),
+                Some(Some(peer)) => peer.wished = Some(now),
+                // No such peer here.
+                Some(None) => continue,
+            }
+            device.looks.now(now, &self.ticks);
+        }
+    }
 }

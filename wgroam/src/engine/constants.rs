@@ -1,0 +1,129 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! Every number the engine goes by: what it is, why it is that, where it comes from.
+
+use std::time::Duration;
+
+const fn millis(n: u64) -> Duration {
+    Duration::from_millis(n)
+}
+
+const fn secs(n: u64) -> Duration {
+    Duration::from_secs(n)
+}
+
+// What WireGuard does (whitepaper 6.1; Linux drivers/net/wireguard/messages.h). Not ours to choose.
+
+/// WireGuard neither sends nor takes data with a session older than this (REJECT_AFTER_TIME).
+pub const REJECT_AFTER: Duration = secs(180);
+
+// Looking at devices.
+
+/// From one look at a device that gives a reason to look, to the next. Roaming by data packets is noticed this late;
+/// and it is the most that an idle daemon may wake up (one tick for all devices).
+pub const SNAPSHOT_INTERVAL: Duration = secs(5);
+/// The same for a device that gives no reason: no keepalive, no traffic, no event. One minute is late enough to cost
+/// nothing, and soon enough for a status that is read by people. In whole [`SNAPSHOT_INTERVAL`]s.
+pub const IDLE_TICKS: u32 = 12;
+/// For how long after traffic or an event a device is looked at at the fast pace: the keepalive that most people set
+/// is 25 s, so its silence of one round does not slow us down.
+pub const FAST_FOR: Duration = secs(30);
+/// Looks after a link event. The kernel tells of the link, but not of the `wg setconf` that follows it, which comes
+/// after some ten milliseconds (wg-quick) up to a second or two (netifd on a slow router). Dense at first, so that a
+/// peer without endpoint waits for 0.5 s at most.
+pub const SETTLE: [Duration; 8] = [
+    millis(100),
+    millis(200),
+    millis(400),
+    millis(700),
+    millis(1000),
+    millis(1500),
+    millis(2000),
+    millis(3000),
+];
+/// An interface counts as just returned for this long: the last look of [`SETTLE`] and some slack for a slow reader.
+pub const RETURN_WINDOW: Duration = secs(5);
+/// Planned looks are rounded up to this, so that events that come together share one, and a burst of events plans a
+/// bounded number. Half of [`LEARN_DELAY`], the shortest delay that matters.
+pub const LOOK_GRID: Duration = millis(50);
+/// Between two looks at a device at the least, so that a burst of events that are urgent shares one.
+pub const LOOK_SPACING: Duration = millis(10);
+/// Time that is given to a device for each of its peers before the next look: dumping 5,000 peers takes some
+/// milliseconds, so at 100 us a peer (0.5 s for 5,000) looking takes a few percent of a CPU at the worst.
+pub const LOOK_PER_PEER: Duration = Duration::from_micros(100);
+/// A snapshot that was not answered in this time is lost: a local dump takes milliseconds.
+pub const ANSWER_LIMIT: Duration = secs(2);
+
+// Initiations.
+
+/// WireGuard gets this long to act on an initiation before we look whether it did. It takes one Curve25519 pass and a
+/// work queue: 1 to 10 ms, even on a busy mips router.
+pub const LEARN_DELAY: Duration = millis(100);
+/// After this it is certain that WireGuard did not take it; well before the peer's next attempt (REKEY_TIMEOUT, 5 s).
+pub const TAKE_LIMIT: Duration = millis(500);
+/// An endpoint that WireGuard learned is put down to an initiation when that came no longer ago than this: one fast
+/// look, and one spare.
+pub const VERIFIED_FOR: Duration = secs(10);
+/// A clock that is this far behind is behind. Less is a packet that overtook another.
+pub const CLOCK_SLACK: Duration = secs(3);
+/// NotTaken: reports at once, and then one in [`NOT_TAKEN_REFILL`], for each device.
+pub const NOT_TAKEN_BURST: u32 = 10;
+/// See [`NOT_TAKEN_BURST`].
+pub const NOT_TAKEN_REFILL: Duration = secs(10);
+
+// Pokes and the endpoints that go before them.
+
+/// From one poke to the repeats that insure it against loss: repeats 1 s and 3 s after the first. A keepalive has no
+/// answer and no retransmission of its own; a new WAN loses its first packets (ARP, route, NAT) for about a second.
+pub const REPEAT_AFTER: [Duration; 2] = [secs(1), secs(2)];
+/// Between two pokes of one peer. A change of WAN comes as a burst of events (link, address, route) within some 100 ms.
+pub const POKE_SPACING: Duration = millis(200);
+/// One peer is poked at most this often in a row, ...
+pub const POKE_BURST: u32 = 10;
+/// ... and then once in this time (20 a minute), so that a flapping WAN makes no flood, and the last change still gets
+/// its poke within 3 s.
+pub const POKE_REFILL: Duration = secs(3);
+/// Peers that are poked within one [`PACE_TICK`]: 2,500 a second, so 5,000 peers take 2 s. Each is two netlink
+/// entries and 32 to 148 bytes on the wire; more would fill the queues of a small uplink.
+pub const PACE_POKES: u32 = 50;
+/// See [`PACE_POKES`].
+pub const PACE_TICK: Duration = millis(20);
+/// How often a remembered endpoint is set when the peer still shows none. Once is enough, unless `wg setconf` comes in
+/// between; what fails thrice is refused for a reason.
+pub const SEEDS: u8 = 3;
+
+// Memory and bounds.
+
+/// From one [`super::Action::Remember`] to the next when an endpoint changed; the first comes at once. When only
+/// timestamps and confirmations changed it comes on the next tick, up to [`SNAPSHOT_INTERVAL`] later. A crash in between
+/// loses that much; a peer that moves on every packet writes the state file once a second.
+pub const REMEMBER_SPACING: Duration = secs(1);
+/// A remembered endpoint's time of confirmation is renewed this often; it is for people and for "which is older".
+pub const CONFIRM_STEP: Duration = secs(600);
+/// Remembered peers at most; the one that was confirmed longest ago goes first. Four times the 5,000 of DESIGN.md 6.
+pub const MEMORY_MAX: usize = 20_000;
+/// Moves that are kept for each peer.
+pub const HISTORY: usize = 16;
+/// What is known of a peer outlives its absence by this long: `wg setconf` on a re-created interface comes later.
+pub const ABSENT_FOR: Duration = secs(600);
+/// Absent peers that are kept for each device, at most.
+pub const ABSENT_MAX: usize = 1024;
+/// Interfaces that are gone and still shown, at most; the one that is gone longest goes first.
+pub const GONE_MAX: usize = 16;
+
+// Strangers. Shares, so that what is cheap to fake can't push out what is not; together 32.
+
+/// Packets for another key, by source address: anybody can send those.
+pub const STRANGERS_WRONG_KEY: usize = 6;
+/// Claimed keys that no peer has: takes our public key to make.
+pub const STRANGERS_UNKNOWN: usize = 12;
+/// Peers in whose name somebody failed: takes both public keys to make.
+pub const STRANGERS_FORGED: usize = 7;
+/// Peers whose initiations came again: takes a recording.
+pub const STRANGERS_REPLAY: usize = 7;
+/// An entry may be replaced when nothing came for this long. WireGuard's own retry comes every 5 s, so somebody who
+/// really wants in stays.
+pub const STRANGER_IDLE: Duration = secs(60);
+/// Reports of strangers: this many at once, ...
+pub const STRANGER_BURST: u32 = 3;
+/// ... then one in this time, over all devices.
+pub const STRANGER_REFILL: Duration = secs(20);

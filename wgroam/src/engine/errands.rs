@@ -1,0 +1,77 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! The queue of pokes: each peer stands in it at most once, none is poked too often, and a crowd is paced.
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::time::Instant;
+
+use super::Reason;
+use super::constants::*;
+use super::peer::{Errand, PeerState};
+use crate::model::{Interface, PublicKey};
+
+/// Who waits, in the order of their turn. What for is in [`PeerState::errand`].
+#[derive(Debug, Default)]
+pub(super) struct Errands {
+    queue: BTreeSet<(Instant, Interface, PublicKey)>,
+    /// The current [`PACE_TICK`], and how many had their turn in it.
+    tick: Option<Instant>,
+    served: u32,
+}
+
+impl Errands {
+    /// Puts a peer into the queue, or adds to what it already waits for. An endpoint that is to be set stays so until a
+    /// newer one replaces it.
+    pub fn add(
+        &mut self,
+        now: Instant,
+        interface: Interface,
+        peer: &mut PeerState,
+        reason: Reason,
+        set: Option<SocketAddr>,
+    ) {
+        if let Some(waiting) = &mut peer.errand {
+            if set.is_some() {
+                (waiting.set, waiting.reason, waiting.made) = (set, reason, now);
+            }
+            return;
+        }
+        let not_before = turn(now, peer);
+        peer.errand = Some(Errand { not_before, made: now, reason, set });
+        self.queue.insert((not_before, interface, peer.seen.public_key));
+    }
+
+    /// Takes a peer out of the queue, with its errand.
+    pub fn cancel(&mut self, interface: Interface, peer: &mut PeerState) {
+        if let Some(errand) = peer.errand.take() {
+            self.queue.remove(&(errand.not_before, interface, peer.seen.public_key));
+        }
+    }
+
+    /// The next whose turn it is.
+    pub fn next(&mut self, now: Instant) -> Option<(Interface, PublicKey)> {
+        if self.deadline()? > now {
+            return None;
+        }
+        if self.tick.is_none_or(|tick| now >= tick + PACE_TICK) {
+            (self.tick, self.served) = (Some(now), 0);
+        }
+        self.served += 1;
+        self.queue.pop_first().map(|(_, interface, peer)| (interface, peer))
+    }
+
+    /// When somebody has a turn.
+    pub fn deadline(&self) -> Option<Instant> {
+        let (first, ..) = *self.queue.first()?;
+        match self.tick {
+            Some(tick) if self.served >= PACE_POKES => Some(first.max(tick + PACE_TICK)),
+            _ => Some(first),
+        }
+    }
+}
+
+/// When a peer may be poked next.
+pub(super) fn turn(now: Instant, peer: &PeerState) -> Instant {
+    let spaced = peer.last_poke.map_or(now, |last| last + POKE_SPACING);
+    peer.pokes.earliest(now, POKE_BURST, POKE_REFILL).max(spaced)
+}

@@ -1,0 +1,203 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! When a device is looked at: on the common tick, and at the moments that something asked for. One question at a time,
+//! so that it is known how old an answer can be.
+
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+use super::constants::*;
+
+/// The ticks that all devices share: the engine's start, and every [`SNAPSHOT_INTERVAL`] from there.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Ticks {
+    start: Instant,
+}
+
+impl Ticks {
+    pub fn new(start: Instant) -> Self {
+        Self { start }
+    }
+
+    /// The `n`th tick after `now`; the first is at least a nanosecond and at most an interval away.
+    pub fn after(&self, now: Instant, n: u32) -> Instant {
+        let passed = now.saturating_duration_since(self.start).as_nanos();
+        let ticks = (passed / SNAPSHOT_INTERVAL.as_nanos()) as u32;
+        self.start + SNAPSHOT_INTERVAL * ticks.saturating_add(n)
+    }
+
+    /// The first moment of the look grid that is not before `moment`.
+    fn grid(&self, moment: Instant) -> Instant {
+        let passed = moment.saturating_duration_since(self.start).as_nanos();
+        let cells = passed.div_ceil(LOOK_GRID.as_nanos()) as u64;
+        // 50 ms times 2^32 are six years, hence not Duration * u32.
+        self.start + Duration::from_millis(cells.saturating_mul(LOOK_GRID.as_millis() as u64))
+    }
+}
+
+/// The looks at one device.
+#[derive(Debug)]
+pub(super) struct Looks {
+    /// Moments at which a look is wanted.
+    planned: BTreeSet<Instant>,
+    /// The question that has no answer yet.
+    asked: Option<Instant>,
+    /// When the last question was asked.
+    last_asked: Option<Instant>,
+    /// When the last answer came.
+    pub answered: Option<Instant>,
+    /// The tick of the next regular look.
+    pub poll: Instant,
+    /// Until then regular looks come at the fast pace.
+    fast_until: Instant,
+}
+
+impl Looks {
+    /// For a device that was just heard of.
+    pub fn new(now: Instant, ticks: &Ticks) -> Self {
+        Self {
+            planned: BTreeSet::new(),
+            asked: None,
+            last_asked: None,
+            answered: None,
+            poll: ticks.after(now, 1),
+            fast_until: now + FAST_FOR,
+        }
+    }
+
+    /// Something happened: look now, and at the fast pace for a while.
+    pub fn now(&mut self, now: Instant, ticks: &Ticks) {
+        if self.planned.first().is_none_or(|&first| first > now) {
+            self.planned.insert(now);
+        }
+        self.hurry(now, ticks);
+    }
+
+    /// Look at about that time.
+    pub fn at(&mut self, moment: Instant, ticks: &Ticks) {
+        self.planned.insert(ticks.grid(moment));
+    }
+
+    /// Back to the fast pace.
+    pub fn hurry(&mut self, now: Instant, ticks: &Ticks) {
+        self.fast_until = now + FAST_FOR;
+        self.poll = ticks.after(now, 1);
+    }
+
+    /// When the next planned look may be taken, `peers` being the size of the device. Not before an open question is
+    /// answered or lost, and not oftener than the size allows.
+    pub fn next(&self, peers: usize) -> Option<Instant> {
+        let first = *self.planned.first()?;
+        let spaced = self.last_asked.map(|asked| asked + spacing(peers));
+        let answered = self.asked.map(|asked| asked + ANSWER_LIMIT);
+        Some(first.max(spaced.unwrap_or(first)).max(answered.unwrap_or(first)))
+    }
+
+    /// Is this the moment to ask? Then the question counts as asked, and is the answer to all that was planned so far.
+    pub fn ask_planned(&mut self, now: Instant, peers: usize) -> bool {
+        let due = self.next(peers).is_some_and(|next| next <= now);
+        if due {
+            self.ask(now);
+        }
+        due
+    }
+
+    /// The same for the tick.
+    pub fn ask_polled(&mut self, now: Instant, ticks: &Ticks) -> bool {
+        if self.poll > now {
+            return false;
+        }
+        self.poll = ticks.after(now, if now < self.fast_until { 1 } else { IDLE_TICKS });
+        let open = self.asked.is_some_and(|asked| now < asked + ANSWER_LIMIT);
+        if !open {
+            self.ask(now);
+        }
+        !open
+    }
+
+    fn ask(&mut self, now: Instant) {
+        self.planned = self.planned.split_off(&(now + Duration::from_nanos(1)));
+        self.asked = Some(now);
+        self.last_asked = Some(now);
+    }
+
+    /// An answer came. Returns the moment that it describes at the earliest.
+    pub fn answer(&mut self, now: Instant) -> Instant {
+        self.answered = Some(now);
+        self.asked.take().unwrap_or(now)
+    }
+
+    /// Sets the pace after an answer. `reason`: is there a reason to look often?
+    pub fn pace(&mut self, now: Instant, ticks: &Ticks, reason: bool) {
+        if reason {
+            self.fast_until = self.fast_until.max(now + FAST_FOR);
+        }
+        self.poll = ticks.after(now, if now < self.fast_until { 1 } else { IDLE_TICKS });
+    }
+
+    /// The device is gone: nothing to look at.
+    pub fn clear(&mut self) {
+        self.planned.clear();
+        self.asked = None;
+    }
+}
+
+/// The least time from one look to the next.
+fn spacing(peers: usize) -> Duration {
+    let peers = u32::try_from(peers).unwrap_or(u32::MAX);
+    LOOK_PER_PEER.saturating_mul(peers).max(LOOK_SPACING)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MILLI: Duration = Duration::from_millis(1);
+
+    #[test]
+    fn ticks_are_shared_and_never_now() {
+        let start = Instant::now();
+        let ticks = Ticks::new(start);
+        assert_eq!(ticks.after(start, 1), start + SNAPSHOT_INTERVAL);
+        assert_eq!(ticks.after(start + SNAPSHOT_INTERVAL, 1), start + 2 * SNAPSHOT_INTERVAL);
+        assert_eq!(ticks.after(start + SNAPSHOT_INTERVAL - MILLI, 1), start + SNAPSHOT_INTERVAL);
+    }
+
+    #[test]
+    fn a_burst_of_wishes_is_one_look() {
+        let start = Instant::now();
+        let ticks = Ticks::new(start);
+        let mut looks = Looks::new(start, &ticks);
+        for n in 0..40 {
+            looks.at(start + n * MILLI, &ticks);
+        }
+        assert_eq!(looks.planned.len(), 2);
+        assert!(looks.ask_planned(start, 1));
+        assert!(!looks.ask_planned(start + LOOK_GRID, 1), "one question at a time");
+        looks.answer(start + MILLI);
+        assert!(looks.ask_planned(start + LOOK_GRID, 1));
+    }
+
+    #[test]
+    fn a_big_device_is_looked_at_less_often() {
+        let start = Instant::now();
+        let ticks = Ticks::new(start);
+        let mut looks = Looks::new(start, &ticks);
+        looks.now(start, &ticks);
+        assert!(looks.ask_planned(start, 5000));
+        looks.answer(start);
+        looks.now(start + MILLI, &ticks);
+        assert_eq!(looks.next(5000), Some(start + 500 * MILLI));
+    }
+
+    #[test]
+    fn a_lost_answer_does_not_stop_the_looking() {
+        let start = Instant::now();
+        let ticks = Ticks::new(start);
+        let mut looks = Looks::new(start, &ticks);
+        looks.now(start, &ticks);
+        assert!(looks.ask_planned(start, 1));
+        looks.now(start + MILLI, &ticks);
+        assert_eq!(looks.next(1), Some(start + ANSWER_LIMIT));
+        assert!(looks.ask_planned(start + ANSWER_LIMIT, 1));
+    }
+}

@@ -1,0 +1,161 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! What survives an interface, and by the state file a restart: where each peer was last proven to be, and the newest
+//! timestamp of it.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+
+use super::Remembered;
+use super::constants::*;
+use super::peer::usable;
+use crate::initiation::Timestamp;
+use crate::model::{Interface, PublicKey, WallTime};
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Entry {
+    endpoint: Option<SocketAddr>,
+    confirmed: WallTime,
+    newest: Option<Timestamp>,
+    /// Did WireGuard complete a handshake after an initiation that we saw? Only then `newest` says what is fresh: the
+    /// first initiation that a new daemon sees may be a recording.
+    proven: bool,
+}
+
+/// How much a change matters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Changed {
+    Nothing,
+    Details,
+    Endpoint,
+}
+
+/// All that is remembered.
+#[derive(Debug, Default)]
+pub(super) struct Memory {
+    entries: BTreeMap<(Interface, PublicKey), Entry>,
+}
+
+impl Memory {
+    /// From the state file. An endpoint that nobody can have is left out.
+    pub fn new(remembered: Vec<Remembered>) -> Self {
+        let mut memory = Self::default();
+        for r in remembered {
+            let entry = Entry {
+                endpoint: r.endpoint.filter(|&endpoint| usable(endpoint)),
+                confirmed: r.confirmed,
+                newest: r.newest,
+                proven: r.newest.is_some(),
+            };
+            *memory.entry(r.interface, r.peer) = entry;
+        }
+        memory
+    }
+
+    /// For the state file: by interface and key.
+    pub fn list(&self) -> Vec<Remembered> {
+        let kept = self.entries.iter().filter(|(_, entry)| entry.endpoint.is_some() || entry.proven);
+        kept.map(|(&(interface, peer), entry)| Remembered {
+            interface,
+            peer,
+            endpoint: entry.endpoint,
+            confirmed: entry.confirmed,
+            newest: entry.newest.filter(|_| entry.proven),
+        })
+        .collect()
+    }
+
+    /// Where the peer was last proven to be.
+    pub fn endpoint(&self, interface: Interface, peer: PublicKey) -> Option<SocketAddr> {
+        self.entries.get(&(interface, peer))?.endpoint
+    }
+
+    /// Is there a timestamp to tell fresh from recorded by?
+    pub fn proven(&self, interface: Interface, peer: PublicKey) -> bool {
+        self.entries.get(&(interface, peer)).is_some_and(|entry| entry.proven)
+    }
+
+    /// Authenticated traffic came from there.
+    pub fn confirm(
+        &mut self,
+        interface: Interface,
+        peer: PublicKey,
+        endpoint: SocketAddr,
+        wall: WallTime,
+    ) -> Changed {
+        let entry = self.entry(interface, peer);
+        let moved = entry.endpoint != Some(endpoint);
+        // Also when the clock went back: then the old time lies in the future.
+        let stale = wall < entry.confirmed || wall.since(entry.confirmed) >= CONFIRM_STEP;
+        if !moved && !stale {
+            return Changed::Nothing;
+        }
+        entry.endpoint = Some(endpoint);
+        entry.confirmed = wall;
+        if moved { Changed::Endpoint } else { Changed::Details }
+    }
+
+    /// An authentic initiation bore this timestamp.
+    pub fn note_newest(&mut self, interface: Interface, peer: PublicKey, timestamp: Timestamp) -> Changed {
+        let entry = self.entry(interface, peer);
+        if entry.newest >= Some(timestamp) {
+            return Changed::Nothing;
+        }
+        entry.newest = Some(timestamp);
+        if entry.proven { Changed::Details } else { Changed::Nothing }
+    }
+
+    /// WireGuard completed a handshake after such an initiation.
+    pub fn prove(&mut self, interface: Interface, peer: PublicKey) -> Changed {
+        match self.entries.get_mut(&(interface, peer)) {
+            Some(entry) if !entry.proven && entry.newest.is_some() => {
+                entry.proven = true;
+                Changed::Details
+            }
+            _ => Changed::Nothing,
+        }
+    }
+
+    fn entry(&mut self, interface: Interface, peer: PublicKey) -> &mut Entry {
+        let key = (interface, peer);
+        if self.entries.len() >= MEMORY_MAX && !self.entries.contains_key(&key) {
+            let oldest = self.entries.iter().min_by_key(|(_, entry)| entry.confirmed).map(|(key, _)| *key);
+            if let Some(oldest) = oldest {
+                self.entries.remove(&oldest);
+            }
+        }
+        self.entries.entry(key).or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(seconds: u64) -> WallTime {
+        WallTime { seconds, nanos: 0 }
+    }
+
+    #[test]
+    fn it_never_grows_over_its_bound_and_forgets_the_oldest() {
+        let interface = "wg0".parse().unwrap();
+        let mut memory = Memory::default();
+        for n in 0..MEMORY_MAX as u64 + 10 {
+            let mut key = [0; 32];
+            key[..8].copy_from_slice(&n.to_be_bytes());
+            memory.confirm(interface, PublicKey(key), ([192, 0, 2, 1], 1).into(), at(n + 1));
+        }
+        let list = memory.list();
+        assert_eq!(list.len(), MEMORY_MAX);
+        assert_eq!(list[0].confirmed, at(11));
+    }
+
+    #[test]
+    fn a_timestamp_that_no_handshake_followed_is_not_handed_on() {
+        let (interface, peer) = ("wg0".parse().unwrap(), PublicKey([1; 32]));
+        let mut memory = Memory::default();
+        memory.note_newest(interface, peer, Timestamp([1; 12]));
+        assert!(memory.list().is_empty());
+        assert_eq!(memory.prove(interface, peer), Changed::Details);
+        assert_eq!(memory.list()[0].newest, Some(Timestamp([1; 12])));
+    }
+}

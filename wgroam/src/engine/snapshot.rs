@@ -1,0 +1,290 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! What follows from a look at a device. All decisions are made here: whatever happens only asks for a look, and what
+//! the look shows decides. So nothing is done on stale knowledge (above all, a poke restores the keepalive of now).
+
+use std::time::Instant;
+
+use super::constants::*;
+use super::device::DeviceState;
+use super::peer::{Look, NotTaken, Observed, PeerState, Repeat, same, usable};
+use super::{Action, Engine, Reason, Report};
+use crate::model::{Device, Interface, WallTime};
+
+impl Engine {
+    pub(super) fn on_snapshot(&mut self, now: Instant, snapshot: Device, wall: WallTime) {
+        let interface = snapshot.interface;
+        // Taken out for the time of the work: the rest of the engine stays usable beside it.
+        let Some(mut device) = self.devices.remove(&interface) else { return };
+        // A late answer about a device that is gone tells nothing.
+        if device.present() {
+            let last = device.looks.answered;
+            let asked = device.looks.answer(now);
+            let look = Look { now, asked, wall, last, up: snapshot.up };
+            self.take_in(&mut device, &look, &snapshot);
+        }
+        self.devices.insert(interface, device);
+    }
+
+    fn take_in(&mut self, device: &mut DeviceState, look: &Look, snapshot: &Device) {
+        let now = look.now;
+        let first = device.ifindex.is_none();
+        let recreated = !first && device.ifindex != Some(snapshot.ifindex);
+        let risen = !first && snapshot.up && !device.up;
+        self.announce(device, snapshot, recreated);
+        if recreated {
+            device.peers.values_mut().for_each(|peer| self.reset_peer(device.interface, peer));
+        }
+        if recreated || risen {
+            device.returns = device.returns.wrapping_add(1);
+            device.returned_until = Some(now + RETURN_WINDOW);
+            device.peers.values_mut().for_each(PeerState::forget_session);
+        }
+        device.ifindex = Some(snapshot.ifindex);
+        device.up = snapshot.up;
+        device.public_key = snapshot.public_key;
+        device.listen_port = snapshot.listen_port;
+
+        let wishes = Wishes::take(device, look);
+        let mut busy = false;
+        let mut judged_again = None;
+        device.round = device.round.wrapping_add(1);
+        for peer in &snapshot.peers {
+            let state = device
+                .peers
+                .entry(peer.public_key)
+                .or_insert_with(|| PeerState::new(peer.public_key, now, !first));
+            state.round = device.round;
+            let seen = state.observe(look, peer);
+            busy |= peer.keepalive > 0 || seen.traffic;
+            self.tell(device.interface, state, look, &seen);
+            judged_again = earliest(
+                judged_again,
+                self.judge(device.interface, state, look, &mut device.not_taken_reports),
+            );
+            if look.up {
+                self.greet(device.interface, state, look, &wishes);
+                self.poke_wished(device.interface, state, look, &wishes);
+            }
+        }
+        let lost = |peer: &&mut PeerState| peer.round != device.round && peer.absent.is_none();
+        for peer in device.peers.values_mut().filter(lost) {
+            self.reset_peer(device.interface, peer);
+            peer.absent = Some(now);
+        }
+        device.forget_absent(now);
+        if let Some(moment) = judged_again {
+            device.looks.at(moment, &self.ticks);
+        }
+        device.looks.pace(now, &self.ticks, busy && look.up);
+    }
+
+    fn announce(&mut self, device: &mut DeviceState, snapshot: &Device, recreated: bool) {
+        let interface = device.interface;
+        if recreated {
+            self.report(Report::DeviceReturned { interface });
+        } else if !device.announced {
+            self.report(Report::DeviceFound { interface, peers: snapshot.peers.len() });
+        }
+        device.announced = true;
+    }
+
+    /// WireGuard knows nothing of the peer any more.
+    fn reset_peer(&mut self, interface: Interface, peer: &mut PeerState) {
+        self.errands.cancel(interface, peer);
+        peer.reset();
+    }
+
+    /// Reports what changed, and remembers what is proven.
+    fn tell(&mut self, interface: Interface, peer: &mut PeerState, look: &Look, seen: &Observed) {
+        let key = peer.seen.public_key;
+        if let (Some(old), Some(new), Some(reason)) = (seen.moved, peer.seen.endpoint, peer.reason) {
+            self.report(Report::Moved { interface, peer: key, old, new, reason });
+        }
+        if seen.handshake && peer.verified.is_some_and(|(_, when)| look.now <= when + VERIFIED_FOR) {
+            let changed = self.memory.prove(interface, key);
+            self.remember(look.now, changed);
+        }
+        if let (true, Some(endpoint)) = (seen.good, peer.seen.endpoint) {
+            let changed = self.memory.confirm(interface, key, endpoint, look.wall);
+            self.remember(look.now, changed);
+        }
+    }
+
+    /// Did WireGuard take the initiation that we saw? Returns when to look again, if that is not known yet.
+    fn judge(
+        &mut self,
+        interface: Interface,
+        peer: &mut PeerState,
+        look: &Look,
+        reports: &mut super::rate::Rate,
+    ) -> Option<Instant> {
+        let pending = peer.pending.filter(|pending| look.asked >= pending.seen + LEARN_DELAY)?;
+        // Since the last look before the initiation, which may be a while before it: in doubt for what WireGuard has.
+        if peer.life.is_some_and(|life| life > pending.seen) {
+            peer.pending = None;
+            return None;
+        }
+        if look.up && look.asked < pending.seen + TAKE_LIMIT {
+            return Some(pending.seen + TAKE_LIMIT);
+        }
+        peer.pending = None;
+        let news =
+            peer.not_taken.is_none_or(|old| (old.source.ip(), old.up) != (pending.source.ip(), look.up));
+        peer.not_taken = Some(NotTaken { source: pending.source, up: look.up, at: pending.seen });
+        if news && reports.allow(look.now, NOT_TAKEN_BURST, NOT_TAKEN_REFILL) {
+            let (key, source) = (peer.seen.public_key, pending.source);
+            self.report(Report::NotTaken { interface, peer: key, source, up: look.up });
+        }
+        let elsewhere = !same(peer.seen.endpoint, Some(pending.source));
+        // What may be a recording only fills a void.
+        let allowed = pending.fresh || peer.seen.endpoint.is_none();
+        if look.up && elsewhere && allowed && usable(pending.source) {
+            self.errands.add(look.now, interface, peer, Reason::Initiation, Some(pending.source));
+        }
+        None
+    }
+
+    /// A peer that lost its endpoint gets the remembered one; one that came back with its interface gets a poke.
+    fn greet(&mut self, interface: Interface, peer: &mut PeerState, look: &Look, wishes: &Wishes) {
+        let key = peer.seen.public_key;
+        let remembered = self.memory.endpoint(interface, key);
+        if peer.seen.endpoint.is_none() {
+            let again = peer.errand.is_none() && peer.set.is_none() && peer.seeds < SEEDS;
+            if let (true, Some(endpoint)) = (again, remembered) {
+                peer.greeted = wishes.returns;
+                self.errands.add(look.now, interface, peer, Reason::Remembered, Some(endpoint));
+            }
+            return;
+        }
+        if std::mem::replace(&mut peer.greeted, wishes.returns) == wishes.returns {
+            return;
+        }
+        // At our own start a peer that we know and that WireGuard never spoke to means that the machine was restarted.
+        let restarted = remembered.is_some() && peer.seen.last_handshake.is_none();
+        if wishes.returned || restarted {
+            self.errands.add(look.now, interface, peer, Reason::DeviceReturned, None);
+        }
+    }
+
+    /// Pokes for what happened, if it concerns this peer, and the repeats of earlier ones.
+    fn poke_wished(&mut self, interface: Interface, peer: &mut PeerState, look: &Look, wishes: &Wishes) {
+        let now = look.now;
+        let remembered = self.memory.endpoint(interface, peer.seen.public_key);
+        let command = wishes.command || peer.wished.is_some_and(|wished| wished <= look.asked);
+        if command {
+            peer.wished = None;
+            let set = if peer.seen.endpoint.is_none() { remembered } else { None };
+            if peer.seen.endpoint.is_some() || set.is_some() {
+                let reason = if set.is_some() { Reason::Remembered } else { Reason::Command };
+                self.errands.add(now, interface, peer, reason, set);
+            }
+        }
+        if peer.seen.endpoint.is_none() {
+            return;
+        }
+        let configured = self.settings.peer(interface, peer.seen.public_key).is_some();
+        let matters = peer.alive(now) || peer.seen.keepalive > 0 || configured;
+        if wishes.wan_changed && matters {
+            peer.repeat = Some(Repeat { step: 0, due: None });
+            self.errands.add(now, interface, peer, Reason::WanChanged, None);
+        } else if peer.repeat.and_then(|repeat| repeat.due).is_some_and(|due| due <= look.asked) {
+            let answered = peer.life.is_some_and(|life| Some(life) > peer.last_poke);
+            // A repeat is an insurance: it is not worth waiting for.
+            if answered || super::errands::turn(now, peer) > now {
+                peer.repeat = None;
+            } else {
+                peer.repeat = peer.repeat.map(|repeat| Repeat { due: None, ..repeat });
+                self.errands.add(now, interface, peer, Reason::WanChanged, None);
+            }
+        }
+        if wishes.clock_stepped && !peer.alive(now) {
+            self.errands.add(now, interface, peer, Reason::ClockStepped, None);
+        }
+    }
+
+    /// Carries out the errands whose turn it is.
+    pub(super) fn run_errands(&mut self, now: Instant) {
+        while let Some((interface, key)) = self.errands.next(now) {
+            let Some(device) = self.devices.get_mut(&interface) else { continue };
+            let ready = device.present() && device.up;
+            let Some(peer) = device.peers.get_mut(&key) else { continue };
+            let Some(errand) = peer.errand.take() else { continue };
+            if !ready || peer.absent.is_some() {
+                continue;
+            }
+            let mut wait = None;
+            if let Some(endpoint) = errand.set {
+                // What WireGuard learned, or heard of the peer, since this was decided counts for more.
+                let overtaken = match errand.reason {
+                    Reason::Remembered => peer.seen.endpoint.is_some(),
+                    _ => same(peer.seen.endpoint, Some(endpoint)) || peer.life > Some(errand.made),
+                };
+                if !overtaken {
+                    peer.set = Some((endpoint, errand.reason, now));
+                    peer.seeds = peer.seeds.saturating_add(1);
+                    wait = Some(now + LEARN_DELAY);
+                    let (reason, peer) = (errand.reason, key);
+                    self.actions.push_back(Action::SetEndpoint { interface, peer, endpoint, reason });
+                }
+            }
+            if let Some(repeat) = &mut peer.repeat
+                && repeat.due.is_none()
+            {
+                let due = REPEAT_AFTER.get(repeat.step).map(|&after| now + after);
+                repeat.step += 1;
+                repeat.due = due;
+                wait = earliest(wait, due);
+                if due.is_none() {
+                    peer.repeat = None;
+                }
+            }
+            peer.pokes.take(now, POKE_REFILL);
+            peer.last_poke = Some(now);
+            let keepalive = self.settings.keepalive(interface, &peer.seen);
+            let (reason, peer) = (errand.reason, key);
+            self.actions.push_back(Action::Poke { interface, peer, keepalive, reason });
+            self.actions.push_back(Action::Report(Report::Poked { interface, peer, reason }));
+            if let Some(wait) = wait {
+                device.looks.at(wait, &self.ticks);
+            }
+            device.looks.hurry(now, &self.ticks);
+        }
+    }
+}
+
+/// What was asked of all peers of a device, and is carried out by this look.
+struct Wishes {
+    returns: u32,
+    returned: bool,
+    wan_changed: bool,
+    clock_stepped: bool,
+    command: bool,
+}
+
+impl Wishes {
+    /// Those that came before the look was asked for. While the link is down they wait: nothing can be sent.
+    fn take(device: &mut DeviceState, look: &Look) -> Self {
+        let take = |wish: &mut Option<Instant>| {
+            let due = look.up && wish.is_some_and(|since| since <= look.asked);
+            if due {
+                *wish = None;
+            }
+            due
+        };
+        Self {
+            returns: device.returns,
+            returned: device.returned_until.is_some_and(|until| look.now <= until),
+            wan_changed: take(&mut device.wan_changed),
+            clock_stepped: take(&mut device.clock_stepped),
+            command: take(&mut device.wished),
+        }
+    }
+}
+
+/// The earlier of two moments that may not be.
+fn earliest(a: Option<Instant>, b: Option<Instant>) -> Option<Instant> {
+    match (a, b) {
+        (Some(a), Some(b)) => Some(a.min(b)),
+        (a, b) => a.or(b),
+    }
+}

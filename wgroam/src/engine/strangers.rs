@@ -1,0 +1,184 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! Those whose packets are not believed, in a table that no flood can grow. Each kind has its share; within it an
+//! entry is only replaced when nothing came for [`STRANGER_IDLE`], and the one with the fewest packets goes first. So
+//! whoever keeps knocking (a router with the wrong key does, every 5 s) stays visible through a flood.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+use std::time::Instant;
+
+use super::StrangerStatus;
+use super::constants::*;
+use crate::initiation::Verdict;
+use crate::model::PublicKey;
+
+/// What makes two packets the same stranger. Never the source where a key tells more: sources are free.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Who {
+    WrongKey(IpAddr),
+    Unknown(PublicKey),
+    Forged(Option<PublicKey>),
+    Replay(PublicKey),
+}
+
+impl Who {
+    /// None for what gets no entry.
+    fn of(source: SocketAddr, verdict: &Verdict) -> Option<Who> {
+        match *verdict {
+            Verdict::Authentic { .. } | Verdict::Malformed => None,
+            Verdict::WrongKey => Some(Who::WrongKey(source.ip())),
+            Verdict::UnknownPeer { claimed } => Some(Who::Unknown(claimed)),
+            Verdict::Forged { claimed } => Some(Who::Forged(claimed)),
+            Verdict::Replay { peer, .. } => Some(Who::Replay(peer)),
+        }
+    }
+
+    fn same_kind(&self, other: &Who) -> bool {
+        std::mem::discriminant(self) == std::mem::discriminant(other)
+    }
+
+    fn share(&self) -> usize {
+        match self {
+            Who::WrongKey(_) => STRANGERS_WRONG_KEY,
+            Who::Unknown(_) => STRANGERS_UNKNOWN,
+            Who::Forged(_) => STRANGERS_FORGED,
+            Who::Replay(_) => STRANGERS_REPLAY,
+        }
+    }
+}
+
+#[derive(Clone, Debug)]
+struct Stranger {
+    source: SocketAddr,
+    verdict: Verdict,
+    packets: u64,
+    first: Instant,
+    last: Instant,
+}
+
+/// The table of one device.
+#[derive(Debug, Default)]
+pub(super) struct Strangers {
+    entries: BTreeMap<Who, Stranger>,
+    /// Packets that have no entry (any more).
+    pub forgotten: u64,
+}
+
+impl Strangers {
+    /// Notes a packet. True when its entry is new.
+    pub fn note(&mut self, now: Instant, source: SocketAddr, verdict: &Verdict) -> bool {
+        let Some(key) = Who::of(source, verdict) else {
+            self.forgotten = self.forgotten.saturating_add(1);
+            return false;
+        };
+        if let Some(known) = self.entries.get_mut(&key) {
+            known.packets = known.packets.saturating_add(1);
+            (known.source, known.verdict, known.last) = (source, *verdict, now);
+            return false;
+        }
+        if !self.make_room(now, &key) {
+            self.forgotten = self.forgotten.saturating_add(1);
+            return false;
+        }
+        let stranger = Stranger { source, verdict: *verdict, packets: 1, first: now, last: now };
+        self.entries.insert(key, stranger);
+        true
+    }
+
+    fn make_room(&mut self, now: Instant, key: &Who) -> bool {
+        let kin = || self.entries.iter().filter(|(other, _)| other.same_kind(key));
+        if kin().count() < key.share() {
+            return true;
+        }
+        let idle = kin().filter(|(_, s)| now.saturating_duration_since(s.last) >= STRANGER_IDLE);
+        let Some(least) = idle.min_by_key(|(_, s)| (s.packets, s.last)).map(|(key, _)| *key) else {
+            return false;
+        };
+        if let Some(gone) = self.entries.remove(&least) {
+            self.forgotten = self.forgotten.saturating_add(gone.packets);
+        }
+        true
+    }
+
+    /// Somebody became a peer: nothing strange about that key any more.
+    pub fn acquit(&mut self, peer: &PublicKey) {
+        self.entries.remove(&Who::Unknown(*peer));
+    }
+
+    /// For the status, the latest first.
+    pub fn list(&self, now: Instant) -> Vec<StrangerStatus> {
+        let mut entries: Vec<&Stranger> = self.entries.values().collect();
+        entries.sort_by_key(|stranger| std::cmp::Reverse(stranger.last));
+        let age = |then| now.saturating_duration_since(then);
+        entries
+            .into_iter()
+            .map(|s| StrangerStatus {
+                source: s.source,
+                verdict: s.verdict,
+                packets: s.packets,
+                first_age: age(s.first),
+                last_age: age(s.last),
+            })
+            .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn unknown(n: u32) -> Verdict {
+        let mut key = [0; 32];
+        key[..4].copy_from_slice(&n.to_be_bytes());
+        Verdict::UnknownPeer { claimed: PublicKey(key) }
+    }
+
+    fn source(n: u32) -> SocketAddr {
+        SocketAddr::from((n.to_be_bytes(), 4444))
+    }
+
+    #[test]
+    fn a_flood_of_every_kind_fills_its_share_and_no_more() {
+        let now = Instant::now();
+        let mut table = Strangers::default();
+        for n in 0..10_000 {
+            table.note(now, source(n), &Verdict::WrongKey);
+            table.note(now, source(n), &unknown(n));
+            table.note(now, source(n), &Verdict::Forged { claimed: None });
+            table.note(now, source(n), &Verdict::Malformed);
+        }
+        assert_eq!(table.list(now).len(), STRANGERS_WRONG_KEY + STRANGERS_UNKNOWN + 1);
+        let counted: u64 = table.list(now).iter().map(|s| s.packets).sum();
+        assert_eq!(counted + table.forgotten, 40_000);
+    }
+
+    #[test]
+    fn who_keeps_knocking_stays_through_a_flood() {
+        let start = Instant::now();
+        let mut table = Strangers::default();
+        for n in 0..500_u32 {
+            let now = start + Duration::from_secs(5) * n;
+            table.note(now, source(7), &unknown(7));
+            for flood in 0..20 {
+                table.note(now, source(n), &unknown(1000 + 20 * n + flood));
+            }
+        }
+        let now = start + Duration::from_secs(2500);
+        assert!(table.list(now).iter().any(|s| s.verdict == unknown(7) && s.packets == 500));
+    }
+
+    #[test]
+    fn one_who_knocked_often_outlasts_those_who_knocked_once() {
+        let start = Instant::now();
+        let mut table = Strangers::default();
+        for _ in 0..100 {
+            table.note(start, source(7), &unknown(7));
+        }
+        for n in 0..1000_u32 {
+            table.note(start + STRANGER_IDLE * n, source(n), &unknown(1000 + n));
+        }
+        assert!(table.list(start).iter().any(|s| s.verdict == unknown(7)));
+    }
+}

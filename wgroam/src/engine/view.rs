@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! What is known, made into a [`Status`].
+
+use std::time::Instant;
+
+use super::device::DeviceState;
+use super::peer::PeerState;
+use super::{DeviceStatus, Engine, Move, PeerStatus, Problem, Status};
+use crate::model::Interface;
+
+impl Engine {
+    /// All that is known at `now`: interfaces by name, peers by key. Those that the configuration names are there even
+    /// while they do not exist.
+    pub fn status(&self, now: Instant) -> Status {
+        let known = self.devices.values().map(|device| self.device_status(now, device));
+        let missing = self.settings.named().filter(|name| !self.devices.contains_key(name));
+        let mut devices: Vec<_> = known.chain(missing.map(missing_status)).collect();
+        devices.sort_by_key(|device| device.interface);
+        Status { devices }
+    }
+
+    fn device_status(&self, now: Instant, device: &DeviceState) -> DeviceStatus {
+        DeviceStatus {
+            interface: device.interface,
+            present: device.present(),
+            up: device.present() && device.up,
+            public_key: device.public_key,
+            listen_port: device.listen_port,
+            peers: device.present_peers().map(|peer| self.peer_status(now, device.interface, peer)).collect(),
+            strangers: device.strangers.list(now),
+            strangers_forgotten: device.strangers.forgotten,
+        }
+    }
+
+    fn peer_status(&self, now: Instant, interface: Interface, peer: &PeerState) -> PeerStatus {
+        let seen = &peer.seen;
+        let age = |then: Instant| now.saturating_duration_since(then);
+        let history = peer.history.iter();
+        PeerStatus {
+            public_key: seen.public_key,
+            name: self.settings.peer(interface, seen.public_key).map(|section| section.name.clone()),
+            endpoint: seen.endpoint,
+            reason: peer.reason,
+            endpoint_age: seen.endpoint.map(|_| age(peer.since)),
+            last_handshake: seen.last_handshake,
+            handshake_age: peer.handshake_age(now),
+            alive: peer.alive(now),
+            rx_bytes: seen.rx_bytes,
+            tx_bytes: seen.tx_bytes,
+            keepalive: seen.keepalive,
+            moves: peer.moves,
+            history: history
+                .map(|m| Move { age: age(m.at), old: m.old, new: m.new, reason: m.reason })
+                .collect(),
+            problems: problems(now, peer),
+        }
+    }
+}
+
+fn problems(now: Instant, peer: &PeerState) -> Vec<Problem> {
+    let age = |then: Instant| now.saturating_duration_since(then);
+    let not_taken = peer.not_taken.map(|n| Problem::NotTaken { source: n.source, up: n.up, age: age(n.at) });
+    let behind = peer.clock_behind.map(|(behind, at)| Problem::ClockBehind { behind, age: age(at) });
+    not_taken.into_iter().chain(behind).collect()
+}
+
+fn missing_status(interface: Interface) -> DeviceStatus {
+    DeviceStatus {
+        interface,
+        present: false,
+        up: false,
+        public_key: None,
+        listen_port: 0,
+        peers: Vec::new(),
+        strangers: Vec::new(),
+        strangers_forgotten: 0,
+    }
+}
