@@ -14,4 +14,5 @@ pub mod engine;
 pub mod initiation;
 #[allow(unsafe_code)]
 pub mod linux;
+pub mod logging;
 pub mod model;
