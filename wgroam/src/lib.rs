@@ -14,5 +14,6 @@ pub mod engine;
 pub mod initiation;
 #[allow(unsafe_code)]
 pub mod linux;
+pub mod logging;
 pub mod model;
 pub mod render;

@@ -1,7 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! Every system call, and all `unsafe`. Adapters translate between the kernel and [`crate::model`]; they decide nothing.
 
+pub mod clock;
 pub mod control;
+pub mod process;
+pub mod signals;
+pub mod syslog;
 pub mod tap;
 pub mod files;
 pub mod netlink;

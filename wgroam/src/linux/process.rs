@@ -1,0 +1,100 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! The process itself: what others may see of it, and that there is only one.
+
+use std::fmt;
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::{self, IsTerminal, Read, Seek, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use crate::linux::control::make_parent;
+
+/// Keeps private keys out of core dumps and out of reach of a debugger run by the same user.
+pub fn not_dumpable() -> io::Result<()> {
+    // Covers core dumps that are piped to a program, which the limit does not, and ptrace (prctl(2)).
+    nix::sys::prctl::set_dumpable(false)?;
+    let none = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: the value is valid for its size.
+    match unsafe { libc::setrlimit(libc::RLIMIT_CORE, &none) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+/// Does a person read our stderr?
+pub fn stderr_is_terminal() -> bool {
+    io::stderr().is_terminal()
+}
+
+/// Held by the one daemon that runs; the kernel gives it back when the process ends, however it ends.
+///
+/// The file stays: removing it would let a third process lock a new file while a second waits for the old one.
+#[derive(Debug)]
+pub struct Lock {
+    _file: File,
+}
+
+/// Why the lock is not ours.
+#[derive(Debug)]
+pub enum LockError {
+    /// Another daemon has it.
+    Held {
+        /// The lock file.
+        path: PathBuf,
+        /// Its process; `None` in the instant before it has written that down.
+        pid: Option<u32>,
+    },
+    /// The file can't be made or locked.
+    Io {
+        /// The lock file.
+        path: PathBuf,
+        /// What the system said.
+        error: io::Error,
+    },
+}
+
+impl fmt::Display for LockError {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        match self {
+            Self::Held { path, pid } => {
+                f.write_str("another wgroam ")?;
+                if let Some(pid) = pid {
+                    write!(f, "(pid {pid}) ")?;
+                }
+                write!(f, "is running: it holds {}; stop it first", path.display())
+            }
+            Self::Io { path, error } => write!(f, "can't lock {}: {error}", path.display()),
+        }
+    }
+}
+
+impl std::error::Error for LockError {}
+
+impl Lock {
+    /// Takes the lock, and writes our pid into its file for whoever comes next. Makes the folder if it is missing.
+    pub fn take(path: &Path) -> Result<Self, LockError> {
+        let failed = |error| LockError::Io { path: path.to_owned(), error };
+        make_parent(path).map_err(failed)?;
+        // Not truncated: the pid in it may be the holder's.
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create(true).truncate(false).mode(0o640);
+        let mut file = options.open(path).map_err(failed)?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                return Err(LockError::Held { path: path.to_owned(), pid: read_pid(&file) });
+            }
+            Err(TryLockError::Error(error)) => return Err(failed(error)),
+        }
+        file.set_len(0).and_then(|()| file.rewind()).map_err(failed)?;
+        file.write_all(format!("{}\n", std::process::id()).as_bytes()).map_err(failed)?;
+        Ok(Self { _file: file })
+    }
+}
+
+fn read_pid(file: &File) -> Option<u32> {
+    let mut text = String::new();
+    // Enough for any pid; the file may be anybody's.
+    file.take(16).read_to_string(&mut text).ok()?;
+    text.trim().parse().ok()
+}

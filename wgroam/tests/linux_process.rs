@@ -1,0 +1,97 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! One daemon at a time, and nothing to dump.
+
+#![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use wgroam::linux::process::{Lock, LockError, not_dumpable};
+
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new(name: &str) -> Self {
+        let path = std::env::temp_dir().join(format!("wgroam-process-{}-{name}", std::process::id()));
+        fs::create_dir(&path).unwrap();
+        Self(path)
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+#[test]
+fn a_second_daemon_is_told_who_holds_the_lock() {
+    let folder = Folder::new("second");
+    let path = folder.0.join("run/lock");
+    let first = Lock::take(&path).unwrap();
+    let error = Lock::take(&path).unwrap_err();
+    let pid = std::process::id();
+    assert_eq!(
+        error.to_string(),
+        format!("another wgroam (pid {pid}) is running: it holds {}; stop it first", path.display())
+    );
+    drop(first);
+    Lock::take(&path).unwrap();
+}
+
+#[test]
+fn a_dead_daemons_lock_is_free_and_its_longer_pid_is_gone() {
+    let folder = Folder::new("dead");
+    let path = folder.0.join("lock");
+    fs::write(&path, "4294967295 and more that is no pid\n").unwrap();
+    let _lock = Lock::take(&path).unwrap();
+    assert_eq!(fs::read_to_string(&path).unwrap(), format!("{}\n", std::process::id()));
+}
+
+#[test]
+fn a_lock_held_by_who_wrote_garbage_is_still_held() {
+    let folder = Folder::new("garbage");
+    let path = folder.0.join("lock");
+    let _lock = Lock::take(&path).unwrap();
+    fs::write(&path, [0xff; 100_000]).unwrap();
+    let error = Lock::take(&path).unwrap_err();
+    assert!(matches!(&error, LockError::Held { pid: None, .. }), "{error:?}");
+    assert!(error.to_string().starts_with("another wgroam is running: it holds "), "{error}");
+}
+
+#[test]
+fn a_child_does_not_inherit_the_lock() {
+    let folder = Folder::new("child");
+    let path = folder.0.join("lock");
+    let lock = Lock::take(&path).unwrap();
+    let mut child = Command::new("sleep").arg("60").spawn().unwrap();
+    drop(lock);
+    // spawn() returns a moment before exec() closes what is not to be inherited.
+    let deadline = Instant::now() + Duration::from_secs(5);
+    let mut result = Lock::take(&path);
+    while result.is_err() && Instant::now() < deadline {
+        std::thread::sleep(Duration::from_millis(10));
+        result = Lock::take(&path);
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    result.unwrap();
+}
+
+#[test]
+fn a_place_that_takes_no_file_is_named() {
+    let error = Lock::take(Path::new("/proc/none/lock")).unwrap_err();
+    assert!(error.to_string().starts_with("can't lock /proc/none/lock: "), "{error}");
+}
+
+#[test]
+fn nothing_of_the_process_can_be_dumped() {
+    assert!(nix::sys::prctl::get_dumpable().unwrap());
+    not_dumpable().unwrap();
+    assert!(!nix::sys::prctl::get_dumpable().unwrap());
+    let limits = fs::read_to_string("/proc/self/limits").unwrap();
+    let core = limits.lines().find(|line| line.starts_with("Max core file size")).unwrap();
+    assert_eq!(core.split_whitespace().skip(4).take(2).collect::<Vec<_>>(), ["0", "0"]);
+}
