@@ -78,7 +78,7 @@ pub struct DefaultRoute {
 }
 
 /// One way that a route leads.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Hop {
     /// By this link.
     pub ifindex: u32,
@@ -181,6 +181,8 @@ fn address(payload: Bytes) -> Result<Option<Address>, Malformed> {
 const ROUTE_HEADER: usize = 12;
 /// Bytes of struct rtnexthop.
 const HOP_HEADER: usize = 8;
+/// RTNH_F_DEAD.
+const DEAD: u32 = 1;
 
 fn route(payload: Bytes) -> Result<Option<DefaultRoute>, Malformed> {
     let ipv6 = match i32::from(payload.u8(0)?) {
@@ -190,6 +192,10 @@ fn route(payload: Bytes) -> Result<Option<DefaultRoute>, Malformed> {
     };
     // "unreachable default" and the like lead nowhere. A source prefix (rtm_src_len) is usual for IPv6 on OpenWrt.
     if payload.u8(1)? != 0 || payload.u8(7)? != libc::RTN_UNICAST {
+        return Ok(None);
+    }
+    // Dead: its link is down, and the kernel passes it over.
+    if payload.u32(8)? & DEAD != 0 {
         return Ok(None);
     }
     let mut table = u32::from(payload.u8(4)?);
@@ -220,7 +226,9 @@ fn several(mut bytes: Bytes, ipv6: bool, hops: &mut Vec<Hop>) -> Result<(), Malf
             return Err(Malformed("a next hop is shorter than its header"));
         }
         let gateway = gateway(bytes.to(length)?.from(HOP_HEADER).attributes(), ipv6)?;
-        hops.push(Hop { ifindex: bytes.u32(4)?, gateway });
+        if u32::from(bytes.u8(2)?) & DEAD == 0 {
+            hops.push(Hop { ifindex: bytes.u32(4)?, gateway });
+        }
         bytes = bytes.from(length.next_multiple_of(4));
     }
     Ok(())

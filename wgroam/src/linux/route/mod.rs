@@ -1,7 +1,294 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! How this machine is connected, and what changes about it: links, addresses, default routes.
+//! How this machine is connected, and what changes about it: links, addresses, default routes. What the messages say
+//! is read in [`message`], what differs between two moments is found in [`state`]; here are the socket and the clock.
 
 mod link;
 pub mod message;
+pub mod state;
 
 pub use link::Links;
+
+use std::io;
+use std::net::IpAddr;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
+use std::time::{Duration, Instant};
+
+use nix::sys::socket::SockProtocol;
+
+use super::netlink::{Drained, Socket};
+use super::wireguard::uapi;
+use crate::engine::WanChange;
+use crate::model::Interface;
+use message::{Kind, Link, Told};
+use state::{Known, Lost, State};
+
+/// A change is told once nothing more has come for so long. netifd and DHCP clients set address and routes one by
+/// one, within a few milliseconds; a shell script that calls `ip` for each of them needs up to 20 ms a call.
+pub const QUIET: Duration = Duration::from_millis(50);
+
+/// ... and after so long at the latest, however restless the network is: half of the 0.5 s in which a tunnel has to
+/// follow a WAN change.
+pub const AT_MOST: Duration = Duration::from_millis(250);
+
+/// News of a link that could be a WireGuard interface.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LinkEvent {
+    /// It is there: created, re-created (another ifindex), or its link went up or down.
+    Present {
+        /// Its name.
+        interface: Interface,
+        /// The kernel's number for it.
+        ifindex: u32,
+        /// Is the link up?
+        up: bool,
+    },
+    /// It is gone, or goes by another name.
+    Gone {
+        /// Its name.
+        interface: Interface,
+    },
+}
+
+/// Listens to rtnetlink.
+pub struct RouteMonitor {
+    announcements: Socket,
+    questions: Socket,
+    /// As last told. Its routes are those of the last settling: IPv4 routes that go with their link or address go
+    /// without a word (fib_frontend.c: fib_flush), so they are asked for each time.
+    now: State,
+    /// As of the last settling.
+    settled: State,
+    lost: Vec<Lost>,
+    wan: Vec<Interface>,
+    events: Vec<LinkEvent>,
+    restless: Option<Restless>,
+}
+
+/// Something changed and may go on changing.
+#[derive(Clone, Copy)]
+struct Restless {
+    first: Instant,
+    last: Instant,
+}
+
+impl RouteMonitor {
+    /// Listens from now on, and takes stock of what there is. The first [`RouteMonitor::read`], due at once, tells of
+    /// all WireGuard interfaces there are.
+    pub fn open() -> io::Result<Self> {
+        let groups = libc::RTMGRP_LINK
+            | libc::RTMGRP_IPV4_IFADDR
+            | libc::RTMGRP_IPV6_IFADDR
+            | libc::RTMGRP_IPV4_ROUTE
+            | libc::RTMGRP_IPV6_ROUTE;
+        let mut monitor = Self {
+            // Listening comes first: what changes while we take stock is told twice, not never.
+            announcements: Socket::listening(SockProtocol::NetlinkRoute, groups as u32)?,
+            questions: Socket::asking(SockProtocol::NetlinkRoute)?,
+            now: State::default(),
+            settled: State::default(),
+            lost: Vec::new(),
+            wan: Vec::new(),
+            events: Vec::new(),
+            restless: None,
+        };
+        monitor.take_stock()?;
+        monitor.now.routes = monitor.routes()?;
+        monitor.settled = monitor.now.clone();
+        Ok(monitor)
+    }
+
+    /// The devices that count as WAN; none: whatever carries a default route and is no WireGuard interface.
+    pub fn set_wan(&mut self, wan: Vec<Interface>) {
+        self.wan = wan;
+    }
+
+    /// Does this address belong to this machine? (Addresses only: not what a route of type local claims as a whole.)
+    pub fn is_local(&self, ip: IpAddr) -> bool {
+        self.now.is_local(ip)
+    }
+
+    /// Reads what has arrived: to be called when the socket is readable. Tells at once about links that could be
+    /// WireGuard; for the WAN look at [`RouteMonitor::deadline`] afterwards.
+    pub fn read(&mut self, now: Instant) -> io::Result<Vec<LinkEvent>> {
+        let mut told = Vec::new();
+        let drained = self.announcements.drain(&mut |message| {
+            told.extend(message::read(message)?);
+            Ok(())
+        })?;
+        let mut changed = false;
+        for told in told {
+            changed |= self.hear(told);
+        }
+        if drained == Drained::Overrun {
+            log::info!(
+                "netlink: the kernel had more to tell than fits; looking at all links and addresses anew"
+            );
+            self.take_stock()?;
+            changed = true;
+        }
+        if changed {
+            let first = self.restless.map_or(now, |restless| restless.first);
+            self.restless = Some(Restless { first, last: now });
+        }
+        Ok(std::mem::take(&mut self.events))
+    }
+
+    /// When to call [`RouteMonitor::settled`]; None while nothing changes.
+    pub fn deadline(&self) -> Option<Instant> {
+        self.restless.map(|restless| (restless.last + QUIET).min(restless.first + AT_MOST))
+    }
+
+    /// What changed about our way to the Internet since the last time, now that it has come to rest. Nothing before
+    /// the deadline. When the kernel can't be asked, nothing is lost: the next call asks again.
+    pub fn settled(&mut self, now: Instant) -> io::Result<Vec<WanChange>> {
+        if self.deadline().is_none_or(|deadline| deadline > now) {
+            return Ok(Vec::new());
+        }
+        match self.routes() {
+            Ok(routes) => self.now.routes = routes,
+            Err(error) => {
+                self.restless = Some(Restless { first: now, last: now });
+                return Err(error);
+            }
+        }
+        self.restless = None;
+        let changes = state::changes(&self.settled, &self.now, &self.lost, &self.wan);
+        self.lost.clear();
+        self.settled.clone_from(&self.now);
+        Ok(changes)
+    }
+
+    /// Takes in what was told; true if it may change our way to the Internet.
+    fn hear(&mut self, told: Told) -> bool {
+        match told {
+            Told::Link(link) => self.link(link),
+            Told::LinkGone(ifindex) => self.link_gone(ifindex),
+            Told::Address(address) => {
+                let known = self
+                    .now
+                    .addresses
+                    .iter_mut()
+                    .find(|known| (known.ifindex, known.ip) == (address.ifindex, address.ip));
+                match known {
+                    // Nothing but its lifetime is new.
+                    Some(known) if *known == address => return false,
+                    Some(known) => *known = address,
+                    None => self.now.addresses.push(address),
+                }
+                state::matters(&address)
+            }
+            Told::AddressGone(address) => {
+                let gone = (address.ifindex, address.ip);
+                self.now.addresses.retain(|known| (known.ifindex, known.ip) != gone);
+                if !state::matters(&address) {
+                    return false;
+                }
+                if !self.lost.contains(&gone) {
+                    self.lost.push(gone);
+                }
+                true
+            }
+            Told::Route(route) => !self.now.routes.contains(&route),
+            Told::RouteGone(_) => true,
+        }
+    }
+
+    fn link(&mut self, link: Link) -> bool {
+        let known = self.now.link(link.ifindex).copied();
+        let kind = link.kind.or(known.and_then(|known| known.link.kind));
+        let link = Link { kind, ..link };
+        let tunnel = could_be_wireguard(&link);
+        let known = match known {
+            Some(known) if known.link.interface != link.interface => {
+                self.link_gone(link.ifindex);
+                None
+            }
+            known => known,
+        };
+        // Its end would have been told; but a name belongs to one link alone.
+        let namesake = self.now.links.iter().find(|other| other.link.interface == link.interface);
+        if let Some(ifindex) =
+            namesake.map(|other| other.link.ifindex).filter(|&ifindex| ifindex != link.ifindex)
+        {
+            self.link_gone(ifindex);
+        }
+        let new = Known { link, tunnel };
+        if known == Some(new) {
+            return false;
+        }
+        self.now.links.retain(|other| other.link.ifindex != link.ifindex);
+        self.now.links.push(new);
+        let same_to_us = known.is_some_and(|known| known.tunnel && known.link.up == link.up);
+        if tunnel && !same_to_us {
+            let Link { interface, ifindex, up, .. } = link;
+            self.events.push(LinkEvent::Present { interface, ifindex, up });
+        }
+        !tunnel || self.wan.contains(&link.interface)
+    }
+
+    fn link_gone(&mut self, ifindex: u32) -> bool {
+        let Some(known) = self.now.link(ifindex).copied() else { return false };
+        self.now.links.retain(|other| other.link.ifindex != ifindex);
+        let interface = known.link.interface;
+        if known.tunnel {
+            self.events.push(LinkEvent::Gone { interface });
+        }
+        !known.tunnel || self.wan.contains(&interface)
+    }
+
+    /// Asks for all links and addresses, and takes the answer in as if it had been told.
+    fn take_stock(&mut self) -> io::Result<()> {
+        let mut links = Vec::new();
+        link::dump(&mut self.questions, libc::RTM_GETLINK, &mut links, |told| match told {
+            Told::Link(link) => Some(link),
+            _ => None,
+        })?;
+        let mut addresses = Vec::new();
+        link::dump(&mut self.questions, libc::RTM_GETADDR, &mut addresses, |told| match told {
+            Told::Address(address) => Some(address),
+            _ => None,
+        })?;
+        let known: Vec<u32> = self.now.links.iter().map(|known| known.link.ifindex).collect();
+        for ifindex in known.into_iter().filter(|ifindex| !links.iter().any(|link| link.ifindex == *ifindex))
+        {
+            self.link_gone(ifindex);
+        }
+        for link in links {
+            self.link(link);
+        }
+        // Those that went and came back are told apart by the time of their creation.
+        self.now.addresses = addresses;
+        Ok(())
+    }
+
+    fn routes(&mut self) -> io::Result<Vec<message::DefaultRoute>> {
+        let mut routes = Vec::new();
+        link::dump(&mut self.questions, libc::RTM_GETROUTE, &mut routes, |told| match told {
+            Told::Route(route) => Some(route),
+            _ => None,
+        })?;
+        Ok(routes)
+    }
+}
+
+impl AsRawFd for RouteMonitor {
+    fn as_raw_fd(&self) -> RawFd {
+        self.announcements.as_raw_fd()
+    }
+}
+
+impl AsFd for RouteMonitor {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.announcements.as_fd()
+    }
+}
+
+/// The kernel's WireGuard says so itself. A TUN device is one when a program listens for it; wireguard-go opens that
+/// socket after the device, and before anybody can set the link up, so at the latest that is when we see it.
+fn could_be_wireguard(link: &Link) -> bool {
+    match link.kind {
+        Some(Kind::WireGuard) => true,
+        Some(Kind::Tun) => uapi::socket_path(link.interface).exists(),
+        _ => false,
+    }
+}
