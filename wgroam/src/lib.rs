@@ -15,3 +15,4 @@ pub mod initiation;
 #[allow(unsafe_code)]
 pub mod linux;
 pub mod model;
+pub mod state;

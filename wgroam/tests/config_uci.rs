@@ -2,6 +2,9 @@
 //! Our reader of UCI text beside the real one: the same files accepted and refused, the same content, the same line
 //! blamed. The real one is `uci` of WGROAM_UCI, or else what ci/uci/build makes (cargo and a C compiler).
 
+// Helpers of tests may fail as loudly as tests.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
 use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};

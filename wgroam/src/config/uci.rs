@@ -502,14 +502,19 @@ impl Parser {
             return Ok(());
         }
         let number = package.sections.len();
-        let count = self.kinds.entry(kind.clone().into_owned()).or_insert(0);
         let name = if name.is_empty() { None } else { Some(name.into_owned()) };
         if let Some(name) = &name {
             self.by_name.insert(name.clone(), number);
         }
-        let kind = kind.into_owned();
-        package.sections.push(Section { kind, name, index: *count, line, options: Vec::new() });
-        *count += 1;
+        let index = match self.kinds.get_mut(kind.as_ref()) {
+            Some(count) => std::mem::replace(count, *count + 1),
+            None => {
+                self.kinds.insert(kind.clone().into_owned(), 1);
+                0
+            }
+        };
+        let options = Vec::new();
+        package.sections.push(Section { kind: kind.into_owned(), name, index, line, options });
         self.order.push(Vec::new());
         self.current = Current::Section(number);
         Ok(())
