@@ -130,12 +130,11 @@ proptest! {
     #[test]
     fn any_text_made_of_what_the_syntax_knows_gives_an_answer(
         pieces in proptest::collection::vec(
-            prop_oneof![
-                Just("config"), Just("option"), Just("list"), Just("package"), Just(" "), Just("\n"), Just("'"),
-                Just("\""), Just("\\"), Just(";"), Just("#"), Just("\r\n"), Just("peer"), Just("tunnel"),
-                Just("wgroam"), Just("globals"), Just("endpoint"), Just("public_key"), Just("é"), Just("\u{b}"),
-                Just("\t"), Just("[::1]:5"), Just("wan"), Just("enabled"), Just("\n\toption "), Just("\nconfig "),
-            ],
+            proptest::sample::select(&[
+                "config", "option", "list", "package", " ", "\n", "'", "\"", "\\", ";", "#", "\r\n", "peer", "tunnel",
+                "wgroam", "globals", "endpoint", "public_key", "é", "\u{b}", "\t", "[::1]:5", "wan", "enabled",
+                "\n\toption ", "\nconfig ",
+            ][..]),
             0..80,
         )
     ) {

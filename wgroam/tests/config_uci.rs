@@ -372,14 +372,14 @@ fn a_thousand_generated_files_read_as_uci_reads_them() {
 #[test]
 fn several_packages_in_one_text_read_as_uci_import_reads_them() {
     let scratch = Scratch::new("import");
-    let mut generator = Generator { dice: Dice(7), wild: 64 };
+    let mut generator = Generator { dice: Dice(7), wild: 500 };
     let input = scratch.root.join("input");
     let (mut accepted, mut refused) = (0, 0);
     for _ in 0..150 {
         let mut text = "package first\n".to_owned();
-        for _ in 0..3 {
-            let name =
-                generator.dice.pick(&["network", "'wgroam'", "a-b", "x_1", "firewall", "wire.less", "first"]);
+        for name in ["network", "'w'groam", "a-b_1"] {
+            let odd = generator.dice.pick(&["wire.less", "first", "''", "a b"]);
+            let name = if generator.dice.one_in(12) { odd } else { name };
             let word = generator.dice.pick(&["package", "package", "p"]);
             text += &format!("{}\n{word} {name}\n\n{}", generator.text(), generator.text());
             text.push('\n');
