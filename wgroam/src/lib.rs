@@ -17,3 +17,4 @@ pub mod linux;
 pub mod logging;
 pub mod model;
 pub mod render;
+pub mod state;

@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! The typed configuration and what is said about a wrong one.
 
+// Helpers of tests may fail as loudly as tests.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
 use std::net::IpAddr;
 
 use wgroam::config::{self, Config, Errors, Family, Globals, Loaded, LogLevel, RotatePort};

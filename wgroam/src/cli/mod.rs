@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! The command line: one file a subcommand.
 
+pub mod check;
+
 use std::ffi::OsString;
 use std::process::ExitCode;
 

@@ -7,9 +7,6 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-/// How many names for a temporary file are tried. One is free unless somebody is playing with us.
-const NAMES: u32 = 16;
-
 /// Reads a file of at most `max` bytes. A larger one is [`io::ErrorKind::FileTooLarge`], and is not read when its
 /// size is known beforehand; a folder is [`io::ErrorKind::IsADirectory`]. Follows symbolic links, takes pipes.
 pub fn read_limited(path: &Path, max: usize) -> io::Result<Vec<u8>> {
@@ -28,9 +25,20 @@ pub fn read_limited(path: &Path, max: usize) -> io::Result<Vec<u8>> {
     if bytes.len() > max { Err(too_large()) } else { Ok(bytes) }
 }
 
+/// As [`read_limited`], but only what is a file: a symbolic link, a pipe or a device is
+/// [`io::ErrorKind::InvalidInput`]. For files of our own, in folders where nobody else should have put anything.
+pub fn read_limited_file(path: &Path, max: usize) -> io::Result<Vec<u8>> {
+    let kind = fs::symlink_metadata(path)?.file_type();
+    if kind.is_file() || kind.is_dir() {
+        return read_limited(path, max);
+    }
+    Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a file"))
+}
+
 /// Replaces a file as a whole: whoever reads it sees the old or the new one, never half of one. The new file has
 /// `mode` (less the umask's bits, never more). A symbolic link at `path` is replaced, not followed. With `sync` the
 /// new content is on the disk before the old one goes: for flash, where power is cut; without, for tmpfs.
+/// One writer at a time.
 pub fn write_atomically(path: &Path, bytes: &[u8], mode: u32, sync: bool) -> io::Result<()> {
     let (temporary, mut file) = create_beside(path, mode)?;
     let written = file.write_all(bytes).and_then(|()| if sync { file.sync_all() } else { Ok(()) });
@@ -48,18 +56,19 @@ pub fn write_atomically(path: &Path, bytes: &[u8], mode: u32, sync: bool) -> io:
     Ok(())
 }
 
-/// A new file beside `path`, under a name that nobody has. O_EXCL: a link laid there in advance is not followed.
+/// A new file NAME.new beside `path`, in place of one that a crash left there: a name of its own for each try would
+/// fill the flash. O_EXCL: a link laid there in advance is removed, not followed.
 fn create_beside(path: &Path, mode: u32) -> io::Result<(PathBuf, File)> {
-    let mut last = io::ErrorKind::AlreadyExists.into();
-    for number in 0..NAMES {
-        let temporary = with_suffix(path, &format!(".new{}-{number}", std::process::id()))?;
-        match OpenOptions::new().write(true).create_new(true).mode(mode).open(&temporary) {
-            Ok(file) => return Ok((temporary, file)),
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => last = error,
-            Err(error) => return Err(error),
+    let temporary = with_suffix(path, ".new")?;
+    let create = || OpenOptions::new().write(true).create_new(true).mode(mode).open(&temporary);
+    let file = match create() {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            fs::remove_file(&temporary)?;
+            create()?
         }
-    }
-    Err(last)
+        other => other?,
+    };
+    Ok((temporary, file))
 }
 
 /// Moves a broken file (or whatever is in its place) to NAME.corrupt in the same folder, over an older one, for a

@@ -3,9 +3,16 @@
 //! `uci` command and OpenWrt's services use. Nothing here knows what an option means. Where this reader is stricter or
 //! kinder than libuci stands in docs/configuration.md; tests/config_uci.rs compares the two.
 
+mod mistake;
+mod reader;
+
+pub use mistake::Mistake;
+pub(crate) use mistake::Quoted;
+
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
+
+use reader::{Reader, is_space};
 
 /// What stands under one `package` line, or in one file of /etc/config.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -58,115 +65,6 @@ pub enum Value {
     List(Vec<(String, u32)>),
 }
 
-/// What is wrong with a line. The text is not UCI, whatever its options mean.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Mistake {
-    /// The line begins with something else than `package`, `config`, `option`, `list` or `#`.
-    UnknownCommand(String),
-    /// Nothing follows the command where a word has to.
-    NothingAfter(&'static str),
-    /// More words than the command takes; the first of them.
-    TooMany(String),
-    /// A quote that no line ends. The line given is the one where it begins.
-    Unterminated(char),
-    /// A name (of what, which) with other characters than letters, digits and `_`.
-    BadName(&'static str, String),
-    /// A section's type with white space, control or non-ASCII characters.
-    BadType(String),
-    /// `option` or `list` before the first `config`.
-    OutsideSection,
-    /// The section's name was given to a section of this type before, on this line.
-    OtherType {
-        /// The section's name.
-        name: String,
-        /// Its first type.
-        first: String,
-        /// The line of that.
-        line: u32,
-    },
-    /// A second `package` line with this name.
-    PackageTwice(String),
-    /// Bytes that no text has: NUL.
-    Binary,
-    /// Not UTF-8.
-    NotUtf8,
-}
-
-impl fmt::Display for Mistake {
-    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        match self {
-            Mistake::UnknownCommand(found) => write!(
-                f,
-                "{} begins no UCI line; allowed: config, option, list, package, or # for a comment",
-                Quoted(found)
-            ),
-            Mistake::NothingAfter(command) => {
-                write!(f, "'{command}' stands alone; ")?;
-                f.write_str(match *command {
-                    "config" => "write: config TYPE 'NAME'",
-                    "package" => "write: package NAME",
-                    "list" => "write: list NAME 'VALUE'",
-                    _ => "write: option NAME 'VALUE'",
-                })
-            }
-            Mistake::TooMany(found) => {
-                write!(f, "{} is one word too many; put a value that has spaces in quotes", Quoted(found))
-            }
-            Mistake::Unterminated(quote) => {
-                write!(f, "the quote {quote} that begins here is never closed; the file may be half written")
-            }
-            Mistake::BadName(what, found) => {
-                write!(f, "{} can't be the name of {what}; allowed: letters, digits and _", Quoted(found))?;
-                match *what {
-                    "a package" => f.write_str(" and -"),
-                    "a section" => write!(f, " (a tunnel may have option interface {})", Quoted(found)),
-                    _ => Ok(()),
-                }
-            }
-            Mistake::BadType(found) => {
-                write!(f, "{} can't be a section's type; allowed: ASCII without spaces", Quoted(found))
-            }
-            Mistake::OutsideSection => {
-                f.write_str("stands before the first section; put a line like config peer 'NAME' above it")
-            }
-            Mistake::OtherType { name, first, line } => {
-                write!(
-                    f,
-                    "section '{name}' is of type '{first}' already (line {line}); give one another name"
-                )
-            }
-            Mistake::PackageTwice(name) => {
-                write!(f, "package '{name}' began before; put its sections in one place")
-            }
-            Mistake::Binary => f.write_str("has a NUL byte: this is no text file"),
-            Mistake::NotUtf8 => {
-                f.write_str("is not UTF-8; write comments and values in UTF-8 or plain ASCII")
-            }
-        }
-    }
-}
-
-/// Somebody's text inside a message: in single quotes, without control characters, cut after 64 characters.
-pub(crate) struct Quoted<'a>(pub &'a str);
-
-impl fmt::Display for Quoted<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        const MOST: usize = 64;
-        f.write_str("'")?;
-        for (position, c) in self.0.chars().enumerate() {
-            match c {
-                _ if position == MOST => return f.write_str("…'"),
-                '\n' => f.write_str("\\n")?,
-                '\t' => f.write_str("\\t")?,
-                '\r' => f.write_str("\\r")?,
-                c if c.is_control() => write!(f, "\\x{:02x}", u32::from(c))?,
-                c => write!(f, "{c}")?,
-            }
-        }
-        f.write_str("'")
-    }
-}
-
 /// What a text holds, and what is wrong with it, each with its line. libuci refuses a text with any mistake; what
 /// could be read all the same is given back so that one look finds all of them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -196,161 +94,6 @@ fn readable(text: &[u8]) -> Result<&str, (u32, Mistake)> {
         return Err((line(offset), Mistake::Binary));
     }
     std::str::from_utf8(text).map_err(|error| (line(error.valid_up_to()), Mistake::NotUtf8))
-}
-
-/// isspace() of the C locale; u8::is_ascii_whitespace() leaves out the vertical tab.
-fn is_space(byte: u8) -> bool {
-    matches!(byte, b' ' | b'\t'..=b'\r')
-}
-
-/// A position in the text. libuci reads line by line and sees no further, except where a quote or a backslash goes
-/// over the end of the line: `end` is how far it has read.
-struct Reader<'a> {
-    text: &'a str,
-    at: usize,
-    end: usize,
-    /// The number of the line that was read last, from 1.
-    line: u32,
-}
-
-impl<'a> Reader<'a> {
-    /// Reads one more line. False at the end of the text.
-    fn read_line(&mut self) -> bool {
-        let rest = &self.text.as_bytes()[self.end..];
-        if rest.is_empty() {
-            return false;
-        }
-        self.end += rest.iter().position(|&byte| byte == b'\n').map_or(rest.len(), |newline| newline + 1);
-        self.line += 1;
-        true
-    }
-
-    fn peek(&self) -> Option<u8> {
-        self.text.as_bytes()[..self.end].get(self.at).copied()
-    }
-
-    fn skip(&mut self, unwanted: impl Fn(u8) -> bool) {
-        while self.peek().is_some_and(&unwanted) {
-            self.at += 1;
-        }
-    }
-
-    /// Forgets the rest of the line.
-    fn cut(&mut self) {
-        self.at = self.end;
-    }
-
-    /// The word that says what the line is: everything up to a blank. None at the end of the line or at a comment.
-    fn command(&mut self) -> Option<&'a str> {
-        self.skip(|byte| byte == b' ' || byte == b'\t');
-        let start = self.at;
-        if matches!(self.peek(), None | Some(b'#')) {
-            return None;
-        }
-        self.skip(|byte| byte != b' ' && byte != b'\t');
-        Some(&self.text[start..self.at])
-    }
-
-    /// The next argument, empty when there is none. `;` counts as an empty one, which is how libuci separates
-    /// commands on one line.
-    fn word(&mut self) -> Result<Cow<'a, str>, (u32, Mistake)> {
-        self.skip(is_space);
-        if self.peek() == Some(b';') {
-            self.at += 1;
-            return Ok(Cow::Borrowed(""));
-        }
-        let mut word = Pieces { text: self.text, whole: None, from: self.at };
-        loop {
-            match self.peek() {
-                Some(quote @ (b'\'' | b'"')) => self.quoted(&mut word, quote)?,
-                Some(b'#') => {
-                    let found = word.take(self.at);
-                    self.cut();
-                    return Ok(found);
-                }
-                // The semicolon is where libuci ends a plain word with a NUL byte: it then takes that for the end
-                // of the line. After a word with quotes or backslashes it does not.
-                Some(b';') => {
-                    let plain = word.whole.is_none();
-                    let found = word.take(self.at);
-                    if plain {
-                        self.cut();
-                    }
-                    return Ok(found);
-                }
-                Some(b'\\') => self.backslash(&mut word),
-                Some(_) => self.at += 1,
-                None => return Ok(word.take(self.at)),
-            }
-            if self.peek().is_none_or(is_space) {
-                let found = word.take(self.at);
-                self.at = (self.at + 1).min(self.end);
-                return Ok(found);
-            }
-        }
-    }
-
-    /// A quoted piece, over as many lines as it takes.
-    fn quoted(&mut self, word: &mut Pieces<'a>, quote: u8) -> Result<(), (u32, Mistake)> {
-        let line = self.line;
-        word.drop_byte(&mut self.at);
-        loop {
-            match self.peek() {
-                Some(byte) if byte == quote => {
-                    word.drop_byte(&mut self.at);
-                    return Ok(());
-                }
-                Some(b'\\') if quote == b'"' => self.backslash(word),
-                Some(_) => self.at += 1,
-                None if self.read_line() => (),
-                None => return Err((line, Mistake::Unterminated(char::from(quote)))),
-            }
-        }
-    }
-
-    /// Drops a backslash and keeps what follows it; before the end of the line, both go and the next line follows.
-    fn backslash(&mut self, word: &mut Pieces<'a>) {
-        word.drop_byte(&mut self.at);
-        let rest = &self.text.as_bytes()[self.at..self.end];
-        if matches!(rest, [] | [b'\n'] | [b'\r', b'\n']) {
-            self.at = self.end;
-            word.from = self.end;
-            self.read_line();
-        } else {
-            self.at += 1;
-        }
-    }
-}
-
-/// A word under construction: a stretch of the text, or a copy once something had to be left out.
-struct Pieces<'a> {
-    text: &'a str,
-    whole: Option<String>,
-    from: usize,
-}
-
-impl<'a> Pieces<'a> {
-    fn push(&mut self, to: usize) {
-        self.whole.get_or_insert_default().push_str(&self.text[self.from..to]);
-        self.from = to;
-    }
-
-    /// Leaves out the (ASCII) byte at `at`.
-    fn drop_byte(&mut self, at: &mut usize) {
-        self.push(*at);
-        *at += 1;
-        self.from = *at;
-    }
-
-    fn take(&mut self, to: usize) -> Cow<'a, str> {
-        match self.whole.take() {
-            None => Cow::Borrowed(&self.text[self.from..to]),
-            Some(mut whole) => {
-                whole.push_str(&self.text[self.from..to]);
-                Cow::Owned(whole)
-            }
-        }
-    }
 }
 
 /// Where an `option` line goes.
@@ -400,7 +143,7 @@ impl Parser {
     }
 
     fn read(&mut self, text: &str) {
-        let mut reader = Reader { text, at: 0, end: 0, line: 0 };
+        let mut reader = Reader::new(text);
         while reader.read_line() && self.parsed.mistakes.len() < self.most {
             let line = reader.line;
             reader.skip(is_space);
@@ -502,14 +245,19 @@ impl Parser {
             return Ok(());
         }
         let number = package.sections.len();
-        let count = self.kinds.entry(kind.clone().into_owned()).or_insert(0);
         let name = if name.is_empty() { None } else { Some(name.into_owned()) };
         if let Some(name) = &name {
             self.by_name.insert(name.clone(), number);
         }
-        let kind = kind.into_owned();
-        package.sections.push(Section { kind, name, index: *count, line, options: Vec::new() });
-        *count += 1;
+        let index = match self.kinds.get_mut(kind.as_ref()) {
+            Some(count) => std::mem::replace(count, *count + 1),
+            None => {
+                self.kinds.insert(kind.clone().into_owned(), 1);
+                0
+            }
+        };
+        let options = Vec::new();
+        package.sections.push(Section { kind: kind.into_owned(), name, index, line, options });
         self.order.push(Vec::new());
         self.current = Current::Section(number);
         Ok(())

@@ -1,0 +1,157 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! `wgroam check [FILE]`: is the configuration right, and what would the daemon do with it?
+
+use std::io::{self, Write};
+use std::path::Path;
+
+use crate::config::{self, Config, Error, Globals, LogLevel, Peer};
+
+/// Exit code: the configuration can be used.
+const RIGHT: u8 = 0;
+/// Exit code: it can't.
+const WRONG: u8 = 1;
+
+/// Checks a file and says all there is to say about it. 0: it can be used, maybe with warnings; 1: it can't, or `out`
+/// takes nothing. A missing file is wrong here: somebody asked for this one.
+pub fn run(path: &Path, out: &mut impl Write) -> u8 {
+    let (said, code) = match config::read(path) {
+        Ok(loaded) => {
+            let said =
+                list(out, "warning", &loaded.warnings).and_then(|()| summary(out, path, &loaded.config));
+            (said, RIGHT)
+        }
+        Err(Error::Wrong(errors)) => {
+            let said = list(out, "warning", &errors.warnings)
+                .and_then(|()| list(out, "error", &errors.mistakes))
+                .and_then(|()| {
+                    if errors.more {
+                        writeln!(out, "There may be more; put these right first.")
+                    } else {
+                        Ok(())
+                    }
+                });
+            (said, WRONG)
+        }
+        Err(error) => (writeln!(out, "error: {error}"), WRONG),
+    };
+    if said.and_then(|()| out.flush()).is_ok() { code } else { WRONG }
+}
+
+fn list(out: &mut impl Write, severity: &str, findings: &[config::Finding]) -> io::Result<()> {
+    findings.iter().try_for_each(|finding| writeln!(out, "{severity}: {finding}"))
+}
+
+fn summary(out: &mut impl Write, path: &Path, config: &Config) -> io::Result<()> {
+    writeln!(out, "{} is fine.", path.display())?;
+    if !config.globals.enabled {
+        return writeln!(out, "wgroam is switched off (option enabled '0') and would end at once.");
+    }
+    if config.tunnels.is_empty() {
+        writeln!(out, "Watched: every WireGuard interface, since there is no tunnel section.")?;
+        peers(out, config.peers.iter(), true)?;
+    }
+    for tunnel in &config.tunnels {
+        let state = if tunnel.enabled { "watched" } else { "left alone (option enabled '0')" };
+        writeln!(out, "{}: {state}", tunnel.interface)?;
+        peers(out, config.peers.iter().filter(|peer| peer.tunnel == tunnel.interface), false)?;
+    }
+    globals(out, &config.globals)
+}
+
+fn peers<'a>(
+    out: &mut impl Write,
+    peers: impl Iterator<Item = &'a Peer>,
+    with_tunnel: bool,
+) -> io::Result<()> {
+    for peer in peers {
+        write!(out, "  peer {}, {}", peer.name, peer.public_key)?;
+        if with_tunnel {
+            write!(out, ", on {}", peer.tunnel)?;
+        }
+        if let Some(seconds) = peer.keepalive {
+            write!(out, ", keepalive {seconds} s after a poke")?;
+        }
+        writeln!(out)?;
+    }
+    Ok(())
+}
+
+fn globals(out: &mut impl Write, globals: &Globals) -> io::Result<()> {
+    match globals.wan.as_slice() {
+        [] => writeln!(out, "WAN: whatever carries a default route")?,
+        devices => {
+            let devices: Vec<_> = devices.iter().map(|device| device.as_str()).collect();
+            writeln!(out, "WAN: {}", devices.join(", "))?;
+        }
+    }
+    let kept = if globals.persist { "kept on flash too" } else { "kept in memory only" };
+    let level = match globals.log_level {
+        LogLevel::Error => "error",
+        LogLevel::Warn => "warn",
+        LogLevel::Info => "info",
+        LogLevel::Debug => "debug",
+    };
+    writeln!(out, "Last good endpoints: {kept}. Log level: {level}.")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Exit code and output for a file with this text; the file's path is shown as FILE.
+    fn check(name: &str, text: &str) -> (u8, String) {
+        let path = std::env::temp_dir().join(format!("wgroam-check-{name}-{}", std::process::id()));
+        std::fs::write(&path, text).unwrap();
+        let mut out = Vec::new();
+        let code = run(&path, &mut out);
+        std::fs::remove_file(&path).unwrap();
+        (code, String::from_utf8(out).unwrap().replace(path.to_str().unwrap(), "FILE"))
+    }
+
+    #[test]
+    fn a_right_file_is_summed_up() {
+        let (code, out) = check(
+            "right",
+            "config wgroam 'globals'\n\tlist wan 'wan'\n\
+             config tunnel 'wgr'\nconfig tunnel 'old'\n\toption enabled '0'\n\
+             config peer 'home'\n\toption tunnel 'wgr'\n\toption keepalive '25'\n\
+             \toption public_key 'xTIBA5rboUvnH4htodjb6e697QjLERt1NAB4mZqp8Dg='\n\toption colour 'red'\n",
+        );
+        assert_eq!(
+            out,
+            "warning: FILE:10: peer 'home', option 'colour': is not known and has no effect; known here: \
+             tunnel, public_key, endpoint, family, keepalive, probe, readd\n\
+             FILE is fine.\n\
+             wgr: watched\n  peer home, xTIBA5rboUvnH4htodjb6e697QjLERt1NAB4mZqp8Dg=, keepalive 25 s after a poke\n\
+             old: left alone (option enabled '0')\n\
+             WAN: wan\n\
+             Last good endpoints: kept on flash too. Log level: info.\n"
+        );
+        assert_eq!(code, 0);
+    }
+
+    #[test]
+    fn an_empty_file_watches_everything() {
+        let (code, out) = check("empty", "");
+        assert!(out.contains("every WireGuard interface"), "{out}");
+        assert_eq!(code, 0);
+    }
+
+    #[test]
+    fn a_wrong_file_is_told_with_all_its_mistakes_and_code_1() {
+        let (code, out) =
+            check("wrong", "config tunnel 'a'\n\toption enabled 'x'\n\toption unreachable 'y'\n");
+        let lines: Vec<_> = out.lines().collect();
+        assert_eq!(lines.len(), 3, "{out}");
+        assert!(lines[1].starts_with("error: FILE:2: tunnel 'a', option 'enabled': 'x' is not known"));
+        assert!(lines[2].starts_with("error: FILE:3: tunnel 'a', option 'unreachable'"));
+        assert_eq!(code, 1);
+    }
+
+    #[test]
+    fn a_file_that_is_not_there_is_wrong() {
+        let mut out = Vec::new();
+        assert_eq!(run(Path::new("/nowhere/wgroam"), &mut out), 1);
+        assert_eq!(out, b"error: /nowhere/wgroam: there is no such file\n");
+    }
+}

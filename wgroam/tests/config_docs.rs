@@ -1,0 +1,111 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! docs/configuration.md says what is true: its example works, its tables name the options there are.
+
+// Helpers of tests may fail as loudly as tests.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+use wgroam::config::{self, Config, What};
+
+fn document() -> String {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/configuration.md");
+    std::fs::read_to_string(path).unwrap()
+}
+
+/// What stands in the document's code blocks of this language.
+fn blocks(language: &str) -> Vec<String> {
+    let document = document();
+    let begin = format!("```{language}\n");
+    document.split(&begin).skip(1).map(|rest| rest.split("```").next().unwrap().to_owned()).collect()
+}
+
+/// The first cells of the rows under a heading that begins like this, with the other cells.
+fn rows(heading: &str) -> Vec<Vec<String>> {
+    let document = document();
+    let start = document.find(&format!("## `config {heading}")).unwrap();
+    let section = document[start + 3..].split("\n## ").next().unwrap();
+    let rows = section.lines().filter(|line| line.starts_with("| `"));
+    rows.map(|row| row.trim_matches('|').split(" | ").map(|cell| cell.trim().to_owned()).collect()).collect()
+}
+
+const SECTIONS: [(&str, &str); 3] = [
+    ("wgroam 'globals'", "config wgroam 'globals'\n"),
+    ("tunnel", "config tunnel 'wgr'\n"),
+    (
+        "peer",
+        "config peer 'home'\n\toption tunnel 'wgr'\n\
+         \toption public_key 'xTIBA5rboUvnH4htodjb6e697QjLERt1NAB4mZqp8Dg='\n",
+    ),
+];
+
+#[test]
+fn the_example_is_read_without_a_warning() {
+    let [example] = blocks("uci").try_into().unwrap();
+    let loaded = config::parse(example.as_bytes(), "example").unwrap_or_else(|errors| panic!("{errors}"));
+    assert_eq!(loaded.warnings, []);
+    let Config { tunnels, peers, .. } = loaded.config;
+    assert_eq!((tunnels.len(), peers.len()), (1, 1));
+    assert_eq!((peers[0].name.as_str(), peers[0].keepalive), ("camper", Some(25)));
+}
+
+#[test]
+fn the_tables_name_all_options_and_no_others() {
+    for (heading, text) in SECTIONS {
+        let documented: Vec<_> = rows(heading).iter().map(|row| row[0].replace('`', "")).collect();
+        // An option nobody knows is answered with those that there are.
+        let text = format!("{text}\toption zzzzzzzzzz '1'\n");
+        let loaded = config::parse(text.as_bytes(), "f").unwrap();
+        let known = loaded.warnings.iter().find_map(|warning| match &warning.what {
+            What::UnknownOption { known, .. } => Some(known.clone()),
+            _ => None,
+        });
+        let mut known: Vec<_> = known.unwrap().split(", ").map(str::to_owned).collect();
+        let mut sorted = documented.clone();
+        known.sort();
+        sorted.sort();
+        assert_eq!(sorted, known, "{heading}");
+    }
+}
+
+#[test]
+fn options_without_effect_are_marked_so() {
+    for (heading, text) in SECTIONS {
+        for row in rows(heading) {
+            let option = row[0].replace('`', "");
+            let value = match option.as_str() {
+                "tunnel" | "public_key" => continue,
+                "endpoint" => "a.example:1",
+                "family" => "any",
+                "probe" => "::1",
+                "log_level" => "info",
+                _ => "1",
+            };
+            let text = format!("{text}\toption {option} '{value}'\n");
+            let loaded = config::parse(text.as_bytes(), "f").unwrap_or_else(|errors| panic!("{errors}"));
+            let warned = loaded.warnings.iter().any(|warning| matches!(warning.what, What::NotYet(_)));
+            assert_eq!(row[3], if warned { "*later*" } else { "0.1.0" }, "{option}");
+        }
+    }
+}
+
+#[test]
+fn the_message_shown_is_the_message_given() {
+    let shown = blocks("").into_iter().find(|block| block.contains("ipv5")).unwrap();
+    let text = "\n".repeat(8) + SECTIONS[2].1 + "\toption family 'ipv5'\n";
+    let errors = config::parse(text.as_bytes(), "/etc/config/wgroam").unwrap_err();
+    assert_eq!(errors.to_string(), shown.trim_end());
+}
+
+#[test]
+fn the_defaults_shown_are_the_defaults() {
+    for (heading, text) in SECTIONS {
+        let bare = config::parse(text.as_bytes(), "f").unwrap().config;
+        for row in rows(heading) {
+            let Some(default) = row[2].strip_prefix('`').and_then(|rest| rest.strip_suffix('`')) else {
+                continue;
+            };
+            let option = row[0].replace('`', "");
+            let text = format!("{text}\toption {option} '{default}'\n");
+            assert_eq!(config::parse(text.as_bytes(), "f").unwrap().config, bare, "{option}");
+        }
+    }
+}
