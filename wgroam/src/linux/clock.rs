@@ -13,7 +13,7 @@ use nix::unistd;
 
 /// How far ahead the timer is set. It is armed anew when it does fire. Not the end of time, which a 32-bit kernel
 /// could not hold.
-const FAR_AHEAD_SECONDS: libc::time_t = 366 * 24 * 3600;
+const FAR_AHEAD_SECONDS: i32 = 366 * 24 * 3600;
 
 /// Watches the wall clock; readable after a step.
 pub struct ClockWatch(TimerFd);
@@ -43,7 +43,7 @@ impl ClockWatch {
     /// (do_timerfd_settime() in fs/timerfd.c).
     fn arm(&self) -> io::Result<bool> {
         let now = clock_gettime(Clock::CLOCK_REALTIME)?.tv_sec();
-        let at = TimeSpec::new(now.saturating_add(FAR_AHEAD_SECONDS), 0);
+        let at = TimeSpec::new(now.saturating_add(FAR_AHEAD_SECONDS.into()), 0);
         let flags = TimerSetTimeFlags::TFD_TIMER_ABSTIME | TimerSetTimeFlags::TFD_TIMER_CANCEL_ON_SET;
         match self.0.set(Expiration::OneShot(at), flags) {
             Ok(()) => Ok(false),

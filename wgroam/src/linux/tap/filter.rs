@@ -236,10 +236,10 @@ mod tests {
     }
 
     proptest! {
-        /// What the parser takes for an initiation to our port, the filter never drops, and the other way round
-        /// nothing that ends before its last byte passes both.
+        /// What the parser takes for an initiation to our port, the filter lets through whole. (Not the other way
+        /// round: the filter leaves the IP lengths to the parser.)
         #[test]
-        fn parser_and_filter_agree(
+        fn the_filter_drops_nothing_that_the_parser_takes(
             options in 0usize..=10,
             changes in prop::collection::vec((0usize..260, any::<u8>()), 0..4),
             length in 0usize..260,

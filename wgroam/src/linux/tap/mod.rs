@@ -14,7 +14,8 @@
 //! - **Forwarded packets too**, when they go to one of our ports: [`Captured::destination`] tells.
 //! - Only frames addressed to this host; nothing that it sends.
 //!
-//! Limits: fragments and IPv6 extension headers are not followed. No WireGuard implementation sends either.
+//! Limits: fragments and IPv6 extension headers are not followed; an initiation is far smaller than any MTU. Two of one
+//! flow that the device's GRO has merged are missed; a peer sends one in 5 s.
 
 mod filter;
 mod parse;
