@@ -254,6 +254,12 @@ impl Engine {
             if let Some(peer) = device.peers.get_mut(&key).filter(|peer| peer.absent.is_none()) {
                 peer.clock_behind = None;
                 peer.verified = Some((source, now));
+                // The newer one replaces what the older one was to do.
+                if let Some(errand) = &mut peer.errand
+                    && errand.reason == Reason::Initiation
+                {
+                    errand.set = None;
+                }
                 peer.pending = Some(Pending { source, seen: now, fresh });
             }
             device.looks.at(now + LEARN_DELAY, &self.ticks);

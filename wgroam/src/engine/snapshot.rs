@@ -135,11 +135,19 @@ impl Engine {
             let (key, source) = (peer.seen.public_key, pending.source);
             self.report(Report::NotTaken { interface, peer: key, source, up: look.up });
         }
-        let elsewhere = !same(peer.seen.endpoint, Some(pending.source));
-        // What may be a recording only fills a void.
-        let allowed = pending.fresh || peer.seen.endpoint.is_none();
-        if look.up && elsewhere && allowed && usable(pending.source) {
-            self.errands.add(look.now, interface, peer, Reason::Initiation, Some(pending.source));
+        let now = look.now;
+        if !look.up || !usable(pending.source) {
+            return None;
+        }
+        if same(peer.seen.endpoint, Some(pending.source)) {
+            // It is where it says, and can't get in. Without a session a poke makes WireGuard call out to it; with one
+            // it would send a keepalive that the peer may not understand any more.
+            if !peer.alive(now) {
+                self.errands.add(now, interface, peer, Reason::Initiation, None);
+            }
+        } else if pending.fresh || peer.seen.endpoint.is_none() {
+            // What may be a recording only fills a void.
+            self.errands.add(now, interface, peer, Reason::Initiation, Some(pending.source));
         }
         None
     }

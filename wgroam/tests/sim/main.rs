@@ -1,0 +1,13 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! The two-router simulator: engines, models of the kernel's WireGuard, a NAT and somebody bad play against each other
+//! in simulated time. Minutes pass in milliseconds, and the same seed gives the same play.
+
+// Test code: a panic is the way to fail.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod model;
+mod nat;
+mod rng;
+mod scenarios;
+mod wireguard;
+mod world;

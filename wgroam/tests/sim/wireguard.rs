@@ -1,0 +1,443 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! A model of the kernel's WireGuard with one peer: what it sends and when, what it takes, where it thinks the peer is.
+//! Written along drivers/net/wireguard/{timers,send,receive,noise,netlink,device}.c of Linux 6.1, function for function;
+//! the cryptography is symbolic (a session is a number that only its two ends know).
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use wgroam::model::{Device, Interface, Peer, PublicKey, WallTime};
+
+use super::rng::Rng;
+
+/// Time since the world began.
+pub type Time = Duration;
+
+const fn secs(n: u64) -> Duration {
+    Duration::from_secs(n)
+}
+
+// messages.h
+const REKEY_TIMEOUT: Duration = secs(5);
+const REKEY_JITTER_MILLIS: u64 = 333;
+const REKEY_AFTER: Duration = secs(120);
+const REJECT_AFTER: Duration = secs(180);
+const KEEPALIVE_TIMEOUT: Duration = secs(10);
+const MAX_TIMER_HANDSHAKES: u32 = 90 / 5;
+const MAX_STAGED: usize = 128;
+
+const INITIATION_BYTES: u64 = 148;
+const RESPONSE_BYTES: u64 = 92;
+const DATA_BYTES: u64 = 32;
+
+/// What travels inside the tunnel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Payload {
+    Keepalive,
+    Ping(u64),
+    Pong(u64),
+}
+
+impl Payload {
+    fn bytes(self) -> u64 {
+        if self == Payload::Keepalive { DATA_BYTES } else { DATA_BYTES + 96 }
+    }
+}
+
+/// What travels outside.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Body {
+    /// `genuine`: made with the private key of `from`.
+    Initiation {
+        from: PublicKey,
+        to: PublicKey,
+        timestamp: u64,
+        handshake: u64,
+        genuine: bool,
+    },
+    Response {
+        handshake: u64,
+        session: u64,
+    },
+    Data {
+        session: u64,
+        counter: u64,
+        payload: Payload,
+    },
+    Noise,
+}
+
+/// A datagram.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Packet {
+    pub source: SocketAddr,
+    pub destination: SocketAddr,
+    pub body: Body,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Keypair {
+    session: u64,
+    initiator: bool,
+    born: Time,
+    sent: u64,
+    received: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Timer {
+    RetransmitHandshake,
+    SendKeepalive,
+    NewHandshake,
+    ZeroKeys,
+    PersistentKeepalive,
+}
+
+/// An interface with one peer.
+#[derive(Debug)]
+pub struct WireGuard {
+    pub interface: Interface,
+    pub ifindex: u32,
+    pub key: PublicKey,
+    pub port: u16,
+    pub up: bool,
+    pub peer: Option<PublicKey>,
+    pub endpoint: Option<SocketAddr>,
+    pub keepalive: u16,
+    pub rx_bytes: u64,
+    pub tx_bytes: u64,
+    pub last_handshake: Option<WallTime>,
+    /// Datagrams to send: the destination and what is in it.
+    pub outbox: Vec<(SocketAddr, Body)>,
+    /// Decrypted payloads for the host.
+    pub inbox: Vec<Payload>,
+    newest: u64,
+    handshake: Option<u64>,
+    last_sent_handshake: Option<Time>,
+    attempts: u32,
+    need_another_keepalive: bool,
+    sent_last_minute: bool,
+    current: Option<Keypair>,
+    previous: Option<Keypair>,
+    next: Option<Keypair>,
+    staged: Vec<Payload>,
+    timers: BTreeMap<Timer, Time>,
+    rng: Rng,
+}
+
+impl WireGuard {
+    pub fn new(interface: Interface, ifindex: u32, key: PublicKey, port: u16, rng: Rng) -> Self {
+        Self {
+            interface,
+            ifindex,
+            key,
+            port,
+            up: false,
+            peer: None,
+            endpoint: None,
+            keepalive: 0,
+            rx_bytes: 0,
+            tx_bytes: 0,
+            last_handshake: None,
+            outbox: Vec::new(),
+            inbox: Vec::new(),
+            newest: 0,
+            handshake: None,
+            last_sent_handshake: None,
+            attempts: 0,
+            need_another_keepalive: false,
+            sent_last_minute: false,
+            current: None,
+            previous: None,
+            next: None,
+            staged: Vec::new(),
+            timers: BTreeMap::new(),
+            rng,
+        }
+    }
+
+    /// What netlink would tell.
+    pub fn device(&self) -> Device {
+        let peer = self.peer.map(|public_key| Peer {
+            public_key,
+            endpoint: self.endpoint,
+            last_handshake: self.last_handshake,
+            rx_bytes: self.rx_bytes,
+            tx_bytes: self.tx_bytes,
+            keepalive: self.keepalive,
+        });
+        Device {
+            interface: self.interface,
+            ifindex: self.ifindex,
+            up: self.up,
+            public_key: Some(self.key),
+            listen_port: self.port,
+            peers: peer.into_iter().collect(),
+        }
+    }
+
+    /// device.c: wg_open, wg_stop.
+    pub fn set_link(&mut self, now: Time, wall: WallTime, up: bool) {
+        if std::mem::replace(&mut self.up, up) == up {
+            return;
+        }
+        if up {
+            self.send_staged(now, wall);
+            if self.keepalive > 0 {
+                self.send_keepalive(now, wall);
+            }
+        } else {
+            (self.current, self.previous, self.next, self.handshake) = (None, None, None, None);
+            self.last_sent_handshake = None;
+            self.timers.clear();
+            self.staged.clear();
+        }
+    }
+
+    /// netlink.c: set_peer, the keepalive.
+    pub fn set_keepalive(&mut self, now: Time, wall: WallTime, seconds: u16) {
+        let send = self.keepalive == 0 && seconds > 0 && self.up;
+        self.keepalive = seconds;
+        if send {
+            self.send_keepalive(now, wall);
+        }
+        if self.up {
+            self.send_staged(now, wall);
+        }
+    }
+
+    /// What wgroam does for a poke.
+    pub fn poke(&mut self, now: Time, wall: WallTime, keepalive: u16) {
+        self.set_keepalive(now, wall, 0);
+        self.set_keepalive(now, wall, keepalive.max(1));
+        if keepalive == 0 {
+            self.set_keepalive(now, wall, 0);
+        }
+    }
+
+    /// device.c: wg_xmit. Without an endpoint the host gets an error (EDESTADDRREQ), and nothing is kept.
+    pub fn transmit(&mut self, now: Time, wall: WallTime, payload: Payload) {
+        if self.up && self.peer.is_some() && self.endpoint.is_some() {
+            if self.staged.len() >= MAX_STAGED {
+                self.staged.remove(0);
+            }
+            self.staged.push(payload);
+            self.send_staged(now, wall);
+        }
+    }
+
+    /// When [`Self::expire`] has something to do.
+    pub fn deadline(&self) -> Option<Time> {
+        self.timers.values().min().copied()
+    }
+
+    /// timers.c: wg_expired_*.
+    pub fn expire(&mut self, now: Time, wall: WallTime) {
+        while let Some(timer) = self.timers.iter().find(|&(_, &at)| at <= now).map(|(&timer, _)| timer) {
+            self.timers.remove(&timer);
+            match timer {
+                Timer::RetransmitHandshake if self.attempts > MAX_TIMER_HANDSHAKES => {
+                    self.timers.remove(&Timer::SendKeepalive);
+                    self.staged.clear();
+                    self.timers.entry(Timer::ZeroKeys).or_insert(now + 3 * REJECT_AFTER);
+                }
+                Timer::RetransmitHandshake => {
+                    self.attempts += 1;
+                    self.send_initiation(now, wall, true);
+                }
+                Timer::SendKeepalive => {
+                    self.send_keepalive(now, wall);
+                    if std::mem::take(&mut self.need_another_keepalive) {
+                        self.timers.insert(Timer::SendKeepalive, now + KEEPALIVE_TIMEOUT);
+                    }
+                }
+                Timer::NewHandshake => self.send_initiation(now, wall, false),
+                Timer::ZeroKeys => (self.current, self.previous, self.next) = (None, None, None),
+                Timer::PersistentKeepalive if self.keepalive > 0 => self.send_keepalive(now, wall),
+                Timer::PersistentKeepalive => {}
+            }
+        }
+    }
+
+    fn jitter(&mut self) -> Duration {
+        Duration::from_millis(self.rng.below(REKEY_JITTER_MILLIS))
+    }
+
+    /// send.c: wg_packet_send_queued_handshake_initiation and wg_packet_send_handshake_initiation.
+    fn send_initiation(&mut self, now: Time, wall: WallTime, retry: bool) {
+        if !retry {
+            self.attempts = 0;
+        }
+        let Some(to) = self.peer else { return };
+        if self.last_sent_handshake.is_some_and(|last| now < last + REKEY_TIMEOUT) {
+            return;
+        }
+        self.last_sent_handshake = Some(now);
+        let handshake = self.rng.next();
+        self.handshake = Some(handshake);
+        // timekeeping: the kernel rounds to 2^24 ns, so that the clock is not told too well.
+        let timestamp = (wall.seconds * 1_000_000_000 + u64::from(wall.nanos)) & !0xff_ffff;
+        self.authenticated_traversal(now);
+        self.timers.remove(&Timer::SendKeepalive);
+        self.send(
+            Body::Initiation { from: self.key, to, timestamp, handshake, genuine: true },
+            INITIATION_BYTES,
+        );
+        let jitter = self.jitter();
+        self.timers.insert(Timer::RetransmitHandshake, now + REKEY_TIMEOUT + jitter);
+    }
+
+    fn send(&mut self, body: Body, bytes: u64) {
+        if let Some(endpoint) = self.endpoint {
+            self.tx_bytes += bytes;
+            self.outbox.push((endpoint, body));
+        }
+    }
+
+    /// send.c: wg_packet_send_keepalive.
+    fn send_keepalive(&mut self, now: Time, wall: WallTime) {
+        if self.staged.is_empty() {
+            self.staged.push(Payload::Keepalive);
+        }
+        self.send_staged(now, wall);
+    }
+
+    /// send.c: wg_packet_send_staged_packets and wg_packet_create_data_done.
+    fn send_staged(&mut self, now: Time, wall: WallTime) {
+        if self.staged.is_empty() {
+            return;
+        }
+        if !self.current.is_some_and(|keys| now < keys.born + REJECT_AFTER) {
+            self.send_initiation(now, wall, false);
+            return;
+        }
+        for payload in std::mem::take(&mut self.staged) {
+            let Some(keys) = &mut self.current else { return };
+            keys.sent += 1;
+            let (session, counter) = (keys.session, keys.sent);
+            let stale = keys.initiator && now >= keys.born + REKEY_AFTER;
+            self.authenticated_traversal(now);
+            self.timers.remove(&Timer::SendKeepalive);
+            self.send(Body::Data { session, counter, payload }, payload.bytes());
+            if payload != Payload::Keepalive {
+                let jitter = self.jitter();
+                self.timers
+                    .entry(Timer::NewHandshake)
+                    .or_insert(now + KEEPALIVE_TIMEOUT + REKEY_TIMEOUT + jitter);
+            }
+            if stale {
+                self.send_initiation(now, wall, false);
+            }
+        }
+    }
+
+    /// timers.c: wg_timers_any_authenticated_packet_traversal.
+    fn authenticated_traversal(&mut self, now: Time) {
+        if self.keepalive > 0 {
+            self.timers.insert(Timer::PersistentKeepalive, now + secs(u64::from(self.keepalive)));
+        }
+    }
+
+    fn authenticated_receipt(&mut self, now: Time) {
+        self.timers.remove(&Timer::NewHandshake);
+        self.authenticated_traversal(now);
+    }
+
+    fn handshake_complete(&mut self, wall: WallTime) {
+        self.timers.remove(&Timer::RetransmitHandshake);
+        self.attempts = 0;
+        self.sent_last_minute = false;
+        self.last_handshake = Some(wall);
+    }
+
+    fn keys(&mut self, now: Time, session: u64, initiator: bool) -> Keypair {
+        self.timers.insert(Timer::ZeroKeys, now + 3 * REJECT_AFTER);
+        Keypair { session, initiator, born: now, sent: 0, received: 0 }
+    }
+
+    /// receive.c.
+    pub fn receive(&mut self, now: Time, wall: WallTime, packet: &Packet) {
+        if !self.up {
+            return;
+        }
+        match packet.body {
+            Body::Initiation { from, to, timestamp, handshake, genuine } => {
+                let valid = genuine && to == self.key && Some(from) == self.peer && timestamp > self.newest;
+                if valid {
+                    self.newest = timestamp;
+                    self.on_initiation(now, packet.source, handshake);
+                }
+            }
+            Body::Response { handshake, session } if self.handshake == Some(handshake) => {
+                self.endpoint = Some(packet.source);
+                self.rx_bytes += RESPONSE_BYTES;
+                self.handshake = None;
+                self.previous = self.next.take().or(self.current);
+                self.current = Some(self.keys(now, session, true));
+                self.handshake_complete(wall);
+                self.send_keepalive(now, wall);
+                self.authenticated_receipt(now);
+            }
+            Body::Data { session, counter, payload } => {
+                self.on_data(now, wall, packet.source, session, counter, payload)
+            }
+            Body::Response { .. } | Body::Noise => {}
+        }
+    }
+
+    fn on_initiation(&mut self, now: Time, source: SocketAddr, handshake: u64) {
+        self.endpoint = Some(source);
+        self.rx_bytes += INITIATION_BYTES;
+        self.last_sent_handshake = Some(now);
+        let session = self.rng.next();
+        // noise.c: add_new_keypair, as responder.
+        self.previous = None;
+        self.next = Some(self.keys(now, session, false));
+        self.handshake = None;
+        self.timers.remove(&Timer::SendKeepalive);
+        self.send(Body::Response { handshake, session }, RESPONSE_BYTES);
+        self.authenticated_receipt(now);
+    }
+
+    fn on_data(
+        &mut self,
+        now: Time,
+        wall: WallTime,
+        source: SocketAddr,
+        session: u64,
+        counter: u64,
+        payload: Payload,
+    ) {
+        let slots = [&mut self.current, &mut self.previous, &mut self.next];
+        let Some(keys) = slots.into_iter().flatten().find(|keys| keys.session == session) else { return };
+        if now >= keys.born + REJECT_AFTER || counter <= keys.received {
+            return;
+        }
+        keys.received = counter;
+        let (initiator, born) = (keys.initiator, keys.born);
+        self.endpoint = Some(source);
+        self.rx_bytes += payload.bytes();
+        if self.next.is_some_and(|next| next.session == session) {
+            // noise.c: wg_noise_received_with_keypair.
+            self.previous = self.current;
+            self.current = self.next.take();
+            self.handshake_complete(wall);
+            self.send_staged(now, wall);
+        }
+        let last_minute = REJECT_AFTER - KEEPALIVE_TIMEOUT - REKEY_TIMEOUT;
+        if initiator && now >= born + last_minute && !self.sent_last_minute {
+            self.sent_last_minute = true;
+            self.send_initiation(now, wall, false);
+        }
+        self.authenticated_receipt(now);
+        if payload != Payload::Keepalive {
+            if self.timers.contains_key(&Timer::SendKeepalive) {
+                self.need_another_keepalive = true;
+            } else {
+                self.timers.insert(Timer::SendKeepalive, now + KEEPALIVE_TIMEOUT);
+            }
+            self.inbox.push(payload);
+        }
+    }
+}
