@@ -1,0 +1,17 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The lab's parts, each on those above it only:
+
+lab         what one run owns (folder, namespaces, processes), and that all of it goes away
+namespace   a network namespace: run, start, look inside
+wireguard   a WireGuard interface, of the kernel or of wireguard-go
+topology    the nodes and what can happen to them
+prober      echo requests through the tunnel: how long is the silence?
+tap         what passes a wire
+wgroam      the daemon on one router
+stage       a topology with or without wgroam, and a running account: what a scenario plays on
+scenarios   the stories
+report      a story's outcome as JSON
+suite       the scenarios that a release must pass
+vm          the way into ci/vm/run
+cli         arguments
+"""

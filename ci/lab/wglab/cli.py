@@ -1,0 +1,101 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The lab's command line."""
+import argparse
+import json
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+
+from . import suite, vm
+from .lab import LabError
+from .report import play
+from .scenarios import SCENARIOS
+from .stage import Settings
+
+RELEASE = vm.TREE / "wgroam" / "target" / "release"
+BOOT_SECONDS = 90  # a machine's start and end, on a slow day
+SCENARIO_SECONDS = 120  # what a scenario takes besides its silence, in a machine on a slow day
+
+
+def parser():
+    """The arguments."""
+    top = argparse.ArgumentParser(prog="lab", description="Two routers, a NAT and a WireGuard tunnel in namespaces.")
+    verbs = top.add_subparsers(dest="verb", required=True)
+    verbs.add_parser("list", help="the scenarios, a line each")
+    run = verbs.add_parser("run", help="play scenarios; each prints a JSON object on a line of its own")
+    run.add_argument("scenarios", nargs="+", metavar="SCENARIO", help="a name of `lab list`, or: all")
+    run.add_argument("--with", dest="with_", choices=("wgroam", "nothing"), default="wgroam")
+    run.add_argument("--limit", type=float, help="seconds after which a silence counts as never")
+    run.add_argument("--packets", type=int, default=100_000, help="hostile packets (forgery), default 100000")
+    run.add_argument("--quick", action="store_true", help="20000 hostile packets")
+    run.add_argument("--verbose", action="store_true", help="say on stderr what is done to the network")
+    test = verbs.add_parser("test", help="play what a release must pass, and count")
+    for verb, choices in ((run, ("userspace", "kernel")), (test, ("userspace", "kernel", "both"))):
+        verb.add_argument("--wireguard", choices=choices, default=choices[-1] if verb is test else "userspace")
+        verb.add_argument("--wgroam", type=Path, default=RELEASE / "wgroam", help="the binary")
+        verb.add_argument("--hostile", type=Path, default=RELEASE / "examples" / "hostile", help="the sender of forgery")
+    return top
+
+
+def narrator():
+    """Prints lines with the seconds since the start."""
+    begun = time.monotonic()
+
+    def narrate(text):
+        print(f"{time.monotonic() - begun:7.2f}  {text}", file=sys.stderr, flush=True)
+
+    return narrate
+
+
+def run(arguments, words):
+    """`lab run`."""
+    names = list(SCENARIOS) if arguments.scenarios == ["all"] else arguments.scenarios
+    for name in names:
+        if name not in SCENARIOS:
+            raise LabError(f"there is no scenario '{name}'; there are: {', '.join(SCENARIOS)}")
+    if arguments.quick:
+        arguments.packets = 20_000
+    limits = {name: arguments.limit or SCENARIOS[name].limit for name in names}
+    if arguments.wireguard == "kernel" and not vm.kernel_has_wireguard():
+        if vm.inside():
+            raise LabError("the kernel of ci/vm has no WireGuard")
+        command = vm.command(words, BOOT_SECONDS + sum(limits.values()) + SCENARIO_SECONDS * len(names))
+        os.execv(command[0], command)
+    good = True
+    for name in names:
+        settings = Settings(
+            wireguard=arguments.wireguard,
+            with_=arguments.with_,
+            wgroam=arguments.wgroam.resolve(),
+            hostile=arguments.hostile.resolve(),
+            limit=limits[name],
+            packets=arguments.packets,
+        )
+        report = play(name, settings, narrator() if arguments.verbose else lambda text: None)
+        print(json.dumps(report), flush=True)
+        good = good and report["ok"]
+    return 0 if good else 1
+
+
+def main(words):
+    """Runs the lab; returns the exit code: 0 ok, 1 something was not, 2 usage, 130 interrupted."""
+    arguments = parser().parse_args(words)
+
+    def leave(number, _frame):
+        raise SystemExit(128 + number)
+
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, leave)
+    try:
+        if arguments.verb == "list":
+            for scenario in SCENARIOS.values():
+                print(f"{scenario.name:<16}{scenario.text}")
+            return 0
+        if arguments.verb == "run":
+            return run(arguments, words)
+        return suite.run(arguments)
+    except LabError as error:
+        print(f"lab: {error}", file=sys.stderr)
+        return 1

@@ -1,0 +1,46 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Plays one scenario and reports it as a dict that becomes a line of JSON."""
+import time
+
+from .lab import Lab, LabError
+from .scenarios import SCENARIOS
+from .stage import Stage
+
+
+def play(name, settings, narrate):
+    """Plays a scenario on a stage of its own. With wgroam it is ok when the silence is within reach; with nothing, when
+    it could be measured, however long it is; and either way when all that the scenario checks is good."""
+    scenario = SCENARIOS[name]
+    begun = time.monotonic()
+    report = {
+        "scenario": name,
+        "wireguard": settings.wireguard,
+        "with": settings.with_,
+        "recovery_s": None,
+        "ok": False,
+        "limit_s": settings.limit,
+        "reach_s": scenario.reach if settings.with_ == "wgroam" else None,
+    }
+    stage = None
+    try:
+        with Lab(narrate) as lab:
+            try:
+                narrate(f"{name}: {scenario.text}")
+                stage = Stage(lab, settings, scenario.wgroam_on)
+                recovery = scenario.play(stage)
+                if recovery is not None:
+                    report["recovery_s"] = round(recovery, 3)
+                if settings.with_ == "wgroam":
+                    too_long = recovery is None or recovery > scenario.reach
+                    stage.check(not too_long, f"silent for longer than {scenario.reach} s")
+                report["ok"] = not stage.problems
+                report.update(stage.details, problems=stage.problems)
+            finally:
+                if stage is not None:
+                    stage.close()
+                    if not report["ok"]:
+                        report["logs"] = stage.logs()
+    except (LabError, OSError) as error:
+        report["problems"] = [str(error)]
+    report["took_s"] = round(time.monotonic() - begun, 1)
+    return report

@@ -1,0 +1,113 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The daemon on one router."""
+import json
+import os
+import time
+from pathlib import Path
+
+from .lab import LabError
+from .topology import PORT, R2_ADDRESS
+
+ROAMER = """
+config wgroam 'globals'
+	option log_level 'info'
+
+config tunnel 'wgr'
+
+config peer 'home'
+	option tunnel 'wgr'
+	option public_key '{peer}'
+	list endpoint '%s:%d'
+	option keepalive '25'
+""" % (R2_ADDRESS, PORT)
+
+ANCHOR = """
+config wgroam 'globals'
+	option log_level 'info'
+
+config tunnel 'wgr'
+
+config peer 'roamer'
+	option tunnel 'wgr'
+	option public_key '{peer}'
+"""
+
+
+class Wgroam:
+    """wgroam as a person would run it; its state file outlives `stop`."""
+
+    def __init__(self, router, binary):
+        if not os.access(binary, os.X_OK):
+            raise LabError(f"there is no {binary}; 'make build' makes it, --wgroam names another")
+        self.router = router
+        self.binary = binary
+        folder = router.lab.folder
+        self.runtime = folder / f"{router.node}.wgroam"
+        self.state = folder / f"{router.node}.state"
+        self.config = folder / f"{router.node}.config"
+        self.log = folder / f"{router.node}.log"
+        self.config.write_text((ROAMER if router.node == "r1" else ANCHOR).format(peer=router.peer))
+        self.process = None
+
+    def spawn(self):
+        """Starts it and does not wait."""
+        with open(self.log, "ab") as log:
+            self.process = self.router.start(
+                self.binary,
+                *("--runtime-dir", self.runtime),
+                *("run", "--foreground", "--config", self.config, "--state", self.state),
+                stderr=log,
+            )
+
+    def start(self):
+        """Starts it and waits until it answers and sees the peer."""
+        self.spawn()
+        deadline = time.monotonic() + 20
+        while self.peer() is None:
+            if self.process.poll() is not None or time.monotonic() > deadline:
+                raise LabError(f"wgroam on {self.router.node} does not come up:\n{self.log_tail()}")
+            time.sleep(0.05)
+
+    def stop(self):
+        """Ends it as procd does."""
+        self.process.terminate()
+        self.process.wait()
+
+    def status(self):
+        """What `wgroam status --json` says; None while nobody answers."""
+        text = self.router.run(self.binary, "--runtime-dir", self.runtime, "status", "--json", check=False)
+        try:
+            return json.loads(text)
+        except json.JSONDecodeError:
+            return None
+
+    def device(self):
+        """What status says of the tunnel's interface."""
+        for device in (self.status() or {}).get("devices", []):
+            if device["interface"] == self.router.device.name:
+                return device
+        return None
+
+    def peer(self):
+        """What status says of the other router."""
+        for peer in (self.device() or {}).get("peers", []):
+            if peer["public_key"] == self.router.peer:
+                return peer
+        return None
+
+    def rss_kb(self):
+        """Resident memory in KB."""
+        for line in Path(f"/proc/{self.process.pid}/status").read_text().splitlines():
+            if line.startswith("VmRSS:"):
+                return int(line.split()[1])
+        raise LabError("wgroam is gone:\n" + self.log_tail())
+
+    def cpu_s(self):
+        """CPU time used so far, in seconds."""
+        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    def log_tail(self, lines=30):
+        """The end of its log."""
+        text = self.log.read_text(errors="replace") if self.log.exists() else ""
+        return "\n".join(text.splitlines()[-lines:])
