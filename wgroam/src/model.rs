@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use base64ct::{Base64, Encoding};
 use subtle::ConstantTimeEq;
-use zeroize::Zeroizing;
+use zeroize::{Zeroize, Zeroizing};
 
 /// A WireGuard public key (Curve25519 point, 32 bytes). Shown as the 44 characters of base64 that `wg` shows.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -37,13 +37,14 @@ impl fmt::Debug for PublicKey {
     }
 }
 
-/// An interface's private key. Wiped when dropped, compared in constant time, never shown, not to be cloned.
-pub struct PrivateKey(Zeroizing<[u8; 32]>);
+/// An interface's private key. Wiped when dropped, compared in constant time, never shown, not to be cloned. Boxed, so
+/// that handing it on moves a pointer and leaves no copy on the stack.
+pub struct PrivateKey(Box<Zeroizing<[u8; 32]>>);
 
 impl PrivateKey {
     /// Takes the key over. The caller wipes what it was copied from.
     pub fn new(bytes: &[u8; 32]) -> Self {
-        let mut key = Zeroizing::new([0; 32]);
+        let mut key = Box::new(Zeroizing::new([0; 32]));
         key.copy_from_slice(bytes);
         Self(key)
     }
@@ -54,9 +55,18 @@ impl PrivateKey {
     }
 }
 
+/// Overwrites the stack below the caller. Call it after a computation with a secret: what the cryptography left there
+/// in temporaries of its own, which nobody else wipes, would stay until something happens to be written over it.
+#[inline(never)]
+pub fn wipe_stack() {
+    // Deeper than any function here goes; measured by the test that looks for keys in the daemon's memory.
+    let mut space = [0u64; 2048];
+    space.zeroize();
+}
+
 impl PartialEq for PrivateKey {
     fn eq(&self, other: &Self) -> bool {
-        self.0.ct_eq(&*other.0).into()
+        self.bytes().ct_eq(other.bytes()).into()
     }
 }
 

@@ -69,6 +69,11 @@ impl Memory {
         self.entries.get(&(interface, peer))?.endpoint
     }
 
+    /// The newest timestamp seen of the peer.
+    pub fn newest(&self, interface: Interface, peer: PublicKey) -> Option<Timestamp> {
+        self.entries.get(&(interface, peer))?.newest
+    }
+
     /// Is there a timestamp to tell fresh from recorded by?
     pub fn proven(&self, interface: Interface, peer: PublicKey) -> bool {
         self.entries.get(&(interface, peer)).is_some_and(|entry| entry.proven)

@@ -140,6 +140,11 @@ impl Engine {
         self.memory.list()
     }
 
+    /// The newest initiation timestamp that is remembered of a peer.
+    pub fn newest(&self, interface: Interface, peer: &PublicKey) -> Option<Timestamp> {
+        self.memory.newest(interface, *peer)
+    }
+
     /// Goes on with another configuration. What it does not change is not disturbed.
     pub fn reload(&mut self, now: Instant, config: Config) {
         self.settings = Settings::new(config);

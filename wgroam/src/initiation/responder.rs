@@ -10,7 +10,7 @@ use zeroize::Zeroizing;
 
 use super::noise::{Secret, dh, hash, kdf1, kdf2, mac, open, same};
 use super::{INITIATION_LENGTH, Timestamp, Verdict};
-use crate::model::{PrivateKey, PublicKey};
+use crate::model::{PrivateKey, PublicKey, wipe_stack};
 
 /// Whitepaper 5.4: Construction.
 const CONSTRUCTION: &[u8] = b"Noise_IKpsk2_25519_ChaChaPoly_BLAKE2s";
@@ -149,9 +149,15 @@ impl Responder {
     /// What does this UDP payload prove? An authentic one raises the peer's newest time, so the same packet is a
     /// replay the second time. At most two DH, one of them only for a peer's first.
     pub fn verify(&mut self, packet: &[u8]) -> Verdict {
-        self.try_verify(packet).unwrap_or_else(|refusal| refusal)
+        let verdict = self.try_verify(packet).unwrap_or_else(|refusal| refusal);
+        if !matches!(verdict, Verdict::Malformed | Verdict::WrongKey) {
+            wipe_stack();
+        }
+        verdict
     }
 
+    /// Not inlined, so that all it leaves on the stack is below [`Responder::verify`].
+    #[inline(never)]
     fn try_verify(&mut self, packet: &[u8]) -> Result<Verdict, Verdict> {
         let message = self.checked_fields(packet)?;
 

@@ -3,11 +3,11 @@
 
 pub mod clock;
 pub mod control;
+pub mod files;
+pub mod netlink;
 pub mod process;
+pub mod route;
 pub mod signals;
 pub mod syslog;
 pub mod tap;
-pub mod files;
-pub mod netlink;
-pub mod route;
 pub mod wireguard;

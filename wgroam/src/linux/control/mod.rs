@@ -27,6 +27,8 @@ pub use client::{MAX_REQUEST, REQUEST_TIME, STALL_TIME};
 pub use connect::{Answer, ConnectError, ask, connect};
 pub use frame::{header, read_header};
 
+/// The socket's name in the daemon's runtime folder.
+pub const SOCKET: &str = "control.sock";
 /// Clients served at once.
 pub const MAX_CLIENTS: usize = 16;
 /// Answers of all clients together, in bytes: four times the status of 5,000 peers. Beyond it the slowest reader goes.

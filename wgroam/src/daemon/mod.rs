@@ -1,0 +1,474 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! The loop: token -> adapter -> event -> engine -> action -> adapter. One thread, no decision of its own.
+
+mod budget;
+mod keeper;
+mod requests;
+mod watched;
+
+use std::fmt;
+use std::io;
+use std::os::fd::AsRawFd;
+use std::path::{Path, PathBuf};
+use std::time::{Instant, SystemTime};
+
+use mio::unix::SourceFd;
+use mio::{Events, Interest, Poll, Token};
+
+use crate::config::{self, Config, Loaded};
+use crate::engine::{Action, Command, Engine, Event, Report};
+use crate::linux::clock::ClockWatch;
+use crate::linux::control::{ClientId, Control, Rendering, Request as Asked, SOCKET, Then, header};
+use crate::linux::process::Lock;
+use crate::linux::route::{LinkEvent, RouteMonitor};
+use crate::linux::signals::{Signal, Signals};
+use crate::linux::tap::Tap;
+use crate::linux::wireguard::{self, WireGuard};
+use crate::model::{Interface, WallTime, wipe_stack};
+use crate::{logging, render};
+use budget::Budget;
+use keeper::Keeper;
+use requests::Request;
+use watched::Watched;
+
+const TAP: Token = Token(0);
+const ROUTES: Token = Token(1);
+const CLOCK: Token = Token(2);
+const SIGNALS: Token = Token(3);
+/// Control clients count up from here.
+const CONTROL: Token = Token(16);
+
+/// Packets taken from the tap before everything else gets its turn again.
+const TAP_BATCH: usize = 64;
+
+/// Where things are.
+pub struct Paths {
+    /// The configuration.
+    pub config: PathBuf,
+    /// Is it the default one, which need not exist?
+    pub config_may_be_missing: bool,
+    /// Control socket, lock, volatile state.
+    pub runtime_dir: PathBuf,
+    /// State that outlives a reboot.
+    pub state: PathBuf,
+}
+
+/// Why the daemon could not start, or had to stop.
+#[derive(Debug)]
+pub struct Error(String);
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Says what failed.
+fn failed(what: &str) -> impl Fn(io::Error) -> Error + '_ {
+    move |error| match error.kind() {
+        io::ErrorKind::PermissionDenied => {
+            Error(format!("{what}: {error}; run it as root, or with CAP_NET_ADMIN and CAP_NET_RAW"))
+        }
+        _ => Error(format!("{what}: {error}")),
+    }
+}
+
+/// The running daemon.
+pub struct Daemon {
+    config: Config,
+    paths: Paths,
+    engine: Engine,
+    poll: Poll,
+    wireguard: WireGuard,
+    tap: Tap,
+    tap_waiting: bool,
+    budget: Budget,
+    watched: Watched,
+    routes: RouteMonitor,
+    clock: ClockWatch,
+    signals: Signals,
+    control: Control,
+    keeper: Keeper,
+    started: Instant,
+    // Last, so that it is released when all the rest is gone.
+    _lock: Lock,
+}
+
+impl Daemon {
+    /// Opens everything; nothing outside has been changed yet when this fails.
+    pub fn start(config: Config, paths: Paths) -> Result<Self, Error> {
+        let now = Instant::now();
+        let lock = Lock::take(&paths.runtime_dir.join("lock")).map_err(|held| Error(held.to_string()))?;
+        // Before anything could start a thread.
+        let signals = Signals::open().map_err(failed("signals"))?;
+        let tap = Tap::open().map_err(failed("packet sockets"))?;
+        let mut routes = RouteMonitor::open().map_err(failed("route events"))?;
+        routes.set_wan(config.globals.wan.clone());
+        let clock = ClockWatch::open().map_err(failed("clock steps"))?;
+        let socket = paths.runtime_dir.join(SOCKET);
+        let control = Control::bind(&socket).map_err(|error| Error(error.to_string()))?;
+        let lasting = config.globals.persist.then(|| paths.state.clone());
+        let (keeper, memory) = Keeper::load(paths.runtime_dir.join("state"), lasting);
+        let poll = Poll::new().map_err(failed("epoll"))?;
+        let engine = Engine::new(config.clone(), memory, now);
+        let mut daemon = Self {
+            config,
+            paths,
+            engine,
+            poll,
+            wireguard: WireGuard::new(),
+            tap,
+            tap_waiting: false,
+            budget: Budget::new(now),
+            watched: Watched::default(),
+            routes,
+            clock,
+            signals,
+            control,
+            keeper,
+            started: now,
+            _lock: lock,
+        };
+        daemon.register().map_err(failed("epoll"))?;
+        Ok(daemon)
+    }
+
+    fn register(&mut self) -> io::Result<()> {
+        let registry = self.poll.registry();
+        registry.register(&mut self.tap, TAP, Interest::READABLE)?;
+        let sources = [
+            (self.routes.as_raw_fd(), ROUTES),
+            (self.clock.as_raw_fd(), CLOCK),
+            (self.signals.as_raw_fd(), SIGNALS),
+        ];
+        for (fd, token) in sources {
+            registry.register(&mut SourceFd(&fd), token, Interest::READABLE)?;
+        }
+        self.control.register(registry, CONTROL)
+    }
+
+    /// Runs until a signal says stop.
+    pub fn run(mut self) -> Result<(), Error> {
+        log::info!("wgroam {} started", env!("CARGO_PKG_VERSION"));
+        self.look_at_everything(Instant::now());
+        self.carry_out(Instant::now());
+        let mut events = Events::with_capacity(32);
+        loop {
+            let timeout = self.next_deadline().map(|at| at.saturating_duration_since(Instant::now()));
+            match self.poll.poll(&mut events, timeout) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                other => other.map_err(failed("epoll"))?,
+            }
+            let now = Instant::now();
+            for event in &events {
+                match event.token() {
+                    TAP => self.tap_waiting = true,
+                    ROUTES => self.take_links(now)?,
+                    CLOCK => self.take_clock_step(now)?,
+                    SIGNALS => {
+                        if self.take_signals(now)? {
+                            self.stop();
+                            return Ok(());
+                        }
+                    }
+                    token => {
+                        let asked = self.control.handle(token);
+                        self.answer(now, asked);
+                    }
+                }
+                self.carry_out(now);
+            }
+            self.expire(now);
+            self.carry_out(now);
+        }
+    }
+
+    fn next_deadline(&mut self) -> Option<Instant> {
+        let tap = self.tap_waiting.then(|| self.budget.resumes().unwrap_or_else(Instant::now));
+        let deadlines = [
+            tap,
+            self.engine.next_deadline(),
+            self.routes.deadline(),
+            self.control.deadline(),
+            self.keeper.deadline(),
+        ];
+        deadlines.into_iter().flatten().min()
+    }
+
+    fn expire(&mut self, now: Instant) {
+        if self.tap_waiting {
+            self.take_packets(now);
+        }
+        match self.routes.settled(now) {
+            Ok(changes) => {
+                for change in changes {
+                    self.engine.handle_event(now, Event::WanChanged(change));
+                }
+            }
+            Err(error) => log::warn!("route events: {error}; asking again"),
+        }
+        self.engine.handle_timeout(now);
+        let asked = self.control.expire(now);
+        self.answer(now, asked);
+        if self.keeper.deadline().is_some_and(|at| at <= now) {
+            self.keeper.expire(now, &self.engine.memory());
+        }
+    }
+
+    /// Asks the system again for all WireGuard interfaces, and has each looked at.
+    fn look_at_everything(&mut self, now: Instant) {
+        match self.wireguard.interfaces() {
+            Ok(interfaces) => {
+                for interface in interfaces {
+                    self.engine.handle_event(now, Event::DeviceUp { interface });
+                }
+            }
+            Err(error) => log::error!("the list of interfaces can't be read: {error}"),
+        }
+        self.engine.handle_event(now, Event::Command(Command::LookAgain));
+    }
+
+    fn take_links(&mut self, now: Instant) -> Result<(), Error> {
+        for event in self.routes.read(now).map_err(failed("route events"))? {
+            let event = match event {
+                LinkEvent::Present { interface, .. } => Event::DeviceUp { interface },
+                LinkEvent::Gone { interface } => Event::DeviceGone { interface },
+            };
+            self.engine.handle_event(now, event);
+        }
+        Ok(())
+    }
+
+    fn take_clock_step(&mut self, now: Instant) -> Result<(), Error> {
+        if self.clock.stepped().map_err(failed("clock steps"))? {
+            self.engine.handle_event(now, Event::ClockStepped { wall: wall() });
+        }
+        Ok(())
+    }
+
+    /// True: stop.
+    fn take_signals(&mut self, now: Instant) -> Result<bool, Error> {
+        while let Some(signal) = self.signals.next().map_err(failed("signals"))? {
+            match signal {
+                Signal::Terminate | Signal::Interrupt => return Ok(true),
+                Signal::Hangup => drop(self.reload(now)),
+                Signal::User1 => {
+                    let text = render::status_text(&self.engine.status(now), now - self.started);
+                    text.lines().for_each(|line| log::info!("{line}"));
+                }
+            }
+        }
+        Ok(false)
+    }
+
+    fn take_packets(&mut self, now: Instant) {
+        for _ in 0..TAP_BATCH {
+            if !self.budget.allows(Instant::now()) {
+                return;
+            }
+            let begun = Instant::now();
+            match self.tap.next() {
+                Ok(Some(packet)) => {
+                    // Forwarded packets pass the tap too; they are others' business.
+                    if self.routes.is_local(packet.destination.ip())
+                        && let Some((interface, verdict)) =
+                            self.watched.verify(packet.destination.port(), &packet.payload)
+                    {
+                        let source = packet.source;
+                        self.engine.handle_event(now, Event::Initiation { interface, source, verdict });
+                    }
+                }
+                Ok(None) => {
+                    self.tap_waiting = false;
+                    return;
+                }
+                Err(error) => {
+                    // An interface that goes away leaves ENETDOWN behind, once.
+                    log::debug!("packet sockets: {error}");
+                }
+            }
+            self.budget.spend(begun.elapsed());
+        }
+    }
+
+    fn answer(&mut self, now: Instant, asked: Vec<Asked>) {
+        for request in asked {
+            let client = request.client;
+            match Request::parse(&request.line, &self.config) {
+                Ok(Request::Status { json, interface }) => self.answer_status(now, client, json, interface),
+                Ok(Request::Watch { json }) => {
+                    self.control.reply(client, header(0, ""), Then::Keep);
+                    self.control.subscribe(client, if json { Rendering::Json } else { Rendering::Text });
+                }
+                Ok(Request::Poke { interface, peer }) => {
+                    let status = self.engine.status(now);
+                    let (code, words) = match requests::count_pokable(&status, interface, peer) {
+                        (0, _) => (1, "there is no such peer; `wgroam status` lists them".to_string()),
+                        (found, 0) => (
+                            1,
+                            format!(
+                                "{found} found, but nobody knows where they are: they have to call first"
+                            ),
+                        ),
+                        (_, pokable) => {
+                            self.engine.handle_event(now, Event::Command(Command::Poke { interface, peer }));
+                            (0, format!("poked {pokable}"))
+                        }
+                    };
+                    self.control.reply(client, header(code, &words), Then::Close);
+                }
+                Ok(Request::Reload) => {
+                    let (code, words) = match self.reload(now) {
+                        Ok(()) => (0, String::new()),
+                        Err(error) => (1, error),
+                    };
+                    self.control.reply(client, header(code, &words), Then::Close);
+                }
+                Err(words) => self.control.reply(client, header(2, &words), Then::Close),
+            }
+        }
+    }
+
+    fn answer_status(&mut self, now: Instant, client: ClientId, json: bool, interface: Option<Interface>) {
+        let mut status = self.engine.status(now);
+        let (mut code, mut words) = (0, String::new());
+        if let Some(name) = interface {
+            status.devices.retain(|device| device.interface == name);
+            match render::is_alive(&status, name) {
+                Some(true) => {}
+                Some(false) => code = 1,
+                None => {
+                    (code, words) = (1, format!("{name} is not a WireGuard interface that wgroam watches"))
+                }
+            }
+        }
+        let uptime = now - self.started;
+        let body =
+            if json { render::status_json(&status, uptime) } else { render::status_text(&status, uptime) };
+        self.control.reply(client, [header(code, &words), body.into_bytes()].concat(), Then::Close);
+    }
+
+    /// Reads the configuration again. A bad one changes nothing.
+    fn reload(&mut self, now: Instant) -> Result<(), String> {
+        let loaded = read_config(&self.paths.config, self.paths.config_may_be_missing).map_err(|error| {
+            let text = format!("{error}\nnothing is changed: the running configuration stays");
+            text.lines().for_each(|line| log::error!("{line}"));
+            text
+        })?;
+        for warning in &loaded.warnings {
+            log::warn!("{warning}");
+        }
+        if loaded.config != self.config {
+            self.config = loaded.config;
+            logging::set_level(self.config.globals.log_level);
+            self.routes.set_wan(self.config.globals.wan.clone());
+            self.keeper.set_lasting(self.config.globals.persist.then(|| self.paths.state.clone()));
+            self.engine.reload(now, self.config.clone());
+            log::info!("the configuration changed");
+        }
+        self.look_at_everything(now);
+        Ok(())
+    }
+
+    /// Does what the engine wants, until it wants nothing more.
+    fn carry_out(&mut self, now: Instant) {
+        while let Some(action) = self.engine.poll_action() {
+            match action {
+                Action::TakeSnapshot { interface } => self.take_snapshot(now, interface),
+                Action::SetEndpoint { interface, peer, endpoint, .. } => {
+                    complain(self.wireguard.set_endpoint(interface, &peer, endpoint));
+                }
+                Action::Poke { interface, peer, keepalive, .. } => {
+                    complain(self.wireguard.poke(interface, &peer, keepalive));
+                }
+                Action::Remember => self.keeper.remember(now, &self.engine.memory()),
+                Action::Report(report) => self.report(&report),
+            }
+        }
+    }
+
+    fn take_snapshot(&mut self, now: Instant, interface: Interface) {
+        let event = self.look(interface);
+        wipe_stack();
+        self.engine.handle_event(now, event);
+    }
+
+    /// Not inlined, so that what is left of a private key on the stack is below [`Daemon::take_snapshot`].
+    #[inline(never)]
+    fn look(&mut self, interface: Interface) -> Event {
+        match self.wireguard.device(interface) {
+            Ok((device, key)) => {
+                let newest = |peer: &_| self.engine.newest(interface, peer);
+                if self.watched.update(&device, key, newest) {
+                    self.listen();
+                }
+                Event::Snapshot { device, wall: wall() }
+            }
+            Err(error) => {
+                if !matches!(error, wireguard::Error::Gone(_)) {
+                    log::error!("{error}");
+                }
+                if self.watched.remove(interface) {
+                    self.listen();
+                }
+                Event::DeviceGone { interface }
+            }
+        }
+    }
+
+    fn listen(&mut self) {
+        if let Err(error) = self.tap.set_ports(&self.watched.ports()) {
+            log::error!("packet sockets: {error}; initiations are not seen until this works again");
+        }
+    }
+
+    fn report(&mut self, report: &Report) {
+        let text = render::report_text(report, &self.config);
+        log::log!(level(report), "{text}");
+        if let Report::DeviceGone { interface } = report
+            && self.watched.remove(*interface)
+        {
+            self.listen();
+        }
+        if self.control.has_watchers() {
+            let json = render::report_json(report, &self.config, wall());
+            self.control.broadcast(format!("{text}\n").as_bytes(), json.as_bytes());
+        }
+    }
+
+    fn stop(mut self) {
+        self.keeper.stop(&self.engine.memory());
+        log::info!("stopped");
+    }
+}
+
+/// Reads the configuration; a default file that is not there means the defaults.
+pub fn read_config(file: &Path, may_be_missing: bool) -> Result<Loaded, config::Error> {
+    match config::read(file) {
+        Err(config::Error::Missing(_)) if may_be_missing => {
+            Ok(Loaded { config: Config::default(), warnings: Vec::new() })
+        }
+        other => other,
+    }
+}
+
+/// An interface that went away meanwhile is no news: its own event follows.
+fn complain(result: Result<(), wireguard::Error>) {
+    match result {
+        Ok(()) | Err(wireguard::Error::Gone(_)) => {}
+        Err(error) => log::warn!("{error}"),
+    }
+}
+
+fn level(report: &Report) -> log::Level {
+    match report {
+        Report::NotTaken { .. } => log::Level::Warn,
+        Report::Stranger { .. } => log::Level::Warn,
+        Report::Poked { .. } => log::Level::Debug,
+        _ => log::Level::Info,
+    }
+}
+
+fn wall() -> WallTime {
+    SystemTime::now().into()
+}

@@ -1,0 +1,282 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! The whole binary against a real WireGuard interface (wireguard-go) in a namespace: how it starts and stops, what it
+//! says to bad input, what it costs while nothing happens. Needs root; without it these tests fail.
+
+mod world;
+
+use std::fs;
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
+use std::process::{Command, Output};
+use std::time::{Duration, Instant};
+
+use base64ct::{Base64, Encoding};
+use world::{World, count_in_memory, exists, process_status, wait};
+
+fn out(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+fn err(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+#[test]
+fn without_a_configuration_every_interface_is_watched() {
+    let mut world = World::new();
+    world.wireguard("wg0", 51820);
+    world.wireguard("wg1", 51821);
+    let _daemon = world.daemon(&["--config", "/dev/null"]);
+    let status = world.wgroam(&["status"]);
+    assert_eq!(status.status.code(), Some(0));
+    for words in [
+        "wg0: up, port 51820, 0 of 1 peers alive",
+        "wg1: up, port 51821",
+        &world.peer("wg0"),
+        "it has not called yet",
+    ] {
+        assert!(out(&status).contains(words), "no '{words}' in\n{}", out(&status));
+    }
+    assert!(out(&status).lines().all(|line| line.chars().count() <= 80), "{}", out(&status));
+    assert_eq!(world.wgroam(&["status", "wg0"]).status.code(), Some(1), "no peer is alive: the answer is no");
+    assert_eq!(world.wgroam(&["status", "wg7"]).status.code(), Some(1));
+    let poke = world.wgroam(&["poke", "wg0"]);
+    assert_eq!(poke.status.code(), Some(1));
+    assert!(err(&poke).contains("nobody knows where they are"), "{}", err(&poke));
+}
+
+#[test]
+fn an_interface_that_comes_later_is_found_and_one_that_vanishes_is_missed() {
+    let mut world = World::new();
+    let daemon = world.daemon(&["--config", "/dev/null"]);
+    assert!(out(&world.wgroam(&["status"])).contains("no WireGuard interface"));
+    let carrier = world.wireguard("wg0", 51820);
+    daemon.says("wg0: watching it, 1 peer");
+    world::succeed(Command::new("kill").arg(carrier.to_string()));
+    daemon.says("wg0: gone");
+    wait("status to say so", || out(&world.wgroam(&["status"])).contains("wg0: is not there"));
+    world.wireguard("wg0", 51820);
+    wait("it to be back", || out(&world.wgroam(&["status"])).contains("wg0: up"));
+}
+
+#[test]
+fn a_tunnel_section_leaves_the_others_alone() {
+    let mut world = World::new();
+    world.wireguard("wg0", 51820);
+    world.wireguard("wg1", 51821);
+    let peer = world.peer("wg1");
+    let config = world.config(format!(
+        "config tunnel 'wg1'\n\nconfig peer 'home'\n\toption tunnel 'wg1'\n\toption public_key '{peer}'\n"
+    ));
+    let _daemon = world.daemon(&["--config", config.to_str().unwrap()]);
+    let status = out(&world.wgroam(&["status"]));
+    assert!(status.contains("wg1: up") && status.contains("home (") && !status.contains("wg0"), "{status}");
+}
+
+#[test]
+fn a_wrong_configuration_is_refused_with_its_place() {
+    let world = World::new();
+    let cases: [(&str, Vec<u8>, &str); 4] = [
+        ("half-written", b"config tunnel 'wg0'\n\toption enabled '1".to_vec(), "config:2"),
+        ("binary", vec![0, 159, 146, 150, 10, 0, 255], "config:1"),
+        ("10 MB", vec![b'#'; 10 << 20], "config"),
+        (
+            "contradictory",
+            "config tunnel 'wg0'\nconfig peer 'a'\n\toption tunnel 'wg0'\n\toption public_key 'xTIBA5rboUvnH4htodjb6e697QjLERt1NAB4mZqp8Dg='\nconfig peer 'b'\n\toption tunnel 'wg0'\n\toption public_key 'xTIBA5rboUvnH4htodjb6e697QjLERt1NAB4mZqp8Dg='\n"
+                .into(),
+            "config:",
+        ),
+    ];
+    for (name, text, place) in cases {
+        let config = world.config(text);
+        for args in
+            [["run", "--config", config.to_str().unwrap()], ["check", "--config", config.to_str().unwrap()]]
+        {
+            let output = world.wgroam(&args);
+            let said = out(&output) + &err(&output);
+            assert_eq!(output.status.code(), Some(1), "{name}: {said}");
+            assert!(said.contains(place), "{name}: {said}");
+            assert!(said.len() < 3_000, "{name}: {said}");
+        }
+    }
+    let missing = world.wgroam(&["run", "--config", "/nowhere/wgroam"]);
+    assert_eq!(missing.status.code(), Some(1));
+    assert!(err(&missing).contains("/nowhere/wgroam"), "{}", err(&missing));
+    let folder = world.wgroam(&["run", "--config", world.dir.to_str().unwrap()]);
+    assert_eq!(folder.status.code(), Some(1));
+    assert!(err(&folder).contains(world.dir.to_str().unwrap()), "{}", err(&folder));
+}
+
+#[test]
+fn a_bad_reload_keeps_the_running_configuration() {
+    let mut world = World::new();
+    world.wireguard("wg0", 51820);
+    let config = world.config("config tunnel 'wg0'\n");
+    let daemon = world.daemon(&["--config", config.to_str().unwrap()]);
+    world.config("config tunnel 'wg0'\n\toption enabled 'perhaps'\n");
+    daemon.signal("HUP");
+    daemon.says("config:2");
+    daemon.says("the running configuration stays");
+    assert!(out(&world.wgroam(&["status"])).contains("wg0: up"));
+    world.config("config tunnel 'wg0'\n\toption enabled '0'\n");
+    daemon.signal("HUP");
+    wait("wg0 to be left alone", || !out(&world.wgroam(&["status"])).contains("wg0: up"));
+}
+
+#[test]
+fn a_second_daemon_is_told_who_is_there() {
+    let mut world = World::new();
+    let daemon = world.daemon(&["--config", "/dev/null"]);
+    let second = world.wgroam(&["run", "--foreground", "--config", "/dev/null"]);
+    assert_eq!(second.status.code(), Some(1));
+    assert!(err(&second).contains(&format!("pid {}", daemon.pid())), "{}", err(&second));
+    assert!(world.wgroam(&["status"]).status.success(), "the first one goes on");
+}
+
+#[test]
+fn without_a_daemon_the_answer_is_three() {
+    let world = World::new();
+    let status = world.wgroam(&["status"]);
+    assert_eq!(status.status.code(), Some(3));
+    assert!(err(&status).contains("wgroam run"), "the remedy: {}", err(&status));
+}
+
+#[test]
+fn a_clean_stop_leaves_nothing_and_a_crash_is_mended() {
+    let mut world = World::new();
+    world.wireguard("wg0", 51820);
+    let daemon = world.daemon(&["--config", "/dev/null"]);
+    let socket = world.runtime().join("control.sock");
+    daemon.signal("KILL");
+    assert_eq!(daemon.exit(), None);
+    assert!(exists(&socket), "a crash leaves its socket");
+    let daemon = world.daemon(&["--config", "/dev/null"]);
+    daemon.signal("TERM");
+    assert_eq!(daemon.exit(), Some(0));
+    assert!(!exists(&socket));
+}
+
+#[test]
+fn a_state_file_full_of_garbage_is_set_aside() {
+    let mut world = World::new();
+    let state = world.dir.join("state");
+    fs::write(&state, [0x9f; 4096]).unwrap();
+    let daemon = world.daemon(&["--config", "/dev/null", "--state", state.to_str().unwrap()]);
+    daemon.says("state.corrupt");
+    assert!(exists(&world.dir.join("state.corrupt")) && !exists(&state));
+}
+
+#[test]
+fn without_privileges_it_says_which_are_missing() {
+    let world = World::new();
+    fs::create_dir(world.dir.join("run")).unwrap();
+    world.sh(&format!("chmod 755 {0}; chown nobody {0}/run", world.dir.display()));
+    // The tree that the tests were built in may be closed to others.
+    let copy = world.dir.join("wgroam");
+    fs::copy(env!("CARGO_BIN_EXE_wgroam"), &copy).unwrap();
+    let mut command = world.command("setpriv");
+    command
+        .args(["--reuid", "nobody", "--clear-groups", "--"])
+        .arg(copy)
+        .arg("--runtime-dir")
+        .arg(world.runtime());
+    let output = command.args(["run", "--foreground", "--config", "/dev/null"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(err(&output).contains("CAP_NET_RAW"), "{}", err(&output));
+}
+
+#[test]
+fn a_flooded_control_socket_still_serves_its_owner() {
+    let mut world = World::new();
+    world.wireguard("wg0", 51820);
+    let daemon = world.daemon(&["--config", "/dev/null"]);
+    let socket = world.runtime().join("control.sock");
+    let before = process_status(daemon.pid(), "VmRSS:");
+    let mut open = Vec::new();
+    for i in 0..1_000 {
+        // Half of them say nothing, half send what is no request.
+        if let Ok(mut stream) = UnixStream::connect(&socket) {
+            if i % 2 == 0 {
+                let _ = stream.write_all(&[0xff; 4096]);
+            }
+            open.push(stream);
+        }
+        if open.len() > 100 {
+            open.remove(0);
+        }
+    }
+    let begun = Instant::now();
+    let status = world.wgroam(&["status"]);
+    assert!(status.status.success(), "{}", err(&status));
+    assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
+    let after = process_status(daemon.pid(), "VmRSS:");
+    assert!(after < before + 512, "{before} KB before, {after} KB after");
+
+    let mut stream = UnixStream::connect(&socket).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(2))).unwrap();
+    stream.write_all(b"make me a sandwich\n").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("2 ") && answer.contains("'make'"), "{answer}");
+}
+
+#[test]
+fn watch_tells_what_happens_as_text_and_json() {
+    let mut world = World::new();
+    let _daemon = world.daemon(&["--config", "/dev/null"]);
+    let file = world.dir.join("watch.json");
+    let mut watch =
+        world.wgroam_command(&["watch", "--json"]).stdout(fs::File::create(&file).unwrap()).spawn().unwrap();
+    std::thread::sleep(Duration::from_millis(200));
+    world.wireguard("wg0", 51820);
+    wait("the event", || fs::read_to_string(&file).unwrap().contains("\"event\":\"device-found\""));
+    let _ = watch.kill();
+    let _ = watch.wait();
+}
+
+#[test]
+fn a_quiet_tunnel_wakes_the_daemon_at_most_once_in_five_seconds() {
+    let mut world = World::new();
+    world.wireguard("wg0", 51820);
+    // A keepalive is a reason to look: the busier of the two quiet cases.
+    let peer = world.peer("wg0");
+    world.sh(&format!("wg set wg0 peer {peer} persistent-keepalive 25"));
+    let daemon = world.daemon(&["--config", "/dev/null"]);
+    std::thread::sleep(Duration::from_secs(6));
+    let trace = world.dir.join("strace");
+    let mut strace = Command::new("strace");
+    strace
+        .args(["-f", "-e", "trace=epoll_wait,epoll_pwait", "-o"])
+        .arg(&trace)
+        .args(["-p", &daemon.pid().to_string()]);
+    let mut strace = strace.stderr(std::process::Stdio::null()).spawn().expect("strace is needed");
+    std::thread::sleep(Duration::from_secs(21));
+    world::succeed(Command::new("kill").arg(strace.id().to_string()));
+    let _ = strace.wait();
+    let text = fs::read_to_string(&trace).unwrap();
+    let wakes = text.lines().filter(|line| line.contains("epoll") && line.contains(" = ")).count();
+    assert!((1..=5).contains(&wakes), "{wakes} in 21 s:\n{text}");
+}
+
+#[test]
+fn the_private_key_is_in_memory_once_and_gone_with_the_interface() {
+    let mut world = World::new();
+    let carrier = world.wireguard("wg0", 51820);
+    let daemon = world.daemon(&["--config", "/dev/null"]);
+    daemon.says("wg0: watching it");
+    std::thread::sleep(Duration::from_secs(4));
+    let text = fs::read_to_string(world.dir.join("wg0.key")).unwrap();
+    let mut key = [0; 32];
+    Base64::decode(text.trim(), &mut key).unwrap();
+    let hex: String = key.iter().map(|byte| format!("{byte:02x}")).collect();
+    let pid = daemon.pid();
+    assert_eq!(count_in_memory(pid, &key), 1, "the responder's own copy");
+    assert_eq!(count_in_memory(pid, hex.as_bytes()), 0, "the text from the socket is wiped");
+    assert_eq!(count_in_memory(pid, text.trim().as_bytes()), 0);
+    world::succeed(Command::new("kill").arg(carrier.to_string()));
+    daemon.says("wg0: gone");
+    assert_eq!(count_in_memory(pid, &key), 0);
+    let limits = fs::read_to_string(format!("/proc/{pid}/limits")).unwrap();
+    let core = limits.lines().find(|line| line.starts_with("Max core file size")).unwrap();
+    assert_eq!(core.split_ascii_whitespace().nth(4), Some("0"), "{core}");
+}

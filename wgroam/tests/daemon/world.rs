@@ -1,0 +1,216 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! A network namespace of the test's own, with wireguard-go interfaces and a wgroam in it. Needs root and Debian's
+//! iproute2, wireguard-go and wireguard-tools; without them a test fails and says which command did not work.
+
+use std::fs;
+use std::io::Read;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+static COUNT: AtomicU32 = AtomicU32::new(0);
+
+/// Everything in it ends with it.
+pub struct World {
+    namespace: String,
+    /// A folder of its own.
+    pub dir: PathBuf,
+    children: Vec<Child>,
+}
+
+impl World {
+    pub fn new() -> Self {
+        let name = format!("wgrd{}x{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
+        let dir = std::env::temp_dir().join(&name);
+        fs::create_dir_all(dir.join("wireguard")).unwrap();
+        succeed(Command::new("ip").args(["netns", "add", &name]));
+        let world = World { namespace: name, dir, children: Vec::new() };
+        world.sh("ip link set lo up");
+        world
+    }
+
+    /// A command in the namespace, with /var/run/wireguard of its own.
+    pub fn command(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
+        let script =
+            "mkdir -p /var/run/wireguard && mount --bind \"$1\" /var/run/wireguard && shift && exec \"$@\"";
+        let mut command = Command::new("ip");
+        command.args(["netns", "exec", &self.namespace, "unshare", "-m", "sh", "-c", script, "sh"]);
+        command.arg(self.dir.join("wireguard")).arg(program).stdin(Stdio::null());
+        command
+    }
+
+    /// A shell line in the namespace; it has to succeed.
+    pub fn sh(&self, line: &str) -> String {
+        succeed(self.command("sh").args(["-ec", line]))
+    }
+
+    /// A WireGuard interface that is up, with a fresh key and one peer. Returns the process that carries it.
+    pub fn wireguard(&mut self, name: &str, port: u16) -> u32 {
+        let log = fs::File::create(self.dir.join(format!("{name}.log"))).unwrap();
+        let mut command = self.command("wireguard-go");
+        command.args(["-f", name]).stdout(log.try_clone().unwrap()).stderr(log);
+        let child = command.spawn().unwrap();
+        let pid = child.id();
+        self.children.push(child);
+        let socket = self.dir.join(format!("wireguard/{name}.sock"));
+        wait(&format!("{name} to come up"), || socket.exists());
+        self.sh(&format!(
+            "wg genkey >{dir}/{name}.key; wg genkey | wg pubkey >{dir}/{name}.peer
+             wg set {name} listen-port {port} private-key {dir}/{name}.key \
+                peer $(cat {dir}/{name}.peer) allowed-ips fd00::2/128
+             ip link set up dev {name}",
+            dir = self.dir.display()
+        ));
+        pid
+    }
+
+    /// The public key of the one peer that [`World::wireguard`] made.
+    pub fn peer(&self, name: &str) -> String {
+        fs::read_to_string(self.dir.join(format!("{name}.peer"))).unwrap().trim().to_string()
+    }
+
+    /// Writes a configuration file.
+    pub fn config(&self, text: impl AsRef<[u8]>) -> PathBuf {
+        let path = self.dir.join("config");
+        fs::write(&path, text).unwrap();
+        path
+    }
+
+    /// `wgroam --runtime-dir … ARGS` to its end.
+    pub fn wgroam(&self, args: &[&str]) -> Output {
+        self.wgroam_command(args).output().unwrap()
+    }
+
+    pub fn wgroam_command(&self, args: &[&str]) -> Command {
+        let mut command = self.command(env!("CARGO_BIN_EXE_wgroam"));
+        command.arg("--runtime-dir").arg(self.runtime()).args(args);
+        command
+    }
+
+    pub fn runtime(&self) -> PathBuf {
+        self.dir.join("run")
+    }
+
+    /// A daemon that answers.
+    pub fn daemon(&mut self, args: &[&str]) -> Daemon {
+        let daemon = self.daemon_unready(args);
+        wait("the daemon to answer", || self.wgroam(&["status"]).status.success());
+        daemon
+    }
+
+    pub fn daemon_unready(&mut self, args: &[&str]) -> Daemon {
+        let log = self.dir.join("daemon.log");
+        let file = fs::File::options().create(true).append(true).open(&log).unwrap();
+        let state = self.dir.join("lasting/state");
+        let mut command = self.wgroam_command(&["run", "--foreground"]);
+        if !args.contains(&"--state") {
+            command.arg("--state").arg(state);
+        }
+        command.args(args).stdout(Stdio::null()).stderr(file);
+        // Its own group, so that a signal to it never reaches the test.
+        command.process_group(0);
+        Daemon { child: command.spawn().unwrap(), log }
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        for child in &mut self.children {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+        let _ = Command::new("ip").args(["netns", "del", &self.namespace]).status();
+        let _ = fs::remove_dir_all(&self.dir);
+    }
+}
+
+/// A wgroam that runs. `ip netns exec` and `unshare` exec, so its pid is the child's.
+pub struct Daemon {
+    child: Child,
+    log: PathBuf,
+}
+
+impl Daemon {
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    pub fn signal(&self, signal: &str) {
+        succeed(Command::new("kill").args([format!("-{signal}"), self.pid().to_string()]));
+    }
+
+    pub fn log(&self) -> String {
+        fs::read_to_string(&self.log).unwrap()
+    }
+
+    /// Waits until the log has this text.
+    pub fn says(&self, text: &str) {
+        let begun = Instant::now();
+        while !self.log().contains(text) {
+            assert!(begun.elapsed() < Duration::from_secs(10), "no '{text}' in the log:\n{}", self.log());
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// Waits for its end; the exit code.
+    pub fn exit(mut self) -> Option<i32> {
+        wait("the daemon to end", || self.child.try_wait().unwrap().is_some());
+        self.child.wait().unwrap().code()
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Waits, ten seconds at most.
+pub fn wait(what: &str, mut done: impl FnMut() -> bool) {
+    let begun = Instant::now();
+    while !done() {
+        assert!(begun.elapsed() < Duration::from_secs(10), "waited in vain for {what}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// Runs a command that has to succeed; its standard output.
+pub fn succeed(command: &mut Command) -> String {
+    let output = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{command:?}: {}: {errors}", output.status);
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+/// A value of /proc/PID/status.
+pub fn process_status(pid: u32, name: &str) -> u64 {
+    let text = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let line = text.lines().find(|line| line.starts_with(name)).unwrap_or_else(|| panic!("no {name}"));
+    line.split_ascii_whitespace().nth(1).unwrap().parse().unwrap()
+}
+
+/// How often `needle` stands in the memory of a process.
+pub fn count_in_memory(pid: u32, needle: &[u8]) -> usize {
+    use std::io::{Seek, SeekFrom};
+    let maps = fs::read_to_string(format!("/proc/{pid}/maps")).unwrap();
+    let mut memory = fs::File::open(format!("/proc/{pid}/mem")).unwrap();
+    let mut found = 0;
+    for line in maps.lines().filter(|line| line.contains(" rw")) {
+        let (start, end) = line.split_ascii_whitespace().next().unwrap().split_once('-').unwrap();
+        let (start, end) = (u64::from_str_radix(start, 16).unwrap(), u64::from_str_radix(end, 16).unwrap());
+        let mut bytes = vec![0; (end - start) as usize];
+        memory.seek(SeekFrom::Start(start)).unwrap();
+        if memory.read_exact(&mut bytes).is_ok() {
+            found += bytes.windows(needle.len()).filter(|window| window == &needle).count();
+        }
+    }
+    found
+}
+
+/// Is it there?
+pub fn exists(path: &Path) -> bool {
+    path.symlink_metadata().is_ok()
+}
