@@ -7,6 +7,7 @@ wireguard   a WireGuard interface, of the kernel or of wireguard-go
 topology    the nodes and what can happen to them
 prober      echo requests through the tunnel: how long is the silence?
 tap         what passes a wire
+flood       the hostile packets
 wgroam      the daemon on one router
 stage       a topology with or without wgroam, and a running account: what a scenario plays on
 scenarios   the stories

@@ -29,6 +29,7 @@ def parser():
     run.add_argument("--with", dest="with_", choices=("wgroam", "nothing"), default="wgroam")
     run.add_argument("--limit", type=float, help="seconds after which a silence counts as never")
     run.add_argument("--packets", type=int, default=100_000, help="hostile packets (forgery), default 100000")
+    run.add_argument("--rate", type=int, default=5_000, help="of them per second, default 5000")
     run.add_argument("--quick", action="store_true", help="20000 hostile packets")
     run.add_argument("--verbose", action="store_true", help="say on stderr what is done to the network")
     test = verbs.add_parser("test", help="play what a release must pass, and count")
@@ -72,6 +73,7 @@ def run(arguments, words):
             hostile=arguments.hostile.resolve(),
             limit=limits[name],
             packets=arguments.packets,
+            rate=arguments.rate,
         )
         report = play(name, settings, narrator() if arguments.verbose else lambda text: None)
         print(json.dumps(report), flush=True)

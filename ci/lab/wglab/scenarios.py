@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 from typing import Callable
 
-from .topology import KEEPALIVE
+from .topology import ATTACKER_ADDRESS, KEEPALIVE
+from .wireguard import Keys
 
 SCENARIOS = {}
 
@@ -84,3 +85,51 @@ def anchor_restart(stage):
     for daemon in stage.daemons.values():
         daemon.spawn()
     return stage.silence(stage.from_h6, "R2's side")
+
+
+@scenario("forgery", wgroam_on=("r2",), limit=10, reach=1)
+def forgery(stage):
+    """A third host sends forged, replayed and random packets to R2; the endpoint must not move."""
+    stage.begin()
+    before = stage.details["endpoint_before"]
+    daemon = stage.daemons.get("r2")
+    if daemon:
+        rss, cpu = daemon.rss_kb(), daemon.cpu_s()
+    lost = 0
+    with stage.flood() as flood:
+        while flood.goes_on():
+            sent, answered, _ = stage.from_lan.stream(0.5, interval=0.05)
+            lost += sent - answered
+            stage.check(stage.r2.endpoint() == before, f"WireGuard's endpoint moved to {stage.r2.endpoint()}")
+    stage.details.update(hostile=flood.report, pings_lost=lost)
+    stage.check(flood.report.get("sent") == stage.settings.packets, "not all hostile packets were sent")
+    if daemon:
+        rss_after, cpu = daemon.rss_kb(), daemon.cpu_s() - cpu
+        stage.details.update(rss_kb_before=rss, rss_kb_after=rss_after, cpu_s=round(cpu, 2))
+        stage.narrate(f"wgroam: {rss} KB resident before, {rss_after} KB after, {cpu:.2f} s of CPU time")
+        stage.check(rss_after <= rss * 1.1, f"wgroam grew from {rss} to {rss_after} KB")
+        peer = daemon.peer() or {}
+        stage.check(peer.get("endpoint") == before, f"wgroam says that R1 is at {peer.get('endpoint')}, not {before}")
+        stage.check(peer.get("moves") == 0, f"wgroam counts {peer.get('moves')} moves")
+    return stage.silence(stage.from_lan, "the LAN")
+
+
+@scenario("bad-key", wgroam_on=("r2",), limit=10, reach=1)
+def bad_key(stage):
+    """A stranger calls R2, and somebody with a wrong key for R2; wgroam says who and what."""
+    stage.begin()
+    stranger = Keys()
+    stage.narrate("a stranger calls R2, with a key that R2 does not know")
+    stage.attacker.call(stranger, stage.r2.keys.public)
+    stage.narrate("somebody calls R2 with another router's key")
+    stage.attacker.call(Keys(), Keys().public)
+    if stage.daemons:
+        reports = stage.strangers({"unknown-peer", "wrong-key"}, 15)
+        unknown = reports.get("unknown-peer", {})
+        stage.check(unknown.get("key") == stranger.public, f"status does not name the stranger's key: {unknown}")
+        stage.check("wrong-key" in reports, "status does not tell of the wrong server key")
+        for report in reports.values():
+            stage.check(report["source"].startswith(ATTACKER_ADDRESS + ":"), f"wrong source: {report}")
+            stage.check(report["text"], f"no words for a person: {report}")
+    stage.check(stage.r2.endpoint() == stage.details["endpoint_before"], "WireGuard's endpoint moved")
+    return stage.silence(stage.from_lan, "the LAN")

@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """What a scenario plays on: the topology, wgroam on the routers where the scenario has it, and the moves all stories share."""
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from .flood import Flood
 from .lab import LabError
 from .prober import Prober
 from .tap import DATA, INITIATION, INITIATION_LENGTH, KEEPALIVE_LENGTH, Tap
@@ -20,6 +22,7 @@ class Settings:
     hostile: Path  # the example that sends hostile packets
     limit: float  # seconds after which a silence counts as never
     packets: int  # how many hostile packets
+    rate: int  # hostile packets per second
 
 
 class Stage:
@@ -91,6 +94,24 @@ class Stage:
             self.narrate(f"the first answer came after {seconds:.2f} s")
         self.look()
         return seconds
+
+    def flood(self):
+        """The attacker's packets against R2: a Flood, to be entered."""
+        return Flood(self.attacker, self.r2, self.r1, self.initiation, self.settings)
+
+    def strangers(self, wanted, seconds):
+        """What wgroam on R2 says of strangers, by verdict, as soon as all the wanted verdicts are there, or in the end."""
+        deadline = time.monotonic() + seconds
+        while True:
+            device = self.daemons["r2"].device() or {}
+            reports = {report["verdict"]: report for report in device.get("strangers", [])}
+            if wanted <= reports.keys() or time.monotonic() > deadline:
+                break
+            time.sleep(0.2)
+        for report in reports.values():
+            self.narrate(f"wgroam says: {report['source']} {report['text']}")
+        self.details["strangers"] = list(reports.values())
+        return reports
 
     def look(self):
         """Notes what WireGuard and wgroam say at the end."""

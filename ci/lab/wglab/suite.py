@@ -1,2 +1,189 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The scenarios that a release must pass."""
+"""The scenarios that a release must pass, and the check that the lab cleans up. One line each, and a count at the end.
+
+The kernel's part runs at the same time as wireguard-go's, in one machine of ci/vm where this kernel has no WireGuard:
+most of a scenario is waiting."""
+import json
+import os
+import re
+import signal
+import subprocess
+import threading
+import time
+from dataclasses import dataclass
+
+from . import vm
+from .lab import HOME, NETNS, prefix, start_time
+from .report import play
+from .scenarios import SCENARIOS
+from .stage import Settings
+
+KERNEL_SECONDS = 1500  # for the kernel's part, machine included, on a slow day
+NOISE = 2.0  # seconds; two runs of the same silence differ by less
+
+
+@dataclass
+class Step:
+    """One scenario, played once."""
+
+    scenario: str
+    with_: str = "wgroam"
+    limit: float = None  # seconds; None: the scenario's own
+    silent: bool = False  # a control: the lab must be able to show the outage that wgroam heals
+    no_worse: bool = False  # than the step before it
+
+
+STEPS = [
+    Step("steady"),
+    Step("wan-change"),
+    Step("wan-change", "nothing", limit=6, silent=True),
+    Step("anchor-reboot"),
+    Step("anchor-restart"),
+    Step("anchor-reboot", "nothing", limit=6, silent=True),
+    Step("bad-key"),
+    Step("forgery"),
+    Step("nat-rebind", "nothing"),
+    Step("nat-rebind", no_worse=True),
+]
+
+
+class Count:
+    """Prints a line per result, and counts."""
+
+    def __init__(self):
+        self.passed = 0
+        self.failed = 0
+        self.lock = threading.Lock()
+
+    def note(self, good, text, details=None):
+        """One result; its details are printed when it is bad."""
+        with self.lock:
+            self.passed += good
+            self.failed += not good
+            print(f"{'pass' if good else 'FAIL'}  {text}", flush=True)
+            if not good and details is not None:
+                logs = details.pop("logs", {})
+                print("      " + json.dumps(details))
+                for name, log in logs.items():
+                    print(f"      the end of wgroam's log on {name}:")
+                    print("".join(f"        {line}\n" for line in log.splitlines()), end="", flush=True)
+
+    def add(self, passed, failed):
+        """Results that were printed already."""
+        with self.lock:
+            self.passed += passed
+            self.failed += failed
+
+
+def verdict(step, report, before):
+    """Is the result what the step wants? And in words."""
+    seconds = report["recovery_s"]
+    words = f"silent for over {report['limit_s']:.0f} s" if seconds is None else f"{seconds:.2f} s of silence"
+    good = report["ok"]
+    if step.silent:
+        good = good and seconds is None
+        words += ", as it must be for a control"
+    elif report["reach_s"] is not None:
+        words += f" (at most {report['reach_s']} s)"
+    if step.no_worse:
+        allowed = (before["recovery_s"] or before["limit_s"]) + NOISE
+        good = good and seconds is not None and seconds <= allowed
+        words += f", no worse than the {allowed - NOISE:.2f} s with nothing"
+    return good, words
+
+
+def play_steps(arguments, wireguard, count):
+    """All steps with one kind of WireGuard."""
+    report = None
+    for step in STEPS:
+        settings = Settings(
+            wireguard=wireguard,
+            with_=step.with_,
+            wgroam=arguments.wgroam.resolve(),
+            hostile=arguments.hostile.resolve(),
+            limit=step.limit or SCENARIOS[step.scenario].limit,
+            packets=100_000,
+            rate=5_000,
+        )
+        before, report = report, play(step.scenario, settings, lambda text: None)
+        good, words = verdict(step, report, before)
+        count.note(good, f"{wireguard:<10}{step.scenario:<15}with {step.with_:<8}{words}", report)
+
+
+def kernel_part(arguments):
+    """Starts the kernel's part as a process, in ci/vm where this kernel has no WireGuard."""
+    words = ["test", "--wireguard", "kernel"]
+    words += ["--wgroam", str(arguments.wgroam.resolve()), "--hostile", str(arguments.hostile.resolve())]
+    command = [str(vm.LAB), *words] if vm.kernel_has_wireguard() else vm.command(words, KERNEL_SECONDS)
+    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+
+
+def follow(process, count):
+    """Passes on what the kernel's part prints; its count is added to ours."""
+    summary = None
+    for line in process.stdout:
+        summary = re.fullmatch(r"(\d+) passed, (\d+) failed\n", line)
+        if summary is None:
+            print(line, end="", flush=True)
+    if summary is None:
+        count.note(False, f"kernel    ended without a result, exit code {process.wait()}")
+    else:
+        count.add(*map(int, summary.groups()))
+
+
+def leftovers(pid):
+    """What a run left behind."""
+    return [path.name for path in NETNS.glob(f"{prefix(pid)}*")] + [path.name for path in HOME.glob(f"{pid}-*")]
+
+
+def interrupted(number):
+    """Starts a run and interrupts it by a signal in the midst of it; returns its pid."""
+    process = subprocess.Popen(
+        [str(vm.LAB), "run", "steady", "--with", "nothing"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    deadline = time.monotonic() + 20
+    while len(leftovers(process.pid)) < 8 and time.monotonic() < deadline:
+        time.sleep(0.05)
+    begun = leftovers(process.pid)
+    os.kill(process.pid, number)
+    process.wait()
+    return process.pid, begun
+
+
+def check_cleanup(count):
+    """Nothing stays behind: at once after Ctrl-C and SIGTERM, at the next start after SIGKILL."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        pid, begun = interrupted(number)
+        left = leftovers(pid)
+        words = f"left behind: {', '.join(left)}" if left else "nothing stays behind"
+        count.note(bool(begun) and not left, f"lab       after {number.name}: {words}")
+    pid, begun = interrupted(signal.SIGKILL)
+    dead = start_time(pid) is None and leftovers(pid)
+    subprocess.run([str(vm.LAB), "run", "steady", "--with", "nothing", "--limit", "5"], capture_output=True, check=False)
+    left = leftovers(pid)
+    words = f"left behind: {', '.join(left)}" if left else "the next run sweeps what stayed behind"
+    count.note(bool(begun and dead) and not left, f"lab       after SIGKILL: {words}")
+
+
+def run(arguments):
+    """`lab test`: 0 when all passed."""
+    count = Count()
+    kernel = None
+    try:
+        if arguments.wireguard == "both":
+            kernel = kernel_part(arguments)
+            follower = threading.Thread(target=follow, args=(kernel, count), daemon=True)
+            follower.start()
+        if arguments.wireguard != "kernel":
+            check_cleanup(count)
+            play_steps(arguments, "userspace", count)
+        else:
+            play_steps(arguments, "kernel", count)
+        if kernel is not None:
+            follower.join()
+    finally:
+        if kernel is not None and kernel.poll() is None:
+            kernel.terminate()
+            kernel.wait()
+    print(f"{count.passed} passed, {count.failed} failed", flush=True)
+    return 1 if count.failed else 0

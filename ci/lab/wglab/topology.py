@@ -153,6 +153,24 @@ table ip hotel {{
         self.lab.narrate("the NAT forgets R1's mapping: what R2 sends to the old port is dropped")
 
 
+class Attacker(Namespace):
+    """The third host."""
+
+    def __init__(self, lab, wireguard):
+        super().__init__(lab, "attacker")
+        self.wireguard = wireguard
+        self.calls = 0
+
+    def call(self, keys, server):
+        """Runs a WireGuard of its own that calls R2 with these keys, taking `server` for R2's public key."""
+        self.calls += 1
+        device = Device(self, self.wireguard, f"wg{self.calls}")
+        device.create()
+        device.configure(keys.private, 0, server, "fd00:99::1/128", f"{R2_ADDRESS}:{PORT}")
+        self.ip(f"link set {device.name} up")
+        device.set_keepalive(server, KEEPALIVE)
+
+
 class Topology:
     """All nodes, connected and addressed; the tunnel is not up yet."""
 
@@ -164,7 +182,7 @@ class Topology:
         self.inet = Namespace(lab, "inet")
         self.r2 = Anchor(lab, wireguard)
         self.h6 = Namespace(lab, "h6")
-        self.attacker = Namespace(lab, "attacker")
+        self.attacker = Attacker(lab, wireguard)
         forwards(self.nat)
         forwards(self.inet)
         cable(self.lan, "eth0", self.r1, "lan")
