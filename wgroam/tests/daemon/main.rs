@@ -2,6 +2,8 @@
 //! The whole binary against a real WireGuard interface (wireguard-go) in a namespace: how it starts and stops, what it
 //! says to bad input, what it costs while nothing happens. Needs root; without it these tests fail.
 
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
 mod world;
 
 use std::fs;
