@@ -73,6 +73,15 @@ pub fn public(private: &[u8; 32]) -> [u8; 32] {
     dh.pubkey().try_into().unwrap()
 }
 
+/// DH of the two, by snow.
+pub fn shared(private: &[u8; 32], public: &[u8; 32]) -> [u8; 32] {
+    let mut dh = DefaultResolver.resolve_dh(&DHChoice::Curve25519).unwrap();
+    let mut shared = [0; 32];
+    dh.set(private);
+    dh.dh(public, &mut shared).unwrap();
+    shared
+}
+
 /// The TAI64N label of `seconds` and `nanos` after 1970.
 pub fn label(seconds: u64, nanos: u32) -> [u8; 12] {
     let mut label = [0; 12];
