@@ -9,7 +9,12 @@ mod common;
 #[path = "common/wireguard.rs"]
 mod wireguard;
 
-use common::wireguard_go;
+use std::io::{Read, Write};
+use std::os::unix::net::UnixListener;
+use std::time::Instant;
+
+use common::{enter_own_network, run, wireguard_go};
+use wgroam::linux::wireguard::{Error, WireGuard};
 
 fn create(interface: &str) -> Box<dyn Any> {
     Box::new(wireguard_go(interface))
@@ -43,4 +48,57 @@ fn poke_sends_exactly_one_packet_and_leaves_the_keepalive() {
 #[test]
 fn missing_and_foreign_interfaces_are_told_apart() {
     wireguard::missing_and_foreign_interfaces_are_told_apart(create);
+}
+
+/// A program that listens for wg0, answers every request with this text, and keeps the connection open.
+fn impostor(answer: &'static str) -> std::thread::JoinHandle<()> {
+    let _ = std::fs::remove_file("/run/wireguard/wg0.sock");
+    let listener = UnixListener::bind("/run/wireguard/wg0.sock").unwrap();
+    std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        stream.write_all(answer.as_bytes()).unwrap();
+        // Until the other side hangs up.
+        let _ = stream.read_to_end(&mut Vec::new());
+    })
+}
+
+fn ask(answer: &'static str) -> Error {
+    let impostor = impostor(answer);
+    let error = WireGuard::new().device("wg0".parse().unwrap()).unwrap_err();
+    impostor.join().unwrap();
+    error
+}
+
+#[test]
+fn a_stuck_program_is_given_up_and_nonsense_is_refused() {
+    enter_own_network();
+    run("ip tuntap add dev wg0 mode tun");
+    let start = Instant::now();
+    let error = ask("private_key=");
+    assert_eq!(error.to_string(), "wg0: the program that runs this interface does not answer");
+    assert!((900..2500).contains(&start.elapsed().as_millis()), "{:?}", start.elapsed());
+
+    assert!(matches!(ask("listen_port=-1\n\n"), Error::Malformed(..)));
+    assert!(matches!(ask("public_key=00\n"), Error::Malformed(..)));
+    let error = ask("errno=-13\n\n");
+    assert!(matches!(&error, Error::Io(_, error) if error.raw_os_error() == Some(13)), "{error}");
+    let long: &str = Box::leak("x".repeat(5000).into_boxed_str());
+    assert!(matches!(ask(long), Error::Malformed(_, "a line is too long")));
+}
+
+/// wireguard-go that was killed leaves its socket behind; the name may be somebody else's TUN device by now.
+#[test]
+fn a_socket_left_behind_is_no_wireguard() {
+    enter_own_network();
+    run("ip tuntap add dev wg0 mode tun");
+    drop(UnixListener::bind("/run/wireguard/wg0.sock").unwrap());
+    let mut wireguard = WireGuard::new();
+    let error = wireguard.device("wg0".parse().unwrap()).unwrap_err();
+    assert!(matches!(error, Error::NotWireGuard(_)), "{error}");
+    assert_eq!(wireguard.interfaces().unwrap(), []);
+}
+
+#[test]
+fn whoever_may_not_is_told_so() {
+    wireguard::whoever_may_not_is_told_so(create, "wg0: may not open /var/run/wireguard/wg0.sock; ");
 }

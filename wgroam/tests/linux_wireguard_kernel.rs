@@ -11,6 +11,7 @@ mod common;
 mod wireguard;
 
 use common::run;
+use wgroam::linux::route::{LinkEvent, RouteMonitor};
 
 /// A WireGuard interface of the kernel, deleted when dropped.
 struct Link(String);
@@ -57,4 +58,86 @@ fn poke_sends_exactly_one_packet_and_leaves_the_keepalive() {
 #[test]
 fn missing_and_foreign_interfaces_are_told_apart() {
     wireguard::missing_and_foreign_interfaces_are_told_apart(create);
+}
+
+#[test]
+fn whoever_may_not_is_told_so() {
+    wireguard::whoever_may_not_is_told_so(
+        create,
+        "wg0: the kernel refuses; run wgroam as root or give it CAP_NET_ADMIN",
+    );
+}
+
+/// 5,000 peers, 64 allowed IPs at one of them: a peer that goes on in a second message is one peer.
+#[test]
+fn a_large_device_is_read_whole_and_soon() {
+    common::enter_own_network();
+    let _wg0 = create("wg0");
+    let mut file = String::new();
+    for peer in 0..5000_u32 {
+        let mut key = [0; 32];
+        key[..4].copy_from_slice(&(peer + 1).to_le_bytes());
+        let key = wgroam::model::PublicKey(key);
+        let port = 1000 + peer;
+        file +=
+            &format!("[Peer]\nPublicKey={key}\nEndpoint=192.0.2.1:{port}\nAllowedIPs=fd00::{peer:x}/128\n");
+        if peer % 1000 == 999 {
+            for more in 0..2000 {
+                file += &format!("AllowedIPs=fd01::{peer:x}:{more:x}/128\n");
+            }
+        }
+    }
+    std::fs::write("/run/wg0.conf", file).unwrap();
+    run("wg setconf wg0 /run/wg0.conf");
+    let mut wireguard = wgroam::linux::wireguard::WireGuard::new();
+    let wg0 = "wg0".parse().unwrap();
+    let mut best = std::time::Duration::MAX;
+    for _ in 0..5 {
+        let start = std::time::Instant::now();
+        let device = wireguard.device(wg0).unwrap().0;
+        best = best.min(start.elapsed());
+        assert_eq!(device.peers.len(), 5000);
+        let ports: std::collections::BTreeSet<_> =
+            device.peers.iter().map(|peer| peer.endpoint.unwrap().port()).collect();
+        assert_eq!(ports.len(), 5000);
+    }
+    let start = std::time::Instant::now();
+    let shown = run("wg show wg0 dump").lines().count();
+    let shown_in = start.elapsed();
+    println!("5,000 peers: read in {best:?}; `wg show wg0 dump` needs {shown_in:?}");
+    assert_eq!(shown, 5001);
+    // The machine is emulated and of unknown speed; `wg` on the same machine is the measure.
+    assert!(best < shown_in);
+}
+
+/// The monitor knows the kernel's WireGuard by its kind, at once.
+#[test]
+fn interfaces_that_come_and_go_are_told() {
+    common::enter_own_network();
+    let mut monitor = RouteMonitor::open().unwrap();
+    let mut read = || monitor.read(std::time::Instant::now()).unwrap();
+    assert_eq!(read(), []);
+    let index = |name: &str| -> u32 {
+        run(&format!("ip -o link show {name}")).split(':').next().unwrap().parse().unwrap()
+    };
+    let present =
+        |name: &str, ifindex, up| LinkEvent::Present { interface: name.parse().unwrap(), ifindex, up };
+    let gone = |name: &str| LinkEvent::Gone { interface: name.parse().unwrap() };
+
+    let wg0 = create("wg0");
+    let first = index("wg0");
+    assert_eq!(read(), [present("wg0", first, false)]);
+    run("ip link set wg0 up");
+    assert_eq!(read(), [present("wg0", first, true)]);
+    run("ip link set wg0 down");
+    run("ip link set wg0 name wg7");
+    assert_eq!(read(), [present("wg0", first, false), gone("wg0"), present("wg7", first, false)]);
+    run("ip link set wg7 name wg0");
+    drop(wg0);
+    let _again = create("wg0");
+    let events = read();
+    assert_eq!(events[events.len() - 2..], [gone("wg0"), present("wg0", index("wg0"), false)]);
+    assert_ne!(index("wg0"), first);
+    run("ip link add other type veth");
+    assert_eq!(read(), []);
 }

@@ -168,3 +168,20 @@ pub fn missing_and_foreign_interfaces_are_told_apart(create: Create) {
     assert_eq!(error.to_string(), "wg0: there is no such interface");
     assert!(wireguard.poke(wg0(), &PublicKey([1; 32]), 25).is_err());
 }
+
+pub fn whoever_may_not_is_told_so(create: Create, message: &str) {
+    let (_interface, _) = one(create);
+    let message = message.to_string();
+    let unprivileged = std::thread::spawn(move || {
+        // This thread alone becomes nobody, for good (the C library would change all of them).
+        // SAFETY: a system call with three numbers.
+        let became = unsafe { libc::syscall(libc::SYS_setresuid, 65534, 65534, 65534) };
+        assert_eq!(became, 0);
+        let mut wireguard = WireGuard::new();
+        let error = wireguard.device(wg0()).unwrap_err();
+        assert!(error.to_string().starts_with(&message), "{error}");
+        assert!(wireguard.set_endpoint(wg0(), &PublicKey([1; 32]), "192.0.2.1:1".parse().unwrap()).is_err());
+        assert_eq!(wireguard.interfaces().unwrap(), [wg0()]);
+    });
+    unprivileged.join().unwrap();
+}
