@@ -32,12 +32,12 @@ impl Errands {
     ) {
         if let Some(waiting) = &mut peer.errand {
             if set.is_some() {
-                (waiting.set, waiting.reason, waiting.made) = (set, reason, now);
+                (waiting.set, waiting.reason) = (set, reason);
             }
             return;
         }
         let not_before = turn(now, peer);
-        peer.errand = Some(Errand { not_before, made: now, reason, set });
+        peer.errand = Some(Errand { not_before, reason, set });
         self.queue.insert((not_before, interface, peer.seen.public_key));
     }
 

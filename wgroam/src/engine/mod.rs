@@ -153,7 +153,6 @@ impl Engine {
         for interface in dropped {
             let present = self.devices.get(&interface).is_some_and(DeviceState::present);
             self.on_device_gone(now, interface);
-            self.devices.remove(&interface);
             if present {
                 self.unwatched.insert(interface);
             }
@@ -265,7 +264,7 @@ impl Engine {
                 {
                     errand.set = None;
                 }
-                peer.pending = Some(Pending { source, seen: now, fresh });
+                peer.pending = Some(Pending { source, seen: now, fresh, answered: false });
             }
             device.looks.at(now + LEARN_DELAY, &self.ticks);
             device.looks.hurry(now, &self.ticks);

@@ -47,6 +47,8 @@ pub(super) struct Pending {
     pub seen: Instant,
     /// Is it proven to be newer than something WireGuard took?
     pub fresh: bool,
+    /// Did something authenticated come since the last look before it?
+    pub answered: bool,
 }
 
 /// The pokes that are still to come after a change of our WAN.
@@ -62,7 +64,6 @@ pub(super) struct Repeat {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Errand {
     pub not_before: Instant,
-    pub made: Instant,
     pub reason: Reason,
     pub set: Option<SocketAddr>,
 }
@@ -102,8 +103,6 @@ pub(super) struct PeerState {
     pub since: Instant,
     /// The last handshake: how old it was, and when that was noted.
     handshake: Option<(Duration, Instant)>,
-    /// When something authenticated was last noticed.
-    pub life: Option<Instant>,
     /// The last authentic initiation.
     pub verified: Option<(SocketAddr, Instant)>,
     /// The endpoint that we set and have not seen there yet.
@@ -138,7 +137,6 @@ impl PeerState {
             reason: None,
             since: now,
             handshake: None,
-            life: None,
             verified: None,
             set: None,
             seeds: 0,
@@ -202,7 +200,7 @@ impl PeerState {
         };
         self.note_handshake(look, peer, handshake, first);
         if seen.life {
-            self.life = Some(look.now);
+            self.note_life(look);
         }
 
         let ours = self.set.filter(|&(set, ..)| peer.endpoint == Some(set));
@@ -231,10 +229,21 @@ impl PeerState {
             Some(_) => {}
             None => self.reason = None,
         }
-        if seen.life {
-            (self.not_taken, self.clock_behind) = (None, None);
-        }
         seen
+    }
+
+    /// Something authenticated came: whatever was to be done about its silence is off.
+    fn note_life(&mut self, look: &Look) {
+        (self.not_taken, self.clock_behind) = (None, None);
+        if let Some(pending) = &mut self.pending {
+            pending.answered = true;
+        }
+        if let Some(errand) = self.errand.as_mut().filter(|errand| errand.reason == Reason::Initiation) {
+            errand.set = None;
+        }
+        if Some(look.asked) > self.last_poke && self.repeat.is_some_and(|repeat| repeat.due.is_some()) {
+            self.repeat = None;
+        }
     }
 
     fn note_handshake(&mut self, look: &Look, peer: &Peer, new: bool, first: bool) {

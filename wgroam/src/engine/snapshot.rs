@@ -104,7 +104,7 @@ impl Engine {
             let changed = self.memory.prove(interface, key);
             self.remember(look.now, changed);
         }
-        if let (true, Some(endpoint)) = (seen.good, peer.seen.endpoint) {
+        if let (true, Some(endpoint)) = (seen.good, peer.seen.endpoint.filter(|&endpoint| usable(endpoint))) {
             let changed = self.memory.confirm(interface, key, endpoint, look.wall);
             self.remember(look.now, changed);
         }
@@ -120,7 +120,7 @@ impl Engine {
     ) -> Option<Instant> {
         let pending = peer.pending.filter(|pending| look.asked >= pending.seen + LEARN_DELAY)?;
         // Since the last look before the initiation, which may be a while before it: in doubt for what WireGuard has.
-        if peer.life.is_some_and(|life| life > pending.seen) {
+        if pending.answered {
             peer.pending = None;
             return None;
         }
@@ -196,9 +196,8 @@ impl Engine {
             peer.repeat = Some(Repeat { step: 0, due: None });
             self.errands.add(now, interface, peer, Reason::WanChanged, None);
         } else if peer.repeat.and_then(|repeat| repeat.due).is_some_and(|due| due <= look.asked) {
-            let answered = peer.life.is_some_and(|life| Some(life) > peer.last_poke);
             // A repeat is an insurance: it is not worth waiting for.
-            if answered || super::errands::turn(now, peer) > now {
+            if super::errands::turn(now, peer) > now {
                 peer.repeat = None;
             } else {
                 peer.repeat = peer.repeat.map(|repeat| Repeat { due: None, ..repeat });
@@ -222,10 +221,10 @@ impl Engine {
             }
             let mut wait = None;
             if let Some(endpoint) = errand.set {
-                // What WireGuard learned, or heard of the peer, since this was decided counts for more.
+                // What WireGuard learned since this was decided counts for more.
                 let overtaken = match errand.reason {
                     Reason::Remembered => peer.seen.endpoint.is_some(),
-                    _ => same(peer.seen.endpoint, Some(endpoint)) || peer.life > Some(errand.made),
+                    _ => same(peer.seen.endpoint, Some(endpoint)),
                 };
                 if !overtaken {
                     peer.set = Some((endpoint, errand.reason, now));

@@ -12,7 +12,8 @@ impl Engine {
     /// All that is known at `now`: interfaces by name, peers by key. Those that the configuration names are there even
     /// while they do not exist.
     pub fn status(&self, now: Instant) -> Status {
-        let known = self.devices.values().map(|device| self.device_status(now, device));
+        let watched = self.devices.values().filter(|device| self.settings.watches(device.interface));
+        let known = watched.map(|device| self.device_status(now, device));
         let missing = self.settings.named().filter(|name| !self.devices.contains_key(name));
         let mut devices: Vec<_> = known.chain(missing.map(missing_status)).collect();
         devices.sort_by_key(|device| device.interface);

@@ -308,7 +308,7 @@ impl WireGuard {
         if self.staged.is_empty() {
             return;
         }
-        if !self.current.is_some_and(|keys| now < keys.born + REJECT_AFTER) {
+        if self.current.is_none_or(|keys| now >= keys.born + REJECT_AFTER) {
             self.send_initiation(now, wall, false);
             return;
         }
@@ -432,11 +432,8 @@ impl WireGuard {
         }
         self.authenticated_receipt(now);
         if payload != Payload::Keepalive {
-            if self.timers.contains_key(&Timer::SendKeepalive) {
-                self.need_another_keepalive = true;
-            } else {
-                self.timers.insert(Timer::SendKeepalive, now + KEEPALIVE_TIMEOUT);
-            }
+            self.need_another_keepalive |= self.timers.contains_key(&Timer::SendKeepalive);
+            self.timers.entry(Timer::SendKeepalive).or_insert(now + KEEPALIVE_TIMEOUT);
             self.inbox.push(payload);
         }
     }
