@@ -68,7 +68,7 @@ fn whoever_may_not_is_told_so() {
     );
 }
 
-/// 5,000 peers, 64 allowed IPs at one of them: a peer that goes on in a second message is one peer.
+/// 5,000 peers, 2,000 allowed IPs at one of them: a peer that goes on in a second message is one peer.
 #[test]
 fn a_large_device_is_read_whole_and_soon() {
     common::enter_own_network();
@@ -81,7 +81,7 @@ fn a_large_device_is_read_whole_and_soon() {
         let port = 1000 + peer;
         file +=
             &format!("[Peer]\nPublicKey={key}\nEndpoint=192.0.2.1:{port}\nAllowedIPs=fd00::{peer:x}/128\n");
-        if peer % 1000 == 999 {
+        if peer == 999 {
             for more in 0..2000 {
                 file += &format!("AllowedIPs=fd01::{peer:x}:{more:x}/128\n");
             }

@@ -21,9 +21,10 @@ use wire::{Endian, Malformed, Message, Messages, Request};
 /// The kernel answers within the call that asks; only a kernel that is stuck on a lock takes longer.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// The kernel sizes the parts of a dump by the largest buffer it was offered, and goes no higher than this
-/// (af_netlink.c: netlink_recvmsg, "32KiB"). Fewer calls than with a page; only what is used becomes resident.
-const BUFFER: usize = 32 * 1024;
+/// The kernel sizes the parts of a dump by the largest buffer it was offered (af_netlink.c: netlink_recvmsg, up to 32
+/// KiB), and no announcement of a router is larger than half of this. Four sockets have one each; only what is used
+/// becomes resident.
+const BUFFER: usize = 16 * 1024;
 
 /// Why the kernel did not answer.
 #[derive(Debug)]

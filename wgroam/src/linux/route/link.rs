@@ -49,11 +49,11 @@ impl Links {
     }
 
     fn socket(&mut self) -> Result<&mut Socket, Failure> {
-        if self.socket.is_none() {
-            self.socket = Some(Socket::asking(SockProtocol::NetlinkRoute).map_err(Failure::Io)?);
-        }
-        // Filled one line above.
-        self.socket.as_mut().ok_or(Failure::Interrupted)
+        let socket = match self.socket.take() {
+            Some(socket) => socket,
+            None => Socket::asking(SockProtocol::NetlinkRoute).map_err(Failure::Io)?,
+        };
+        Ok(self.socket.insert(socket))
     }
 }
 
