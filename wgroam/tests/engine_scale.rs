@@ -90,13 +90,13 @@ fn crowded(start: Instant, moves: u32) -> (Engine, Instant) {
 #[test]
 fn five_thousand_peers_fit_into_ten_megabytes() {
     let _alone = ALONE.lock();
-    for moves in [2, 20] {
+    // After 16 moves a history is as long as it gets.
+    for moves in [0, 2, 20] {
         let before = IN_USE.load(Ordering::Relaxed);
         let (engine, now) = crowded(Instant::now(), moves);
         let used = IN_USE.load(Ordering::Relaxed) - before;
         println!("{PEERS} peers, each moved {moves} times: {} KB", used / 1024);
-        // Histories are as long as they can get after 16 moves; only then they cost that much.
-        assert!(used < if moves < 16 { 10_000_000 } else { 20_000_000 }, "{used} bytes");
+        assert!(used < 10_000_000, "{used} bytes");
         assert_eq!(engine.status(now).devices[0].peers.len(), PEERS as usize);
     }
 }
@@ -155,7 +155,7 @@ fn five_thousand_pokes_are_paced() {
 }
 
 #[test]
-fn a_million_hostile_packets_leave_no_trace_in_memory() {
+fn a_flood_of_hostile_packets_leaves_no_trace_in_memory() {
     let _alone = ALONE.lock();
     let (mut engine, now) = crowded(Instant::now(), 2);
     let deadline = engine.next_deadline();
@@ -185,8 +185,8 @@ fn a_million_hostile_packets_leave_no_trace_in_memory() {
     };
     let (_, before) = hostile(0, 1000);
     let begin = Instant::now();
-    let (after, used) = hostile(1000, 1_000_000);
-    println!("{:?} for a million packets, {} bytes more", begin.elapsed(), used - before);
+    let (after, used) = hostile(1000, 200_000);
+    println!("{:?} for 199,000 hostile packets, {} bytes more", begin.elapsed(), used - before);
     assert_eq!(after, deadline, "nothing is planned");
     assert!((used - before).abs() < 10_000, "{} bytes more", used - before);
 }

@@ -101,6 +101,8 @@ pub const REMEMBER_SPACING: Duration = secs(1);
 pub const CONFIRM_STEP: Duration = secs(600);
 /// Remembered peers at most; the one that was confirmed longest ago goes first. Four times the 5,000 of DESIGN.md 6.
 pub const MEMORY_MAX: usize = 20_000;
+/// Room for actions that is kept when there are none: a tick of pokes has 150.
+pub const ACTIONS_KEPT: usize = 256;
 /// Moves that are kept for each peer.
 pub const HISTORY: usize = 16;
 /// What is known of a peer outlives its absence by this long: `wg setconf` on a re-created interface comes later.

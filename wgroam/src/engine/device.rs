@@ -22,7 +22,8 @@ pub(super) struct DeviceState {
     pub up: bool,
     pub public_key: Option<PublicKey>,
     pub listen_port: u16,
-    pub peers: BTreeMap<PublicKey, PeerState>,
+    /// Boxed: a map's nodes are a third empty, and a peer's state is large.
+    pub peers: BTreeMap<PublicKey, Box<PeerState>>,
     pub strangers: Strangers,
     pub looks: Looks,
     /// Counts the looks.
@@ -79,7 +80,7 @@ impl DeviceState {
 
     /// Peers that are there.
     pub fn present_peers(&self) -> impl Iterator<Item = &PeerState> {
-        self.peers.values().filter(|peer| peer.absent.is_none())
+        self.peers.values().map(Box::as_ref).filter(|peer| peer.absent.is_none())
     }
 
     /// Forgets those that are absent for long, or all absent ones when they are many.

@@ -5,9 +5,9 @@ use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::time::Instant;
 
-use super::Reason;
 use super::constants::*;
-use super::peer::{Errand, PeerState};
+use super::peer::{Errand, PeerState, same};
+use super::{Action, Engine, Reason, Report};
 use crate::model::{Interface, PublicKey};
 
 /// Who waits, in the order of their turn. What for is in [`PeerState::errand`].
@@ -74,4 +74,41 @@ impl Errands {
 pub(super) fn turn(now: Instant, peer: &PeerState) -> Instant {
     let spaced = peer.last_poke.map_or(now, |last| last + POKE_SPACING);
     peer.pokes.earliest(now, POKE_BURST, POKE_REFILL).max(spaced)
+}
+
+impl Engine {
+    /// Carries out the errands whose turn it is.
+    pub(super) fn run_errands(&mut self, now: Instant) {
+        while let Some((interface, key)) = self.errands.next(now) {
+            let Some(device) = self.devices.get_mut(&interface) else { continue };
+            let ready = device.present() && device.up;
+            let Some(peer) = device.peers.get_mut(&key) else { continue };
+            let Some(errand) = peer.errand.take() else { continue };
+            if !ready || peer.absent.is_some() {
+                peer.repeat = None;
+                continue;
+            }
+            let reason = errand.reason;
+            let endpoint = errand.set.filter(|&endpoint| match reason {
+                // What WireGuard learned since this was decided counts for more.
+                Reason::Remembered => peer.seen.endpoint.is_none(),
+                _ => !same(peer.seen.endpoint, Some(endpoint)),
+            });
+            if let Some(endpoint) = endpoint {
+                peer.set = Some((endpoint, reason, now));
+                peer.seeds = peer.seeds.saturating_add(1);
+                device.looks.at(now + LEARN_DELAY, &self.ticks);
+                self.actions.push_back(Action::SetEndpoint { interface, peer: key, endpoint, reason });
+            }
+            if let Some(due) = peer.next_repeat(now) {
+                device.looks.at(due, &self.ticks);
+            }
+            device.looks.hurry(now, &self.ticks);
+            peer.pokes.take(now, POKE_REFILL);
+            peer.last_poke = Some(now);
+            let keepalive = self.settings.keepalive(interface, &peer.seen);
+            self.actions.push_back(Action::Poke { interface, peer: key, keepalive, reason });
+            self.actions.push_back(Action::Report(Report::Poked { interface, peer: key, reason }));
+        }
+    }
 }

@@ -127,7 +127,12 @@ impl Engine {
 
     /// What is to be done next; None: wait for an event or the deadline.
     pub fn poll_action(&mut self) -> Option<Action> {
-        self.actions.pop_front()
+        let action = self.actions.pop_front();
+        if action.is_none() {
+            // A crowd that moved at once leaves room for thousands.
+            self.actions.shrink_to(ACTIONS_KEPT);
+        }
+        action
     }
 
     /// When [`Engine::handle_timeout`] wants to be called.

@@ -5,9 +5,9 @@ use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
-use super::Reason;
 use super::constants::*;
 use super::rate::Rate;
+use super::{Move, Reason};
 use crate::model::{Peer, PublicKey, WallTime};
 
 /// A look at a device.
@@ -76,13 +76,16 @@ pub(super) struct NotTaken {
     pub at: Instant,
 }
 
+/// An address and a port: 20 bytes, where a [`SocketAddr`] has 32. Histories are what a crowd costs most.
+type Place = (IpAddr, u16);
+
 /// A change of the endpoint.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct PastMove {
-    pub at: Instant,
-    pub old: Option<SocketAddr>,
-    pub new: SocketAddr,
-    pub reason: Reason,
+struct PastMove {
+    at: Instant,
+    old: Option<Place>,
+    new: Place,
+    reason: Reason,
 }
 
 /// What is known of one peer.
@@ -122,7 +125,7 @@ pub(super) struct PeerState {
     pub not_taken: Option<NotTaken>,
     pub moves: u64,
     /// The latest first.
-    pub history: VecDeque<PastMove>,
+    history: VecDeque<PastMove>,
 }
 
 impl PeerState {
@@ -259,6 +262,18 @@ impl PeerState {
         }
     }
 
+    /// It is poked now: when the next repeat comes, if one does.
+    pub fn next_repeat(&mut self, now: Instant) -> Option<Instant> {
+        let repeat = self.repeat.as_mut().filter(|repeat| repeat.due.is_none())?;
+        repeat.due = REPEAT_AFTER.get(repeat.step).map(|&after| now + after);
+        repeat.step += 1;
+        let due = repeat.due;
+        if due.is_none() {
+            self.repeat = None;
+        }
+        due
+    }
+
     /// Did an authentic initiation come from there lately?
     fn proved_from(&self, endpoint: SocketAddr, now: Instant) -> bool {
         self.verified.is_some_and(|(source, when)| {
@@ -269,7 +284,19 @@ impl PeerState {
     fn note_move(&mut self, at: Instant, old: Option<SocketAddr>, new: SocketAddr, reason: Reason) {
         self.moves = self.moves.saturating_add(1);
         self.history.truncate(HISTORY - 1);
-        self.history.push_front(PastMove { at, old, new, reason });
+        let place = |endpoint: SocketAddr| (endpoint.ip(), endpoint.port());
+        self.history.push_front(PastMove { at, old: old.map(place), new: place(new), reason });
+    }
+
+    /// The last moves, the latest first.
+    pub fn history(&self, now: Instant) -> Vec<Move> {
+        let one = |past: &PastMove| Move {
+            age: now.saturating_duration_since(past.at),
+            old: past.old.map(SocketAddr::from),
+            new: past.new.into(),
+            reason: past.reason,
+        };
+        self.history.iter().map(one).collect()
     }
 }
 

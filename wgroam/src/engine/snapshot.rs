@@ -7,7 +7,7 @@ use std::time::Instant;
 use super::constants::*;
 use super::device::DeviceState;
 use super::peer::{Look, NotTaken, Observed, PeerState, Repeat, same, usable};
-use super::{Action, Engine, Reason, Report};
+use super::{Engine, Reason, Report};
 use crate::model::{Device, Interface, WallTime};
 
 impl Engine {
@@ -37,7 +37,7 @@ impl Engine {
         if recreated || risen {
             device.returns = device.returns.wrapping_add(1);
             device.returned_until = Some(now + RETURN_WINDOW);
-            device.peers.values_mut().for_each(PeerState::forget_session);
+            device.peers.values_mut().for_each(|peer| peer.forget_session());
         }
         device.ifindex = Some(snapshot.ifindex);
         device.up = snapshot.up;
@@ -52,7 +52,7 @@ impl Engine {
             let state = device
                 .peers
                 .entry(peer.public_key)
-                .or_insert_with(|| PeerState::new(peer.public_key, now, !first));
+                .or_insert_with(|| Box::new(PeerState::new(peer.public_key, now, !first)));
             state.round = device.round;
             let seen = state.observe(look, peer);
             busy |= peer.keepalive > 0 || seen.traffic;
@@ -66,7 +66,7 @@ impl Engine {
                 self.poke_wished(device.interface, state, look, &wishes);
             }
         }
-        let lost = |peer: &&mut PeerState| peer.round != device.round && peer.absent.is_none();
+        let lost = |peer: &&mut Box<PeerState>| peer.round != device.round && peer.absent.is_none();
         for peer in device.peers.values_mut().filter(lost) {
             self.reset_peer(device.interface, peer);
             peer.absent = Some(now);
@@ -155,10 +155,9 @@ impl Engine {
     /// A peer that lost its endpoint gets the remembered one; one that came back with its interface gets a poke.
     fn greet(&mut self, interface: Interface, peer: &mut PeerState, look: &Look, wishes: &Wishes) {
         let key = peer.seen.public_key;
-        let remembered = self.memory.endpoint(interface, key);
         if peer.seen.endpoint.is_none() {
             let again = peer.errand.is_none() && peer.set.is_none() && peer.seeds < SEEDS;
-            if let (true, Some(endpoint)) = (again, remembered) {
+            if let (true, Some(endpoint)) = (again, self.memory.endpoint(interface, key)) {
                 peer.greeted = wishes.returns;
                 self.errands.add(look.now, interface, peer, Reason::Remembered, Some(endpoint));
             }
@@ -168,31 +167,30 @@ impl Engine {
             return;
         }
         // At our own start a peer that we know and that WireGuard never spoke to means that the machine was restarted.
-        let restarted = remembered.is_some() && peer.seen.last_handshake.is_none();
-        if wishes.returned || restarted {
+        let restarted =
+            || peer.seen.last_handshake.is_none() && self.memory.endpoint(interface, key).is_some();
+        if wishes.returned || restarted() {
             self.errands.add(look.now, interface, peer, Reason::DeviceReturned, None);
         }
     }
 
     /// Pokes for what happened, if it concerns this peer, and the repeats of earlier ones.
     fn poke_wished(&mut self, interface: Interface, peer: &mut PeerState, look: &Look, wishes: &Wishes) {
-        let now = look.now;
-        let remembered = self.memory.endpoint(interface, peer.seen.public_key);
+        let (now, key) = (look.now, peer.seen.public_key);
         let command = wishes.command || peer.wished.is_some_and(|wished| wished <= look.asked);
         if command {
             peer.wished = None;
-            let set = if peer.seen.endpoint.is_none() { remembered } else { None };
-            if peer.seen.endpoint.is_some() || set.is_some() {
-                let reason = if set.is_some() { Reason::Remembered } else { Reason::Command };
-                self.errands.add(now, interface, peer, reason, set);
-            }
         }
         if peer.seen.endpoint.is_none() {
+            if let (true, Some(endpoint)) = (command, self.memory.endpoint(interface, key)) {
+                self.errands.add(now, interface, peer, Reason::Remembered, Some(endpoint));
+            }
             return;
         }
-        let configured = self.settings.peer(interface, peer.seen.public_key).is_some();
-        let matters = peer.alive(now) || peer.seen.keepalive > 0 || configured;
-        if wishes.wan_changed && matters {
+        if command {
+            self.errands.add(now, interface, peer, Reason::Command, None);
+        }
+        if wishes.wan_changed && self.matters(interface, peer, now) {
             peer.repeat = Some(Repeat { step: 0, due: None });
             self.errands.add(now, interface, peer, Reason::WanChanged, None);
         } else if peer.repeat.and_then(|repeat| repeat.due).is_some_and(|due| due <= look.asked) {
@@ -209,53 +207,10 @@ impl Engine {
         }
     }
 
-    /// Carries out the errands whose turn it is.
-    pub(super) fn run_errands(&mut self, now: Instant) {
-        while let Some((interface, key)) = self.errands.next(now) {
-            let Some(device) = self.devices.get_mut(&interface) else { continue };
-            let ready = device.present() && device.up;
-            let Some(peer) = device.peers.get_mut(&key) else { continue };
-            let Some(errand) = peer.errand.take() else { continue };
-            if !ready || peer.absent.is_some() {
-                continue;
-            }
-            let mut wait = None;
-            if let Some(endpoint) = errand.set {
-                // What WireGuard learned since this was decided counts for more.
-                let overtaken = match errand.reason {
-                    Reason::Remembered => peer.seen.endpoint.is_some(),
-                    _ => same(peer.seen.endpoint, Some(endpoint)),
-                };
-                if !overtaken {
-                    peer.set = Some((endpoint, errand.reason, now));
-                    peer.seeds = peer.seeds.saturating_add(1);
-                    wait = Some(now + LEARN_DELAY);
-                    let (reason, peer) = (errand.reason, key);
-                    self.actions.push_back(Action::SetEndpoint { interface, peer, endpoint, reason });
-                }
-            }
-            if let Some(repeat) = &mut peer.repeat
-                && repeat.due.is_none()
-            {
-                let due = REPEAT_AFTER.get(repeat.step).map(|&after| now + after);
-                repeat.step += 1;
-                repeat.due = due;
-                wait = earliest(wait, due);
-                if due.is_none() {
-                    peer.repeat = None;
-                }
-            }
-            peer.pokes.take(now, POKE_REFILL);
-            peer.last_poke = Some(now);
-            let keepalive = self.settings.keepalive(interface, &peer.seen);
-            let (reason, peer) = (errand.reason, key);
-            self.actions.push_back(Action::Poke { interface, peer, keepalive, reason });
-            self.actions.push_back(Action::Report(Report::Poked { interface, peer, reason }));
-            if let Some(wait) = wait {
-                device.looks.at(wait, &self.ticks);
-            }
-            device.looks.hurry(now, &self.ticks);
-        }
+    /// Does it matter to this peer that our WAN changed? To one that shows no life, and that nobody configured, not.
+    fn matters(&self, interface: Interface, peer: &PeerState, now: Instant) -> bool {
+        let configured = || self.settings.peer(interface, peer.seen.public_key).is_some();
+        peer.alive(now) || peer.seen.keepalive > 0 || configured()
     }
 }
 

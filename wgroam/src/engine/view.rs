@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use super::device::DeviceState;
 use super::peer::PeerState;
-use super::{DeviceStatus, Engine, Move, PeerStatus, Problem, Status};
+use super::{DeviceStatus, Engine, PeerStatus, Problem, Status};
 use crate::model::Interface;
 
 impl Engine {
@@ -36,7 +36,6 @@ impl Engine {
     fn peer_status(&self, now: Instant, interface: Interface, peer: &PeerState) -> PeerStatus {
         let seen = &peer.seen;
         let age = |then: Instant| now.saturating_duration_since(then);
-        let history = peer.history.iter();
         PeerStatus {
             public_key: seen.public_key,
             name: self.settings.peer(interface, seen.public_key).map(|section| section.name.clone()),
@@ -50,9 +49,7 @@ impl Engine {
             tx_bytes: seen.tx_bytes,
             keepalive: seen.keepalive,
             moves: peer.moves,
-            history: history
-                .map(|m| Move { age: age(m.at), old: m.old, new: m.new, reason: m.reason })
-                .collect(),
+            history: peer.history(now),
             problems: problems(now, peer),
         }
     }

@@ -1,200 +1,48 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! What holds whatever happens, in whatever order: the rules of the design that never bend, and the bounds on what the
-//! engine does. Events are drawn at random; a referee that shares no code with the engine watches every action.
-
-// Test code: a panic is the way to fail.
-#![allow(clippy::unwrap_used, clippy::expect_used)]
+//! Devices, and a referee that watches every action and shares no code with the engine.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
-
-use proptest::collection::vec;
-use proptest::prelude::*;
-use wgroam::config::{self, Config};
-use wgroam::engine::constants::*;
-use wgroam::engine::{Action, Command, Engine, Event, Reason, Remembered, WanChange};
-use wgroam::initiation::{Timestamp, Verdict};
+use wgroam::engine::constants::{HISTORY, POKE_BURST, POKE_REFILL, POKE_SPACING, SNAPSHOT_INTERVAL};
+use wgroam::engine::{Action, Engine, Event, Reason, Remembered};
+use wgroam::initiation::Verdict;
 use wgroam::model::{Device, Interface, Peer, PublicKey, WallTime};
 
-type Key = (Interface, PublicKey);
-
-/// What is done to the engine.
-#[derive(Clone, Debug)]
-enum Step {
-    Wait(Duration),
-    Event(Event),
-    /// The device answers as it looks now, after this happened to it.
-    Change(Interface, Change),
-    Reload(bool),
-}
-
-/// What happens to a device without the engine's doing.
-#[derive(Clone, Debug)]
-enum Change {
-    Nothing,
-    Recreated,
-    Link(bool),
-    /// Of this peer: bytes came in, a handshake was made, it moved (learned or set by the owner), is there or not.
-    Received(usize, u64),
-    Handshake(usize),
-    Moved(usize, Option<SocketAddr>),
-    There(usize, bool),
-    Keepalive(usize, u16),
-}
-
-fn interface(n: usize) -> Interface {
-    ["wg0", "wg1"][n].parse().unwrap()
-}
-
-fn key(n: usize) -> PublicKey {
-    PublicKey([n as u8 + 1; 32])
-}
-
-fn address(n: u8) -> SocketAddr {
-    // The last one is an address that nobody can have.
-    if n == 5 { ([0, 0, 0, 0], 0).into() } else { ([203, 0, 113, n], 51820).into() }
-}
-
-fn verdict() -> impl Strategy<Value = Verdict> {
-    let label = any::<u16>().prop_map(|n| {
-        let mut label = [0; 12];
-        label[6..8].copy_from_slice(&n.to_be_bytes());
-        Timestamp(label)
-    });
-    prop_oneof![
-        6 => (0..4_usize, label.clone()).prop_map(|(n, timestamp)| Verdict::Authentic { peer: key(n), timestamp }),
-        1 => (0..4_usize, label, 0..100_u64).prop_map(|(n, timestamp, behind)| Verdict::Replay {
-            peer: key(n),
-            timestamp,
-            behind: Duration::from_secs(behind)
-        }),
-        1 => any::<[u8; 32]>().prop_map(|claimed| Verdict::UnknownPeer { claimed: PublicKey(claimed) }),
-        1 => proptest::option::of(0..4_usize).prop_map(|n| Verdict::Forged { claimed: n.map(key) }),
-        1 => Just(Verdict::WrongKey),
-        1 => Just(Verdict::Malformed),
-    ]
-}
-
-fn change() -> impl Strategy<Value = Change> {
-    let moved = (0..4_usize, proptest::option::of((0..6_u8).prop_map(address)));
-    prop_oneof![
-        1 => Just(Change::Nothing),
-        1 => Just(Change::Recreated),
-        1 => any::<bool>().prop_map(Change::Link),
-        3 => (0..4_usize, 1..1000_u64).prop_map(|(n, bytes)| Change::Received(n, bytes)),
-        2 => (0..4_usize).prop_map(Change::Handshake),
-        3 => moved.prop_map(|(n, to)| Change::Moved(n, to)),
-        1 => (0..4_usize, any::<bool>()).prop_map(|(n, there)| Change::There(n, there)),
-        1 => (0..4_usize, prop_oneof![Just(0), Just(25)]).prop_map(|(n, k)| Change::Keepalive(n, k)),
-    ]
-}
-
-fn wan() -> impl Strategy<Value = WanChange> {
-    let eth0: Interface = "eth0".parse().unwrap();
-    prop_oneof![
-        Just(WanChange::Up(eth0)),
-        Just(WanChange::Down(eth0)),
-        Just(WanChange::Address(eth0, [192, 0, 2, 7].into())),
-        Just(WanChange::Route(Some(eth0))),
-        Just(WanChange::Route(None)),
-    ]
-}
-
-fn step() -> impl Strategy<Value = Step> {
-    let device = (0..2_usize).prop_map(interface);
-    let event = prop_oneof![
-        2 => device.clone().prop_map(|interface| Event::DeviceUp { interface }),
-        1 => device.clone().prop_map(|interface| Event::DeviceGone { interface }),
-        8 => (device.clone(), (0..6_u8).prop_map(address), verdict())
-            .prop_map(|(interface, source, verdict)| Event::Initiation { interface, source, verdict }),
-        2 => wan().prop_map(Event::WanChanged),
-        1 => (0..2_000_000_000_u64).prop_map(|seconds| Event::ClockStepped { wall: WallTime { seconds, nanos: 0 } }),
-        1 => (proptest::option::of(device.clone()), proptest::option::of((0..5_usize).prop_map(key)))
-            .prop_map(|(interface, peer)| Event::Command(Command::Poke { interface, peer })),
-        1 => Just(Event::Command(Command::LookAgain)),
-    ];
-    let wait = prop_oneof![
-        Just(Duration::ZERO),
-        (0..300_u64).prop_map(Duration::from_millis),
-        (0..8_u64).prop_map(Duration::from_secs),
-        (0..400_u64).prop_map(Duration::from_secs),
-    ];
-    prop_oneof![
-        4 => wait.prop_map(Step::Wait),
-        6 => event.prop_map(Step::Event),
-        5 => (device, change()).prop_map(|(interface, change)| Step::Change(interface, change)),
-        1 => any::<bool>().prop_map(Step::Reload),
-    ]
-}
-
-/// Nothing configured, or wg0 alone with a section for one peer.
-fn config(configured: bool) -> Config {
-    if !configured {
-        return Config::default();
-    }
-    let tunnel = config::Tunnel {
-        interface: interface(0),
-        enabled: true,
-        unreachable: true,
-        rotate_port: config::RotatePort::Auto,
-    };
-    let peer = config::Peer {
-        name: "home".into(),
-        tunnel: interface(0),
-        public_key: key(0),
-        endpoints: vec![],
-        family: config::Family::Any,
-        keepalive: Some(21),
-        probe: None,
-        readd: false,
-    };
-    Config { globals: config::Globals::default(), tunnels: vec![tunnel], peers: vec![peer] }
-}
-
-fn memory() -> Vec<Remembered> {
-    let one = |n: usize| Remembered {
-        interface: interface(n % 2),
-        peer: key(n),
-        endpoint: Some(address(n as u8)),
-        confirmed: WallTime { seconds: 1_600_000_000, nanos: 0 },
-        newest: (n != 2).then_some(Timestamp([0; 12])),
-    };
-    (0..3).map(one).collect()
-}
+use super::draw::{Change, Key, Step, blank, config, interface, key, memory};
 
 /// What the referee holds against a peer's last look.
 #[derive(Clone, Copy)]
-struct LastLook {
-    peer: Peer,
-    ifindex: u32,
+pub struct LastLook {
+    pub peer: Peer,
+    pub ifindex: u32,
 }
 
 /// Devices, and a referee for what the engine does to them.
-struct Court {
-    engine: Engine,
-    start: Instant,
-    now: Instant,
-    devices: BTreeMap<Interface, Device>,
+pub struct Court {
+    pub engine: Engine,
+    pub start: Instant,
+    pub now: Instant,
+    pub devices: BTreeMap<Interface, Device>,
     /// Whether devices answer at all.
-    answers: bool,
-    configured: bool,
+    pub answers: bool,
+    pub configured: bool,
     /// Devices that the engine knows to be there.
-    there: BTreeSet<Interface>,
-    looked: BTreeMap<Key, LastLook>,
+    pub there: BTreeSet<Interface>,
+    pub looked: BTreeMap<Key, LastLook>,
     /// Endpoints that authenticated traffic came from, or that were remembered from before.
-    good: BTreeSet<(Key, SocketAddr)>,
+    pub good: BTreeSet<(Key, SocketAddr)>,
     /// The last authentic source of each peer, and what it had received at the last look before.
-    proven: BTreeMap<Key, (SocketAddr, Option<LastLook>)>,
+    pub proven: BTreeMap<Key, (SocketAddr, Option<LastLook>)>,
     /// Peers of which WireGuard took an initiation before our eyes, or that have a remembered timestamp.
-    fresh: BTreeSet<Key>,
-    poked: BTreeMap<Key, Vec<Instant>>,
-    wakeups: Vec<Instant>,
-    actions: Vec<(Duration, Action)>,
+    pub fresh: BTreeSet<Key>,
+    pub poked: BTreeMap<Key, Vec<Instant>>,
+    pub wakeups: Vec<Instant>,
+    pub actions: Vec<(Duration, Action)>,
 }
 
 impl Court {
-    fn new() -> Self {
+    pub fn new() -> Self {
         let start = Instant::now();
         let device = |n| Device {
             interface: interface(n),
@@ -223,7 +71,7 @@ impl Court {
         }
     }
 
-    fn take(&mut self, step: Step) {
+    pub fn take(&mut self, step: Step) {
         match step {
             Step::Wait(time) => self.wait(time),
             Step::Event(event) => self.tell(event),
@@ -236,7 +84,7 @@ impl Court {
         }
     }
 
-    fn tell(&mut self, event: Event) {
+    pub fn tell(&mut self, event: Event) {
         match &event {
             Event::Initiation { interface, source, verdict: Verdict::Authentic { peer, .. } } => {
                 let before = self.looked.get(&(*interface, *peer)).copied();
@@ -255,7 +103,7 @@ impl Court {
         self.drain();
     }
 
-    fn change(&mut self, interface: Interface, change: Change) {
+    pub fn change(&mut self, interface: Interface, change: Change) {
         let wall = self.wall();
         let device = self.devices.get_mut(&interface).unwrap();
         let find =
@@ -287,7 +135,7 @@ impl Court {
         self.tell(Event::Snapshot { device, wall });
     }
 
-    fn note_look(&mut self, device: &Device) {
+    pub fn note_look(&mut self, device: &Device) {
         let watched = !self.configured || device.interface == interface(0);
         if !watched || !self.there.contains(&device.interface) {
             return;
@@ -312,11 +160,11 @@ impl Court {
         self.looked.retain(|at, _| at.0 != device.interface || there.contains(&at.1));
     }
 
-    fn wall(&self) -> WallTime {
+    pub fn wall(&self) -> WallTime {
         WallTime { seconds: 1_700_000_000 + (self.now - self.start).as_secs(), nanos: 0 }
     }
 
-    fn wait(&mut self, time: Duration) {
+    pub fn wait(&mut self, time: Duration) {
         let end = self.now + time;
         let mut calls = 0;
         while let Some(deadline) = self.engine.next_deadline().filter(|&deadline| deadline <= end) {
@@ -332,7 +180,7 @@ impl Court {
         self.now = end;
     }
 
-    fn drain(&mut self) {
+    pub fn drain(&mut self) {
         let mut count = 0;
         let mut set: Option<Key> = None;
         while let Some(action) = self.engine.poll_action() {
@@ -363,7 +211,7 @@ impl Court {
     }
 
     /// Rules 1 and 3.
-    fn judge_set(&mut self, at: Key, endpoint: SocketAddr, reason: Reason) {
+    pub fn judge_set(&mut self, at: Key, endpoint: SocketAddr, reason: Reason) {
         let last = self.looked.get(&at).expect("only peers that are there are touched");
         assert!(self.devices[&at.0].up, "nothing is set while the link is down");
         assert_ne!(last.peer.endpoint, Some(endpoint), "it is there already");
@@ -399,7 +247,7 @@ impl Court {
             .for_each(|p| p.endpoint = Some(endpoint));
     }
 
-    fn judge_poke(&mut self, at: Key, keepalive: u16, reason: Reason) {
+    pub fn judge_poke(&mut self, at: Key, keepalive: u16, reason: Reason) {
         let peer = self.looked[&at].peer;
         let configured = self.configured && at == (interface(0), key(0));
         let expected = if peer.keepalive == 0 && configured { 21 } else { peer.keepalive };
@@ -417,7 +265,7 @@ impl Court {
         assert!(recent <= bound as usize, "{recent} pokes within a minute");
     }
 
-    fn check_bounds(&self) {
+    pub fn check_bounds(&self) {
         let status = self.engine.status(self.now);
         for device in &status.devices {
             assert!(device.strangers.len() <= 32);
@@ -429,7 +277,7 @@ impl Court {
     }
 
     /// Everything stands still: at most one wake-up in 5 s, and nothing done but looking.
-    fn check_quiet(&mut self) {
+    pub fn check_quiet(&mut self) {
         self.wait(Duration::from_secs(120));
         self.wakeups.clear();
         self.actions.clear();
@@ -438,60 +286,5 @@ impl Court {
         assert_eq!(close, None, "a quiet engine woke up twice within 5 s");
         let other = self.actions.iter().find(|(_, action)| !matches!(action, Action::TakeSnapshot { .. }));
         assert_eq!(other, None, "without evidence no action");
-    }
-}
-
-fn blank(public_key: PublicKey) -> Peer {
-    Peer { public_key, endpoint: None, last_handshake: None, rx_bytes: 0, tx_bytes: 0, keepalive: 0 }
-}
-
-fn play(steps: &[Step], answers: bool) -> Court {
-    let mut court = Court::new();
-    court.answers = answers;
-    steps.iter().for_each(|step| court.take(step.clone()));
-    court.check_bounds();
-    court
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig { cases: 256, failure_persistence: None, ..ProptestConfig::default() })]
-
-    #[test]
-    fn the_rules_hold_whatever_happens(steps in vec(step(), 1..80)) {
-        play(&steps, true);
-    }
-
-    #[test]
-    fn the_rules_hold_when_devices_answer_late_or_never(steps in vec(step(), 1..80)) {
-        play(&steps, false);
-    }
-
-    #[test]
-    fn the_same_events_give_the_same_actions(steps in vec(step(), 1..60)) {
-        prop_assert_eq!(play(&steps, true).actions, play(&steps, true).actions);
-    }
-
-    #[test]
-    fn it_comes_to_rest_whatever_happened(steps in vec(step(), 1..60)) {
-        play(&steps, true).check_quiet();
-    }
-
-    #[test]
-    fn no_unproven_packet_has_any_effect(sources in vec((0..5_u8, verdict()), 1..60)) {
-        let mut court = Court::new();
-        let wg0 = interface(0);
-        court.tell(Event::DeviceUp { interface: wg0 });
-        court.change(wg0, Change::Moved(0, Some(address(4))));
-        court.change(wg0, Change::Received(0, 100));
-        court.check_quiet();
-        court.actions.clear();
-        let deadline = court.engine.next_deadline();
-        for (source, verdict) in sources {
-            if !matches!(verdict, Verdict::Authentic { .. }) {
-                court.tell(Event::Initiation { interface: wg0, source: address(source), verdict });
-            }
-        }
-        prop_assert_eq!(court.engine.next_deadline(), deadline);
-        prop_assert!(court.actions.iter().all(|(_, action)| matches!(action, Action::Report(_))));
     }
 }

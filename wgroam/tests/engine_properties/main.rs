@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! What holds whatever happens, in whatever order: the rules of the design that never bend, and the bounds on what the
+//! engine does. Events are drawn at random; a referee that shares no code with the engine watches every action.
+
+// Test code: a panic is the way to fail.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod court;
+mod draw;
+
+use proptest::collection::vec;
+use proptest::prelude::*;
+use wgroam::engine::{Action, Event};
+use wgroam::initiation::Verdict;
+
+use court::Court;
+use draw::{Change, Step, address, interface, step, verdict};
+
+fn play(steps: &[Step], answers: bool) -> Court {
+    let mut court = Court::new();
+    court.answers = answers;
+    steps.iter().for_each(|step| court.take(step.clone()));
+    court.check_bounds();
+    court
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 256, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn the_rules_hold_whatever_happens(steps in vec(step(), 1..80)) {
+        play(&steps, true);
+    }
+
+    #[test]
+    fn the_rules_hold_when_devices_answer_late_or_never(steps in vec(step(), 1..80)) {
+        play(&steps, false);
+    }
+
+    #[test]
+    fn the_same_events_give_the_same_actions(steps in vec(step(), 1..60)) {
+        prop_assert_eq!(play(&steps, true).actions, play(&steps, true).actions);
+    }
+
+    #[test]
+    fn it_comes_to_rest_whatever_happened(steps in vec(step(), 1..60)) {
+        play(&steps, true).check_quiet();
+    }
+
+    #[test]
+    fn no_unproven_packet_has_any_effect(sources in vec((0..5_u8, verdict()), 1..60)) {
+        let mut court = Court::new();
+        let wg0 = interface(0);
+        court.tell(Event::DeviceUp { interface: wg0 });
+        court.change(wg0, Change::Moved(0, Some(address(4))));
+        court.change(wg0, Change::Received(0, 100));
+        court.check_quiet();
+        court.actions.clear();
+        let deadline = court.engine.next_deadline();
+        for (source, verdict) in sources {
+            if !matches!(verdict, Verdict::Authentic { .. }) {
+                court.tell(Event::Initiation { interface: wg0, source: address(source), verdict });
+            }
+        }
+        prop_assert_eq!(court.engine.next_deadline(), deadline);
+        prop_assert!(court.actions.iter().all(|(_, action)| matches!(action, Action::Report(_))));
+    }
+}
