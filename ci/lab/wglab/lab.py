@@ -5,6 +5,7 @@ import os
 import shutil
 import signal
 import subprocess
+import time
 from pathlib import Path
 
 HOME = Path("/run/wgroam-lab")
@@ -61,6 +62,7 @@ class Lab:
     def __init__(self, narrate=lambda text: None):
         """`narrate` is called with a line of text for each thing that happens."""
         self.narrate = narrate
+        self.disturbed_at = None
         self.processes = []
         self.namespaces = []
 
@@ -90,6 +92,11 @@ class Lab:
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
+
+    def disturb(self):
+        """Called by a verb just before the step that disturbs the network, or that ends a disturbance of several
+        steps: silences are counted from here, the lab's own slowness included."""
+        self.disturbed_at = time.monotonic()
 
     def namespace_name(self, node):
         """The name of a node's namespace, ours alone; removed at the end."""

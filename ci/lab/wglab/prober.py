@@ -57,13 +57,13 @@ class Prober:
                     return sequence
         return None
 
-    def silence(self, limit, each_probe=lambda: None):
-        """Seconds from now until the first reply to a probe sent from now on; None when there is none within `limit`."""
-        begun = time.monotonic()
+    def silence(self, limit, since=None):
+        """Seconds from `since` (by time.monotonic; None: now) until the first reply to a probe sent from now on; None
+        when there is none within `limit`."""
+        begun = since if since is not None else time.monotonic()
         ours = set()
         while (now := time.monotonic()) < begun + limit:
             ours.add(self._send())
-            each_probe()
             while (left := now + INTERVAL - time.monotonic()) > 0:
                 if self._receive(left) in ours:
                     return time.monotonic() - begun

@@ -18,6 +18,11 @@ class Scenario:
     wgroam_on: tuple  # the routers that run wgroam in it
     limit: float  # seconds: longer than this is never
     reach: float  # seconds: the silence that wgroam must reach
+    reach_userspace: float = None  # the same with wireguard-go, where it can't be reached there
+
+    def reach_with(self, wireguard):
+        """The silence that wgroam must reach with this kind of WireGuard, in seconds."""
+        return self.reach_userspace if wireguard == "userspace" and self.reach_userspace else self.reach
 
     @property
     def text(self):
@@ -25,11 +30,16 @@ class Scenario:
         return self.play.__doc__.splitlines()[0]
 
 
-def scenario(name, wgroam_on, limit, reach):
+# wireguard-go counts a handshake that it could not send, for want of an endpoint, as sent: the next one comes after
+# REKEY_TIMEOUT, 5 s, and up to a third of a second. The kernel does not try before it has an endpoint.
+UNSENT_HANDSHAKE = 6  # seconds
+
+
+def scenario(name, wgroam_on, limit, reach, reach_userspace=None):
     """Registers a story."""
 
     def register(play):
-        SCENARIOS[name] = Scenario(name, play, wgroam_on, limit, reach)
+        SCENARIOS[name] = Scenario(name, play, wgroam_on, limit, reach, reach_userspace)
         return play
 
     return register
@@ -47,9 +57,10 @@ def steady(stage):
     return first
 
 
-@scenario("nat-rebind", wgroam_on=("r1", "r2"), limit=KEEPALIVE + 15, reach=KEEPALIVE + 1)
+@scenario("nat-rebind", wgroam_on=("r1", "r2"), limit=KEEPALIVE + 15, reach=KEEPALIVE + 2)
 def nat_rebind(stage):
     """The NAT forgets R1's mapping while the tunnel is idle; then R2 sends."""
+    # Nobody but R1 can end this, and R1 has no sign of it before its keepalive: wgroam must only not make it worse.
     stage.begin()
     stage.idle()
     stage.nat.rebind()
@@ -65,7 +76,7 @@ def wan_change(stage):
     return stage.silence(stage.from_h6, "R2's side")
 
 
-@scenario("anchor-reboot", wgroam_on=("r2",), limit=150, reach=1)
+@scenario("anchor-reboot", wgroam_on=("r2",), limit=150, reach=1, reach_userspace=UNSENT_HANDSHAKE)
 def anchor_reboot(stage):
     """R2's interface is made anew and has forgotten R1's endpoint; R1 is idle, R2 sends."""
     stage.begin()
@@ -74,7 +85,7 @@ def anchor_reboot(stage):
     return stage.silence(stage.from_h6, "R2's side")
 
 
-@scenario("anchor-restart", wgroam_on=("r2",), limit=150, reach=1)
+@scenario("anchor-restart", wgroam_on=("r2",), limit=150, reach=1, reach_userspace=UNSENT_HANDSHAKE)
 def anchor_restart(stage):
     """As anchor-reboot, and wgroam is started anew too: what it knows is in its state file."""
     stage.begin()

@@ -68,8 +68,10 @@ class Stage:
             daemon = Wgroam(getattr(self, name), self.settings.wgroam)
             self.daemons[name] = daemon
             daemon.start()
+            daemon.news()
             self.narrate(f"wgroam runs on {name.upper()}")
         self.details["endpoint_before"] = self.r2.endpoint()
+        self.lab.disturbed_at = None
         self.narrate(f"R2 sees R1 at {self.details['endpoint_before']}")
 
     def idle(self):
@@ -85,9 +87,13 @@ class Stage:
         self.narrate(f"the tunnel is idle: a keepalive has just passed, R1's next one is {KEEPALIVE} s away")
 
     def silence(self, prober, who):
-        """Seconds from now until `prober` has an answer through the tunnel; None when it takes too long."""
+        """Seconds from the disturbance (now, if nothing was disturbed) until `prober` has an answer through the tunnel;
+        None when it takes too long."""
         self.narrate(f"{who} sends")
-        seconds = prober.silence(self.settings.limit)
+        seconds = prober.silence(self.settings.limit, self.lab.disturbed_at)
+        for name, daemon in self.daemons.items():
+            for line in daemon.news():
+                self.narrate(f"wgroam on {name.upper()} says: {line}")
         if seconds is None:
             self.narrate(f"no answer within {self.settings.limit:.0f} s")
         else:
@@ -109,7 +115,8 @@ class Stage:
                 break
             time.sleep(0.2)
         for report in reports.values():
-            self.narrate(f"wgroam says: {report['source']} {report['text']}")
+            self.narrate(f"wgroam on R2 says: {report['source']} {report['text']}")
+        self.daemons["r2"].news()  # its log has said the same
         self.details["strangers"] = list(reports.values())
         return reports
 

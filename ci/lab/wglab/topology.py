@@ -61,6 +61,7 @@ class Router(Namespace):
     def _up(self):
         self.device.create()
         self.device.configure(**self.interface)
+        self.lab.disturb()
         self.ip(*self.commands)
 
     def endpoint(self):
@@ -86,6 +87,7 @@ class Roamer(Router):
     def change_wan_address(self):
         """As when another access point hands out another address: the old one is gone at once."""
         old = self.address
+        self.lab.disturb()
         self._use(f"10.0.0.{int(old.rpartition('.')[2]) + 1}")
         self.lab.narrate(f"R1's WAN address changes from {old} to {self.address}")
 
@@ -148,6 +150,7 @@ table ip hotel {{
 
     def rebind(self):
         """Forgets every mapping; the next packet from inside gets another port."""
+        self.lab.disturb()
         self._load(next(self.ports))
         self.run("conntrack", "-F")
         self.lab.narrate("the NAT forgets R1's mapping: what R2 sends to the old port is dropped")

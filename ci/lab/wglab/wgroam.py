@@ -48,6 +48,7 @@ class Wgroam:
         self.log = folder / f"{router.node}.log"
         self.config.write_text((ROAMER if router.node == "r1" else ANCHOR).format(peer=router.peer))
         self.process = None
+        self.heard = 0
 
     def spawn(self):
         """Starts it and does not wait."""
@@ -106,6 +107,12 @@ class Wgroam:
         """CPU time used so far, in seconds."""
         fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    def news(self):
+        """The lines of its log since the last call, without the prefix that a log needs and a story does not."""
+        lines = self.log.read_text(errors="replace").splitlines() if self.log.exists() else []
+        new, self.heard = lines[self.heard :], len(lines)
+        return [line.removeprefix("wgroam: ").removeprefix("info: ") for line in new]
 
     def log_tail(self, lines=30):
         """The end of its log."""
