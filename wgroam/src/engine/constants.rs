@@ -99,7 +99,7 @@ pub const SEEDS: u8 = 3;
 pub const REMEMBER_SPACING: Duration = secs(1);
 /// A remembered endpoint's time of confirmation is renewed this often; it is for people and for "which is older".
 pub const CONFIRM_STEP: Duration = secs(600);
-/// Remembered peers at most; the one that was confirmed longest ago goes first. Four times the 5,000 of DESIGN.md 6.
+/// Remembered peers at most; the one that was confirmed longest ago goes first. Four times the 5,000 peers that one anchor has to carry.
 pub const MEMORY_MAX: usize = 20_000;
 /// Room for actions that is kept when there are none: a tick of pokes has 150.
 pub const ACTIONS_KEPT: usize = 256;

@@ -325,3 +325,25 @@ pub(super) fn usable(endpoint: SocketAddr) -> bool {
     };
     endpoint.port() != 0 && link_known && !nobody
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A repeat is off when something came after the poke; what was on its way before tells nothing.
+    #[test]
+    fn only_what_comes_after_the_poke_answers_it() {
+        let start = Instant::now();
+        let at = |millis| start + Duration::from_millis(millis);
+        let mut peer = PeerState::new(PublicKey([1; 32]), start, true);
+        peer.last_poke = Some(at(100));
+        peer.repeat = Some(Repeat { step: 1, due: Some(at(1100)) });
+        let mut shown = peer.seen;
+        for (asked, rx_bytes, repeats) in [(99, 32, true), (101, 64, false)] {
+            let (asked, wall) = (at(asked), WallTime::default());
+            shown.rx_bytes = rx_bytes;
+            peer.observe(&Look { now: at(102), asked, wall, last: Some(start), up: true }, &shown);
+            assert_eq!(peer.repeat.is_some(), repeats);
+        }
+    }
+}

@@ -6,7 +6,8 @@ use wgroam::config::{self, Config};
 use wgroam::engine::constants::{SEEDS, SETTLE};
 use wgroam::engine::{Action, Command, Event, Reason, Report};
 
-use super::bench::{ALICE, BOB, Bench, at, millis, peer, remembered, secs, wan_address, wg0};
+use super::bench::{ALICE, BOB, Bench, WALL, at, millis, peer, remembered, secs, wan_address, wg0};
+use wgroam::model::WallTime;
 
 #[test]
 fn a_new_device_is_looked_at_at_once_and_while_it_settles() {
@@ -153,4 +154,37 @@ fn looking_again_looks_at_every_device_and_pokes_nobody() {
     bench.event(Event::Command(Command::LookAgain));
     assert_eq!(bench.log.len(), 1);
     assert_eq!(bench.snapshots().len(), 1);
+}
+
+#[test]
+fn after_a_restart_of_the_machine_known_peers_with_an_endpoint_are_poked_once() {
+    for (memory, handshake, pokes) in [(true, false, 1), (false, false, 0), (true, true, 0)] {
+        let mut alice = peer(ALICE, Some(at(1)));
+        alice.last_handshake = handshake.then_some(WallTime { seconds: WALL - 10, nanos: 0 });
+        let memory = if memory { vec![remembered(ALICE, at(1))] } else { vec![] };
+        let mut bench = Bench::new(Config::default(), memory, vec![alice]);
+        bench.event(Event::DeviceUp { interface: wg0() });
+        bench.run(secs(20));
+        assert_eq!(bench.pokes().len(), pokes);
+        assert_eq!(bench.sets(), []);
+    }
+}
+
+#[test]
+fn a_link_that_went_down_and_up_has_no_session() {
+    let mut alice = peer(ALICE, Some(at(1)));
+    alice.last_handshake = Some(WallTime { seconds: WALL, nanos: 0 });
+    let mut bench = Bench::settled(vec![], vec![alice]);
+    let alive = |bench: &Bench| bench.engine.status(bench.now).devices[0].peers[0].alive;
+    assert!(alive(&bench));
+    for up in [false, true] {
+        bench.device.up = up;
+        bench.event(Event::DeviceUp { interface: wg0() });
+        bench.run(secs(1));
+    }
+    assert!(!alive(&bench), "WireGuard forgot the keys");
+    assert_eq!(bench.pokes().len(), 1);
+    bench.device.peers[0].last_handshake = Some(bench.wall());
+    bench.run(secs(5));
+    assert!(alive(&bench));
 }

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 use wgroam::engine::constants::STRANGER_BURST;
-use wgroam::engine::{Problem, Reason, Report};
+use wgroam::engine::{Command, Event, Problem, Reason, Report};
 use wgroam::initiation::{Timestamp, Verdict};
 use wgroam::model::PublicKey;
 
@@ -125,4 +125,20 @@ fn strangers_are_told_at_first_sight_and_few_in_a_minute() {
     let status = bench.engine.status(bench.now);
     let listed: u64 = status.devices[0].strangers.iter().map(|stranger| stranger.packets).sum();
     assert_eq!(listed + status.devices[0].strangers_forgotten, 300);
+}
+
+#[test]
+fn what_waits_in_the_queue_is_off_when_a_newer_initiation_comes() {
+    let mut bench = Bench::settled(vec![remembered(ALICE, at(1))], vec![peer(ALICE, Some(at(1)))]);
+    // The owner uses up the pokes that a peer may have in a row.
+    for _ in 0..12 {
+        bench.event(Event::Command(Command::Poke { interface: None, peer: None }));
+        bench.run(millis(200));
+    }
+    bench.authentic(at(2), 1);
+    bench.run(millis(550));
+    assert_eq!(bench.sets(), [], "waits for its turn");
+    bench.authentic(at(1), 2);
+    bench.run(secs(10));
+    assert_eq!(bench.sets(), []);
 }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 use wgroam::engine::constants::{HISTORY, POKE_BURST, POKE_REFILL, POKE_SPACING, SNAPSHOT_INTERVAL};
-use wgroam::engine::{Action, Engine, Event, Reason, Remembered};
+use wgroam::engine::{Action, Engine, Event, Reason};
 use wgroam::initiation::Verdict;
 use wgroam::model::{Device, Interface, Peer, PublicKey, WallTime};
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! Is the model of WireGuard true? Each case was measured with the real kernel (docs/design: LAB); the same play has
+//! Is the model of WireGuard true? Each case was measured with the real kernel (Linux 6.1); the same play has
 //! to give the same silence here, without any wgroam.
 
 use std::time::Duration;

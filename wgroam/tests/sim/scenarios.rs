@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! The scenarios of DESIGN, section 6, each with and without wgroam.
+//! What happens to travelling routers, each with and without wgroam: how long is the silence, and who can be fooled?
 
 use std::time::Duration;
 
