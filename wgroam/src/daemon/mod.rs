@@ -375,7 +375,8 @@ impl Daemon {
         while let Some(action) = self.engine.poll_action() {
             match action {
                 Action::TakeSnapshot { interface } => self.take_snapshot(now, interface),
-                Action::SetEndpoint { interface, peer, endpoint, .. } => {
+                Action::SetEndpoint { interface, peer, endpoint, .. }
+                | Action::ClearSource { interface, peer, endpoint } => {
                     complain(self.wireguard.set_endpoint(interface, &peer, endpoint));
                 }
                 Action::Poke { interface, peer, keepalive, .. } => {

@@ -21,6 +21,16 @@ pub enum Action {
         /// Because of this.
         reason: Reason,
     },
+    /// Tell WireGuard again where the peer is, so that it forgets the source address that it sent from so far: the one
+    /// of a WAN that is no more. `endpoint` is what the last look showed, so nothing moves.
+    ClearSource {
+        /// On this interface.
+        interface: Interface,
+        /// Of this peer.
+        peer: PublicKey,
+        /// The endpoint that it has.
+        endpoint: SocketAddr,
+    },
     /// Make WireGuard send an authenticated packet now: the keepalive goes to 0 and back on.
     Poke {
         /// On this interface.

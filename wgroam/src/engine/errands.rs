@@ -100,6 +100,12 @@ impl Engine {
                 device.looks.at(now + LEARN_DELAY, &self.ticks);
                 self.actions.push_back(Action::SetEndpoint { interface, peer: key, endpoint, reason });
             }
+            let just_seen = device.looks.answered.is_some_and(|look| now <= look + CLEAR_WITHIN);
+            if let (Reason::WanChanged, None, true, Some(endpoint)) =
+                (reason, endpoint, just_seen, peer.seen.endpoint)
+            {
+                self.actions.push_back(Action::ClearSource { interface, peer: key, endpoint });
+            }
             if let Some(due) = peer.next_repeat(now) {
                 device.looks.at(due, &self.ticks);
             }

@@ -53,6 +53,20 @@ fn a_burst_of_wan_events_is_not_a_burst_of_pokes() {
 }
 
 #[test]
+fn a_wan_change_clears_the_old_source_before_the_poke_and_moves_nothing() {
+    let mut alice = peer(ALICE, Some(at(1)));
+    alice.keepalive = 25;
+    let mut bench = Bench::settled(vec![], vec![alice]);
+    bench.event(wan_address());
+    let done = bench.log.iter().map(|(_, action)| action).filter(|a| !matches!(a, Action::Report(_)));
+    let done: Vec<_> = done.skip_while(|a| matches!(a, Action::TakeSnapshot { .. })).collect();
+    let clear = Action::ClearSource { interface: wg0(), peer: ALICE, endpoint: at(1) };
+    assert_eq!(done[0], &clear);
+    assert!(matches!(done[1], Action::Poke { reason: Reason::WanChanged, .. }), "{done:?}");
+    assert_eq!(bench.sets(), []);
+}
+
+#[test]
 fn a_wan_that_goes_down_is_only_reported() {
     let mut alice = peer(ALICE, Some(at(1)));
     alice.keepalive = 25;

@@ -196,6 +196,12 @@ impl Court {
                     self.judge_set((interface, peer), endpoint, reason);
                     set = Some((interface, peer));
                 }
+                Action::ClearSource { interface, peer, endpoint } => {
+                    let last =
+                        self.looked.get(&(interface, peer)).expect("only peers that are there are touched");
+                    assert_eq!(last.peer.endpoint, Some(endpoint), "clearing the source moves nothing");
+                    set = Some((interface, peer));
+                }
                 Action::Poke { interface, peer, keepalive, reason } => {
                     self.judge_poke((interface, peer), keepalive, reason);
                 }

@@ -7,6 +7,9 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use super::super::netlink::wire::{Attributes, Bytes, Malformed, Message};
 use crate::model::Interface;
 
+/// include/uapi/linux/rtnetlink.h; the libc crate has it for glibc only.
+const RTA_VIA: u16 = 18;
+
 /// A message that tells something.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Told {
@@ -240,7 +243,7 @@ fn gateway(attributes: Attributes, ipv6: bool) -> Result<Option<IpAddr>, Malform
         match attribute.kind {
             libc::RTA_GATEWAY => return ip(attribute.value, ipv6).map(Some),
             // struct rtvia, an IPv4 route by an IPv6 router: the family, then the address.
-            libc::RTA_VIA => {
+            RTA_VIA => {
                 let ipv6 = i32::from(attribute.value.u16(0)?) == libc::AF_INET6;
                 return ip(attribute.value.from(2), ipv6).map(Some);
             }
