@@ -150,8 +150,11 @@ impl Daemon {
     /// Runs until a signal says stop.
     pub fn run(mut self) -> Result<(), Error> {
         log::info!("wgroam {} started", env!("CARGO_PKG_VERSION"));
-        self.look_at_everything(Instant::now());
-        self.carry_out(Instant::now());
+        let now = Instant::now();
+        // The monitor has read all links by now, and epoll will not say so.
+        self.take_links(now)?;
+        self.look_at_everything(now);
+        self.carry_out(now);
         let mut events = Events::with_capacity(32);
         loop {
             let timeout = self.next_deadline().map(|at| at.saturating_duration_since(Instant::now()));

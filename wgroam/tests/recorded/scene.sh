@@ -6,8 +6,8 @@
 # The keys are test keys, for everybody to see.
 set -u
 out=$1
-printf 'AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHl8=' >/tmp/private
-printf 'ICEiIyQlJicoKSorLC0uLzAxMjM0NTY3ODk6Ozw9Pj8=' >/tmp/preshared
+printf 'AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHl8=' > /tmp/private
+printf 'ICEiIyQlJicoKSorLC0uLzAxMjM0NTY3ODk6Ozw9Pj8=' > /tmp/preshared
 ip link set lo up
 ip link add wan type veth peer name isp
 ip link set isp up
@@ -21,7 +21,7 @@ wg set wg0 peer TrMvSoP4jYQlY6RIzBgbssQqY3vxI2Pi+y71lOWWXX0= endpoint '[2001:db8
 wg set wg0 peer gN65BkIKy1eCE9pP1wdc8ROUtkHLF2PfAqYdyYBz6EA= endpoint '[fe80::1%wan]:51821'
 # A peer that has completed a handshake: with wg1, over the loopback device.
 ip link add wg1 type wireguard
-printf 'QEFCQ0RFRkdISUpLTE1OT1BRUlNUVVZXWFlaW1xdXl8=' >/tmp/private1
+printf 'QEFCQ0RFRkdISUpLTE1OT1BRUlNUVVZXWFlaW1xdXl8=' > /tmp/private1
 wg set wg1 private-key /tmp/private1 listen-port 51821
 wg set wg1 peer "$(wg show wg0 public-key)"
 ip link set wg1 up
@@ -41,12 +41,12 @@ ip -6 route add unreachable default metric 4096
 record() {
 	name=$1
 	shift
-	strace -e trace=recvmsg,recvfrom -e read=all -o "$out/$name.strace" "$@" >"$out/$name.txt"
+	strace -e trace=recvmsg,recvfrom -e read=all -o "$out/$name.strace" "$@" > "$out/$name.txt"
 }
 record wireguard wg show wg0 dump
 record addresses ip addr
 record routes ip route show table all
-strace -e trace=recvmsg,recvfrom -e read=all -o "$out/events.strace" ip monitor link address route >"$out/events.txt" &
+strace -e trace=recvmsg,recvfrom -e read=all -o "$out/events.strace" ip monitor link address route > "$out/events.txt" &
 monitor=$!
 # The recorded machine is an emulated one, and slow.
 sleep 10
@@ -72,5 +72,5 @@ sleep 5
 kill "$monitor"
 sleep 1
 for strace in "$out"/*.strace; do
-	sed -n 's/^ | [0-9a-f]*  \(.\{48\}\).*/\1/p' "$strace" | sed 's/ *$//' >"${strace%.strace}.hex"
+	sed -n 's/^ | [0-9a-f]*  \(.\{48\}\).*/\1/p' "$strace" | sed 's/ *$//' > "${strace%.strace}.hex"
 done
