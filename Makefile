@@ -15,7 +15,7 @@ help: ## this list
 	@echo "  make demo and make test are all you need; each installs what it lacks (root is assumed)."
 
 setup: ## install what build, tests and labs need (Debian packages); the other targets do it by themselves
-	@ci/need build userspace-lab kernel-lab uci lint
+	@ci/need build userspace-lab kernel-lab tests lint
 
 build: ## the release binary: wgroam/target/release/wgroam
 	@ci/need build
