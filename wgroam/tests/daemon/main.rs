@@ -110,6 +110,27 @@ fn a_wrong_configuration_is_refused_with_its_place() {
 }
 
 #[test]
+fn a_configuration_that_may_not_be_read_is_named() {
+    let world = World::new();
+    let config = world.config("config tunnel 'wg0'\n");
+    world.sh(&format!("chmod 755 {}; chmod 600 {}", world.dir.display(), config.display()));
+    let copy = world.dir.join("wgroam");
+    fs::copy(env!("CARGO_BIN_EXE_wgroam"), &copy).unwrap();
+    for command in ["run", "check"] {
+        let mut nobody = world.command("setpriv");
+        nobody
+            .args(["--reuid", "nobody", "--clear-groups", "--"])
+            .arg(&copy)
+            .args([command, "--config"])
+            .arg(&config);
+        let output = nobody.output().unwrap();
+        let said = out(&output) + &err(&output);
+        assert_eq!(output.status.code(), Some(1), "{said}");
+        assert!(said.contains(config.to_str().unwrap()) && said.contains("Permission denied"), "{said}");
+    }
+}
+
+#[test]
 fn a_bad_reload_keeps_the_running_configuration() {
     let mut world = World::new();
     world.wireguard("wg0", 51820);
