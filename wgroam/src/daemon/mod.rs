@@ -152,7 +152,7 @@ impl Daemon {
         log::info!("wgroam {} started", env!("CARGO_PKG_VERSION"));
         let now = Instant::now();
         // The monitor has read all links by now, and epoll will not say so.
-        self.take_links(now)?;
+        self.take_links(now);
         self.look_at_everything(now);
         self.carry_out(now);
         let mut events = Events::with_capacity(32);
@@ -166,7 +166,7 @@ impl Daemon {
             for event in &events {
                 match event.token() {
                     TAP => self.tap_waiting = true,
-                    ROUTES => self.take_links(now)?,
+                    ROUTES => self.take_links(now),
                     CLOCK => self.take_clock_step(now)?,
                     SIGNALS => {
                         if self.take_signals(now)? {
@@ -206,6 +206,9 @@ impl Daemon {
             Ok(changes) => {
                 for change in changes {
                     self.engine.handle_event(now, Event::WanChanged(change));
+        if self.routes.deadline().is_some_and(|at| at <= now) {
+            self.take_links(now);
+        }
                 }
             }
             Err(error) => log::warn!("route events: {error}; asking again"),
@@ -231,15 +234,19 @@ impl Daemon {
         self.engine.handle_event(now, Event::Command(Command::LookAgain));
     }
 
-    fn take_links(&mut self, now: Instant) -> Result<(), Error> {
-        for event in self.routes.read(now).map_err(failed("route events"))? {
-            let event = match event {
-                LinkEvent::Present { interface, .. } => Event::DeviceUp { interface },
-                LinkEvent::Gone { interface } => Event::DeviceGone { interface },
-            };
-            self.engine.handle_event(now, event);
+    fn take_links(&mut self, now: Instant) {
+        match self.routes.read(now) {
+            Ok(events) => {
+                for event in events {
+                    let event = match event {
+                        LinkEvent::Present { interface, .. } => Event::DeviceUp { interface },
+                        LinkEvent::Gone { interface } => Event::DeviceGone { interface },
+                    };
+                    self.engine.handle_event(now, event);
+                }
+            }
+            Err(error) => log::warn!("route events: {error}; asking again"),
         }
-        Ok(())
     }
 
     fn take_clock_step(&mut self, now: Instant) -> Result<(), Error> {
