@@ -82,8 +82,8 @@ impl Keeper {
     /// when it is missing: nobody else makes /var/lib/wgroam on a plain machine.
     fn write(&mut self, path: &Path, memory: &[Remembered], sync: bool) {
         let text = state::format(memory);
-        let written = make_parent(path)
-            .and_then(|()| files::write_atomically(path, text.as_bytes(), 0o600, sync));
+        let written =
+            make_parent(path).and_then(|()| files::write_atomically(path, text.as_bytes(), 0o600, sync));
         match written {
             Ok(()) => self.failed = false,
             Err(error) if !self.failed => {
