@@ -15,6 +15,9 @@ const RESUME: Duration = Duration::from_millis(20);
 /// A token bucket of processor time.
 pub struct Budget {
     left: Duration,
+    /// What was used beyond what was left, at most [`BURST`]: the process may have been stopped in the middle, and
+    /// shall not be deaf for ten times as long.
+    owed: Duration,
     filled: Instant,
     exhausted: bool,
 }
@@ -22,13 +25,14 @@ pub struct Budget {
 impl Budget {
     /// A full one.
     pub fn new(now: Instant) -> Self {
-        Self { left: BURST, filled: now, exhausted: false }
+        Self { left: BURST, owed: Duration::ZERO, filled: now, exhausted: false }
     }
 
     /// May work be done now? After the budget ran out: only once [`RESUME`] is saved up again.
     pub fn allows(&mut self, now: Instant) -> bool {
         let saved = now.saturating_duration_since(self.filled) / SHARE;
-        self.left = BURST.min(self.left + saved);
+        self.left = BURST.min(self.left + saved.saturating_sub(self.owed));
+        self.owed = self.owed.saturating_sub(saved);
         self.filled = now;
         if self.exhausted && self.left >= RESUME {
             self.exhausted = false;
@@ -38,13 +42,14 @@ impl Budget {
 
     /// So much was used.
     pub fn spend(&mut self, used: Duration) {
+        self.owed = BURST.min(self.owed + used.saturating_sub(self.left));
         self.left = self.left.saturating_sub(used);
         self.exhausted |= self.left.is_zero();
     }
 
     /// When work may go on; None when it may now.
     pub fn resumes(&self) -> Option<Instant> {
-        self.exhausted.then(|| self.filled + (RESUME - self.left.min(RESUME)) * SHARE)
+        self.exhausted.then(|| self.filled + (self.owed + RESUME - self.left.min(RESUME)) * SHARE)
     }
 }
 
@@ -69,6 +74,16 @@ mod tests {
         }
         let most = Duration::from_secs(1) + BURST + RESUME;
         assert!(worked > Duration::from_millis(900) && worked < most, "{worked:?}");
+    }
+
+    #[test]
+    fn a_process_that_was_stopped_is_not_deaf_for_long() {
+        let start = Instant::now();
+        let mut budget = Budget::new(start);
+        budget.spend(Duration::from_secs(3600));
+        assert!(!budget.allows(start));
+        assert_eq!(budget.resumes(), Some(start + (BURST + RESUME) * SHARE));
+        assert!(budget.allows(start + (BURST + RESUME) * SHARE));
     }
 
     #[test]

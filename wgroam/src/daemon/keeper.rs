@@ -2,10 +2,11 @@
 //! Keeps what the engine remembers: at once in the runtime folder (memory), and on flash when it changed, at most
 //! once an hour and on stop.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use crate::engine::Remembered;
+use crate::linux::control::make_parent;
 use crate::linux::files;
 use crate::state;
 
@@ -77,9 +78,13 @@ impl Keeper {
         }
     }
 
-    /// A file that can't be written is said once, until it works again: the tunnel matters more.
-    fn write(&mut self, path: &std::path::Path, memory: &[Remembered], sync: bool) {
-        match files::write_atomically(path, state::format(memory).as_bytes(), 0o600, sync) {
+    /// A file that can't be written is said once, until it works again: the tunnel matters more. Its folder is made
+    /// when it is missing: nobody else makes /var/lib/wgroam on a plain machine.
+    fn write(&mut self, path: &Path, memory: &[Remembered], sync: bool) {
+        let text = state::format(memory);
+        let written =
+            make_parent(path).and_then(|()| files::write_atomically(path, text.as_bytes(), 0o600, sync));
+        match written {
             Ok(()) => self.failed = false,
             Err(error) if !self.failed => {
                 self.failed = true;
@@ -90,5 +95,20 @@ impl Keeper {
             }
             Err(_) => {}
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_that_is_missing_is_made() {
+        let folder = std::env::temp_dir().join(format!("wgroam-keeper-{}", std::process::id()));
+        let lasting = folder.join("lib/wgroam/state");
+        let (mut keeper, memory) = Keeper::load(folder.join("run/state"), Some(lasting.clone()));
+        keeper.remember(Instant::now(), &memory);
+        assert!(lasting.is_file() && folder.join("run/state").is_file());
+        std::fs::remove_dir_all(&folder).unwrap();
     }
 }

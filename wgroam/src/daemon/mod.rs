@@ -4,6 +4,7 @@
 mod budget;
 mod keeper;
 mod requests;
+mod trouble;
 mod watched;
 
 use std::fmt;
@@ -29,6 +30,7 @@ use crate::{logging, render};
 use budget::Budget;
 use keeper::Keeper;
 use requests::Request;
+use trouble::Troubles;
 use watched::Watched;
 
 const TAP: Token = Token(0);
@@ -84,6 +86,7 @@ pub struct Daemon {
     tap_waiting: bool,
     budget: Budget,
     watched: Watched,
+    troubles: Troubles,
     routes: RouteMonitor,
     clock: ClockWatch,
     signals: Signals,
@@ -121,6 +124,7 @@ impl Daemon {
             tap_waiting: false,
             budget: Budget::new(now),
             watched: Watched::default(),
+            troubles: Troubles::default(),
             routes,
             clock,
             signals,
@@ -152,7 +156,7 @@ impl Daemon {
         log::info!("wgroam {} started", env!("CARGO_PKG_VERSION"));
         let now = Instant::now();
         // The monitor has read all links by now, and epoll will not say so.
-        self.take_links(now)?;
+        self.take_links(now);
         self.look_at_everything(now);
         self.carry_out(now);
         let mut events = Events::with_capacity(32);
@@ -166,7 +170,7 @@ impl Daemon {
             for event in &events {
                 match event.token() {
                     TAP => self.tap_waiting = true,
-                    ROUTES => self.take_links(now)?,
+                    ROUTES => self.take_links(now),
                     CLOCK => self.take_clock_step(now)?,
                     SIGNALS => {
                         if self.take_signals(now)? {
@@ -202,6 +206,9 @@ impl Daemon {
         if self.tap_waiting {
             self.take_packets(now);
         }
+        if self.routes.deadline().is_some_and(|at| at <= now) {
+            self.take_links(now);
+        }
         match self.routes.settled(now) {
             Ok(changes) => {
                 for change in changes {
@@ -231,15 +238,19 @@ impl Daemon {
         self.engine.handle_event(now, Event::Command(Command::LookAgain));
     }
 
-    fn take_links(&mut self, now: Instant) -> Result<(), Error> {
-        for event in self.routes.read(now).map_err(failed("route events"))? {
-            let event = match event {
-                LinkEvent::Present { interface, .. } => Event::DeviceUp { interface },
-                LinkEvent::Gone { interface } => Event::DeviceGone { interface },
-            };
-            self.engine.handle_event(now, event);
+    fn take_links(&mut self, now: Instant) {
+        match self.routes.read(now) {
+            Ok(events) => {
+                for event in events {
+                    let event = match event {
+                        LinkEvent::Present { interface, .. } => Event::DeviceUp { interface },
+                        LinkEvent::Gone { interface } => Event::DeviceGone { interface },
+                    };
+                    self.engine.handle_event(now, event);
+                }
+            }
+            Err(error) => log::warn!("route events: {error}; asking again"),
         }
-        Ok(())
     }
 
     fn take_clock_step(&mut self, now: Instant) -> Result<(), Error> {
@@ -380,10 +391,10 @@ impl Daemon {
                 Action::TakeSnapshot { interface } => self.take_snapshot(now, interface),
                 Action::SetEndpoint { interface, peer, endpoint, .. }
                 | Action::ClearSource { interface, peer, endpoint } => {
-                    complain(self.wireguard.set_endpoint(interface, &peer, endpoint));
+                    self.tell(now, interface, |wireguard| wireguard.set_endpoint(interface, &peer, endpoint));
                 }
                 Action::Poke { interface, peer, keepalive, .. } => {
-                    complain(self.wireguard.poke(interface, &peer, keepalive));
+                    self.tell(now, interface, |wireguard| wireguard.poke(interface, &peer, keepalive));
                 }
                 Action::Remember => self.keeper.remember(now, &self.engine.memory()),
                 Action::Report(report) => self.report(&report),
@@ -391,31 +402,62 @@ impl Daemon {
         }
     }
 
-    fn take_snapshot(&mut self, now: Instant, interface: Interface) {
-        let event = self.look(interface);
-        wipe_stack();
-        self.engine.handle_event(now, event);
+    /// Tells WireGuard something; not while it leaves questions unanswered: a look finds out when it is back.
+    fn tell(
+        &mut self,
+        now: Instant,
+        interface: Interface,
+        what: impl FnOnce(&mut WireGuard) -> Result<(), wireguard::Error>,
+    ) {
+        if self.troubles.is_silent(interface) {
+            return;
+        }
+        match what(&mut self.wireguard) {
+            // An interface that went away meanwhile is no news: its own event follows.
+            Ok(()) | Err(wireguard::Error::Gone(_)) => {}
+            Err(error) => self.complain(now, interface, &error),
+        }
     }
 
+    fn complain(&mut self, now: Instant, interface: Interface, error: &wireguard::Error) {
+        if let Some(text) = self.troubles.note(now, interface, error) {
+            log::warn!("{text}");
+        }
+    }
+
+    fn take_snapshot(&mut self, now: Instant, interface: Interface) {
+        let event = self.look(now, interface);
+        wipe_stack();
+        if let Some(event) = event {
+            self.engine.handle_event(now, event);
+        }
+    }
+
+    /// None: there was no answer this time. The engine asks again; what is known of the device stays.
+    ///
     /// Not inlined, so that what is left of a private key on the stack is below [`Daemon::take_snapshot`].
     #[inline(never)]
-    fn look(&mut self, interface: Interface) -> Event {
+    fn look(&mut self, now: Instant, interface: Interface) -> Option<Event> {
         match self.wireguard.device(interface) {
             Ok((device, key)) => {
+                self.troubles.answered(interface);
                 let newest = |peer: &_| self.engine.newest(interface, peer);
                 if self.watched.update(&device, key, newest) {
                     self.listen();
                 }
-                Event::Snapshot { device, wall: wall() }
+                Some(Event::Snapshot { device, wall: wall() })
             }
             Err(error) => {
                 if !matches!(error, wireguard::Error::Gone(_)) {
-                    log::error!("{error}");
+                    self.complain(now, interface, &error);
+                }
+                if !trouble::is_final(&error) {
+                    return None;
                 }
                 if self.watched.remove(interface) {
                     self.listen();
                 }
-                Event::DeviceGone { interface }
+                Some(Event::DeviceGone { interface })
             }
         }
     }
@@ -429,10 +471,11 @@ impl Daemon {
     fn report(&mut self, report: &Report) {
         let text = render::report_text(report, &self.config);
         log::log!(level(report), "{text}");
-        if let Report::DeviceGone { interface } = report
-            && self.watched.remove(*interface)
-        {
-            self.listen();
+        if let Report::DeviceGone { interface } = report {
+            self.troubles.remove(*interface);
+            if self.watched.remove(*interface) {
+                self.listen();
+            }
         }
         if self.control.has_watchers() {
             let json = render::report_json(report, &self.config, wall());
@@ -453,14 +496,6 @@ pub fn read_config(file: &Path, may_be_missing: bool) -> Result<Loaded, config::
             Ok(Loaded { config: Config::default(), warnings: Vec::new() })
         }
         other => other,
-    }
-}
-
-/// An interface that went away meanwhile is no news: its own event follows.
-fn complain(result: Result<(), wireguard::Error>) {
-    match result {
-        Ok(()) | Err(wireguard::Error::Gone(_)) => {}
-        Err(error) => log::warn!("{error}"),
     }
 }
 

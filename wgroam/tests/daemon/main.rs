@@ -61,6 +61,26 @@ fn an_interface_that_comes_later_is_found_and_one_that_vanishes_is_missed() {
     wait("it to be back", || out(&world.wgroam(&["status"])).contains("wg0: up"));
 }
 
+/// A program that hangs for a moment is not gone: nothing would tell when it is back.
+#[test]
+fn a_wireguard_that_does_not_answer_for_a_while_is_not_given_up() {
+    let mut world = World::new();
+    let carrier = world.wireguard("wg0", 51820);
+    let daemon = world.daemon(&["--config", "/dev/null"]);
+    daemon.says("wg0: watching it");
+    world::succeed(Command::new("kill").args(["-STOP", &carrier.to_string()]));
+    daemon.signal("HUP");
+    daemon.says("does not answer");
+    // Several looks later.
+    std::thread::sleep(Duration::from_secs(6));
+    world::succeed(Command::new("kill").args(["-CONT", &carrier.to_string()]));
+    let log = daemon.log();
+    assert!(!log.contains("gone"), "{log}");
+    assert_eq!(log.matches("does not answer").count(), 1, "{log}");
+    world.sh("wg set wg0 listen-port 51999");
+    wait("it to be looked at again", || out(&world.wgroam(&["status"])).contains("up, port 51999"));
+}
+
 #[test]
 fn a_tunnel_section_leaves_the_others_alone() {
     let mut world = World::new();

@@ -124,7 +124,7 @@ fn link(payload: Bytes) -> Result<Option<Link>, Malformed> {
     for attribute in payload.from(LINK_HEADER).attributes() {
         let attribute = attribute?;
         match attribute.kind {
-            libc::IFLA_IFNAME => interface = attribute.value.text()?.parse().ok(),
+            libc::IFLA_IFNAME => interface = attribute.value.text().ok().and_then(|name| name.parse().ok()),
             libc::IFLA_LINKINFO => {
                 kind =
                     attribute.value.attributes().find(libc::IFLA_INFO_KIND).map(|kind| match kind.text() {
@@ -259,4 +259,22 @@ fn ip(value: Bytes, ipv6: bool) -> Result<IpAddr, Malformed> {
     } else {
         Ipv4Addr::from(*value.array::<4>(0)?).into()
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::netlink::wire::{Endian, Messages, Request};
+    use super::*;
+
+    /// The kernel takes any bytes but a few for a name. An error would make the monitor give up on all links.
+    #[test]
+    fn a_link_whose_name_is_no_text_is_passed_over() {
+        for (name, there) in [(&b"wg0\0"[..], true), (b"x\xff\0", false), (b"a:b\0", false)] {
+            let mut request = Request::new(libc::RTM_NEWLINK, 0, &[0; LINK_HEADER]);
+            request.attribute(libc::IFLA_IFNAME, name);
+            let bytes = request.finish(1);
+            let message = Messages::new(&bytes, Endian::NATIVE).next().unwrap().unwrap();
+            assert_eq!(read(&message).map(|told| told.is_some()), Ok(there), "{name:?}");
+        }
+    }
 }

@@ -30,6 +30,10 @@ pub const QUIET: Duration = Duration::from_millis(50);
 /// follow a WAN change.
 pub const AT_MOST: Duration = Duration::from_millis(250);
 
+/// When the kernel could not be asked (no memory, or it changes faster than it can be read), it is asked again after
+/// this time.
+pub const RETRY: Duration = Duration::from_secs(1);
+
 /// News of a link that could be a WireGuard interface.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LinkEvent {
@@ -62,6 +66,10 @@ pub struct RouteMonitor {
     wan: Vec<Interface>,
     events: Vec<LinkEvent>,
     restless: Option<Restless>,
+    /// Announcements were lost, and links and addresses not read anew since.
+    stale: bool,
+    /// The kernel could not be asked: not again before this.
+    retry_at: Option<Instant>,
 }
 
 /// Something changed and may go on changing.
@@ -90,6 +98,8 @@ impl RouteMonitor {
             wan: Vec::new(),
             events: Vec::new(),
             restless: None,
+            stale: false,
+            retry_at: None,
         };
         monitor.take_stock()?;
         monitor.now.routes = monitor.routes()?;
@@ -107,55 +117,81 @@ impl RouteMonitor {
         self.now.is_local(ip)
     }
 
-    /// Reads what has arrived: to be called when the socket is readable. Tells at once about links that could be
-    /// WireGuard; for the WAN look at [`RouteMonitor::deadline`] afterwards.
+    /// Reads what has arrived: to be called when the socket is readable, and at [`RouteMonitor::deadline`]. Tells at
+    /// once about links that could be WireGuard; for the WAN call [`RouteMonitor::settled`] afterwards.
+    ///
+    /// # Errors
+    /// When the kernel can't be asked about what it could not tell. Nothing is lost: the next call from the deadline on
+    /// asks again.
     pub fn read(&mut self, now: Instant) -> io::Result<Vec<LinkEvent>> {
         let mut told = Vec::new();
         let drained = self.announcements.drain(&mut |message| {
             told.extend(message::read(message)?);
             Ok(())
-        })?;
+        });
         let mut changed = false;
         for told in told {
             changed |= self.hear(told);
         }
-        if drained == Drained::Overrun {
-            log::info!(
-                "netlink: the kernel had more to tell than fits; looking at all links and addresses anew"
-            );
-            self.take_stock()?;
+        // A socket that fails may have lost something, too.
+        if !matches!(drained, Ok(Drained::All)) {
+            log::debug!("netlink: announcements were lost; looking at all links and addresses anew");
+            self.stale = true;
+        }
+        if self.stale && self.may_ask(now) {
+            if let Err(error) = self.take_stock() {
+                self.retry_at = Some(now + RETRY);
+                return Err(error);
+            }
+            (self.stale, self.retry_at) = (false, None);
             changed = true;
         }
         if changed {
-            let first = self.restless.map_or(now, |restless| restless.first);
-            self.restless = Some(Restless { first, last: now });
+            self.stir(now);
         }
         Ok(std::mem::take(&mut self.events))
     }
 
-    /// When to call [`RouteMonitor::settled`]; None while nothing changes.
+    /// When to call [`RouteMonitor::read`] and [`RouteMonitor::settled`]; None while nothing changes.
     pub fn deadline(&self) -> Option<Instant> {
-        self.restless.map(|restless| (restless.last + QUIET).min(restless.first + AT_MOST))
+        let rest = self.restless.map(|restless| (restless.last + QUIET).min(restless.first + AT_MOST));
+        match self.retry_at {
+            Some(retry) => Some(rest.map_or(retry, |rest| rest.max(retry))),
+            None => rest,
+        }
     }
 
     /// What changed about our way to the Internet since the last time, now that it has come to rest. Nothing before
-    /// the deadline. When the kernel can't be asked, nothing is lost: the next call asks again.
+    /// the deadline, or while links and addresses are not known.
+    ///
+    /// # Errors
+    /// When the kernel can't be asked. Nothing is lost: the next call from the deadline on asks again.
     pub fn settled(&mut self, now: Instant) -> io::Result<Vec<WanChange>> {
-        if self.deadline().is_none_or(|deadline| deadline > now) {
+        if self.stale || self.restless.is_none() || self.deadline().is_none_or(|deadline| deadline > now) {
             return Ok(Vec::new());
         }
         match self.routes() {
             Ok(routes) => self.now.routes = routes,
             Err(error) => {
-                self.restless = Some(Restless { first: now, last: now });
+                self.retry_at = Some(now + RETRY);
                 return Err(error);
             }
         }
-        self.restless = None;
+        (self.restless, self.retry_at) = (None, None);
         let changes = state::changes(&self.settled, &self.now, &self.lost, &self.wan);
         self.lost.clear();
         self.settled.clone_from(&self.now);
         Ok(changes)
+    }
+
+    fn may_ask(&self, now: Instant) -> bool {
+        self.retry_at.is_none_or(|retry| retry <= now)
+    }
+
+    /// Something changed that may change our way to the Internet.
+    fn stir(&mut self, now: Instant) {
+        let first = self.restless.map_or(now, |restless| restless.first);
+        self.restless = Some(Restless { first, last: now });
     }
 
     /// Takes in what was told; true if it may change our way to the Internet.
@@ -290,5 +326,48 @@ fn could_be_wireguard(link: &Link) -> bool {
         Some(Kind::WireGuard) => true,
         Some(Kind::Tun) => uapi::socket_path(link.interface).exists(),
         _ => false,
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    /// A kernel that can't be asked: this family has no such question.
+    fn deaf() -> Socket {
+        Socket::asking(SockProtocol::NetlinkGeneric).unwrap()
+    }
+
+    /// Whoever calls this ends with an error of start-up only: a moment without memory must not end the daemon.
+    #[test]
+    fn what_could_not_be_asked_is_asked_again_after_a_while() {
+        let mut monitor = RouteMonitor::open().unwrap();
+        let (start, wan) = (Instant::now(), monitor.settled.clone());
+        let _ = monitor.read(start).unwrap();
+        monitor.restless = None;
+        let asking = std::mem::replace(&mut monitor.questions, deaf());
+        monitor.stale = true;
+        monitor.now.links.clear();
+
+        assert!(monitor.read(start).is_err());
+        let retry = start + RETRY;
+        assert_eq!(monitor.deadline(), Some(retry));
+        // Until then neither errors nor conclusions.
+        assert!(monitor.read(start + RETRY / 2).is_ok());
+        assert_eq!(monitor.settled(start + RETRY / 2).unwrap(), []);
+        assert!(monitor.read(retry).is_err());
+
+        monitor.questions = asking;
+        let retry = retry + RETRY;
+        assert_eq!(monitor.deadline(), Some(retry));
+        assert!(monitor.read(retry).is_ok());
+        assert_eq!(monitor.now.links.len(), wan.links.len());
+        assert_eq!(monitor.deadline(), Some(retry + QUIET));
+
+        monitor.questions = deaf();
+        assert!(monitor.settled(retry + QUIET).is_err());
+        assert_eq!(monitor.deadline(), Some(retry + QUIET + RETRY));
+        assert_eq!(monitor.settled(retry + QUIET + RETRY / 2).unwrap(), []);
     }
 }
