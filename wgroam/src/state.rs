@@ -10,7 +10,6 @@
 //! initiation (TAI64N, 24 hexadecimal digits) or `-`. The last line counts them, so that half a file is not taken for
 //! a whole one (the colon tells it from an interface called end). There are no secrets in it, but it says where people were: 0600.
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
 use std::path::Path;
@@ -20,6 +19,7 @@ use crate::engine::Remembered;
 use crate::initiation::Timestamp;
 use crate::linux::files;
 use crate::model::{Interface, PublicKey, WallTime};
+use crate::sorted::SortedMap;
 
 /// The first line; another number is another format.
 const HEADER: &str = "wgroam-state 1";
@@ -167,7 +167,7 @@ fn timestamp(word: &str) -> Option<Timestamp> {
 /// the newest initiation of both, so that what one of them saw can't be replayed. Sorted by interface and key; of
 /// more than [`MAX_ENTRIES`] those confirmed last.
 pub fn merge(one: &[Remembered], other: &[Remembered]) -> Vec<Remembered> {
-    let mut all: BTreeMap<(Interface, PublicKey), Remembered> = BTreeMap::new();
+    let mut all: SortedMap<(Interface, PublicKey), Remembered> = SortedMap::new();
     for entry in one.iter().chain(other) {
         match all.get_mut(&(entry.interface, entry.peer)) {
             None => {

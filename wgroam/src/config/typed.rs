@@ -2,13 +2,12 @@
 //! Sections to a typed [`Config`]. A mistyped *name* is a warning, since a typo must not take a router off the net;
 //! a value that can't be, or two sections that contradict each other, are mistakes.
 
-use std::collections::BTreeMap;
-
 use super::finding::{Errors, Finding, What, describe};
 use super::load::{Loaded, MAX_MISTAKES, MAX_WARNINGS, PACKAGE};
 use super::uci::{Parsed, Section, Setting, Value};
 use super::{Config, Family, Globals, Peer, RotatePort, Tunnel, value};
 use crate::model::{Interface, PublicKey};
+use crate::sorted::SortedMap;
 
 const GLOBALS_OPTIONS: &[&str] = &["enabled", "log_level", "persist", "wan"];
 const TUNNEL_OPTIONS: &[&str] = &["enabled", "interface", "unreachable", "rotate_port"];
@@ -57,8 +56,8 @@ struct Typed<'a> {
 /// The tunnels as peers refer to them. Maps, so that a hostile file can't make reading quadratic.
 #[derive(Default)]
 struct KnownTunnels<'a> {
-    by_interface: BTreeMap<Interface, &'a Section>,
-    by_name: BTreeMap<&'a str, Interface>,
+    by_interface: SortedMap<Interface, &'a Section>,
+    by_name: SortedMap<&'a str, Interface>,
     /// Every `tunnel` section could be read: a peer that refers to none of them is lost indeed.
     complete: bool,
 }
@@ -92,7 +91,7 @@ impl<'a> Typed<'a> {
             }
         }
         tunnels.complete = !self.half_read && of_kind("tunnel").count() == config.tunnels.len();
-        let mut seen: BTreeMap<(Interface, PublicKey), &Section> = BTreeMap::new();
+        let mut seen: SortedMap<(Interface, PublicKey), &Section> = SortedMap::new();
         for section in of_kind("peer") {
             let Some(peer) = self.peer(section, &tunnels) else { continue };
             match seen.get(&(peer.tunnel, peer.public_key)) {

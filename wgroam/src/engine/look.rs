@@ -2,10 +2,10 @@
 //! When a device is looked at: on the common tick, and at the moments that something asked for. One question at a time,
 //! so that it is known how old an answer can be.
 
-use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use super::constants::*;
+use crate::sorted::SortedMap;
 
 /// The ticks that all devices share: the engine's start, and every [`SNAPSHOT_INTERVAL`] from there.
 #[derive(Clone, Copy, Debug)]
@@ -38,7 +38,7 @@ impl Ticks {
 #[derive(Debug)]
 pub(super) struct Looks {
     /// Moments at which a look is wanted.
-    planned: BTreeSet<Instant>,
+    planned: SortedMap<Instant, ()>,
     /// The question that has no answer yet.
     asked: Option<Instant>,
     /// When the last question was asked.
@@ -55,7 +55,7 @@ impl Looks {
     /// For a device that was just heard of.
     pub fn new(now: Instant, ticks: &Ticks) -> Self {
         Self {
-            planned: BTreeSet::new(),
+            planned: SortedMap::new(),
             asked: None,
             last_asked: None,
             answered: None,
@@ -66,15 +66,15 @@ impl Looks {
 
     /// Something happened: look now, and at the fast pace for a while.
     pub fn now(&mut self, now: Instant, ticks: &Ticks) {
-        if self.planned.first().is_none_or(|&first| first > now) {
-            self.planned.insert(now);
+        if self.planned.first_key().is_none_or(|&first| first > now) {
+            self.planned.insert(now, ());
         }
         self.hurry(now, ticks);
     }
 
     /// Look at about that time.
     pub fn at(&mut self, moment: Instant, ticks: &Ticks) {
-        self.planned.insert(ticks.grid(moment));
+        self.planned.insert(ticks.grid(moment), ());
     }
 
     /// Back to the fast pace.
@@ -86,7 +86,7 @@ impl Looks {
     /// When the next planned look may be taken, `peers` being the size of the device. Not before an open question is
     /// answered or lost, and not oftener than the size allows.
     pub fn next(&self, peers: usize) -> Option<Instant> {
-        let first = *self.planned.first()?;
+        let first = *self.planned.first_key()?;
         let spaced = self.last_asked.map(|asked| asked + spacing(peers));
         let answered = self.asked.map(|asked| asked + ANSWER_LIMIT);
         Some(first.max(spaced.unwrap_or(first)).max(answered.unwrap_or(first)))
@@ -115,7 +115,7 @@ impl Looks {
     }
 
     fn ask(&mut self, now: Instant) {
-        self.planned = self.planned.split_off(&(now + Duration::from_nanos(1)));
+        self.planned.retain(|&moment, _| moment > now);
         self.asked = Some(now);
         self.last_asked = Some(now);
     }

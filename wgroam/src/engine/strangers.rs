@@ -3,7 +3,6 @@
 //! entry is only replaced when nothing came for [`STRANGER_IDLE`], and the one with the fewest packets goes first. So
 //! whoever keeps knocking (a router with the wrong key does, every 5 s) stays visible through a flood.
 
-use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Instant;
 
@@ -11,6 +10,7 @@ use super::StrangerStatus;
 use super::constants::*;
 use crate::initiation::Verdict;
 use crate::model::PublicKey;
+use crate::sorted::SortedMap;
 
 /// What makes two packets the same stranger. Never the source where a key tells more: sources are free.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -59,7 +59,7 @@ struct Stranger {
 /// The table of one device.
 #[derive(Debug, Default)]
 pub(super) struct Strangers {
-    entries: BTreeMap<Who, Stranger>,
+    entries: SortedMap<Who, Stranger>,
     /// Packets that have no entry (any more).
     pub forgotten: u64,
 }

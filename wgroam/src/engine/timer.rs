@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! Everything that the engine waits for, in one table. (After quinn-proto's connection/timer.rs.)
 
-use std::collections::BTreeMap;
 use std::time::Instant;
 
 use crate::model::Interface;
+use crate::sorted::SortedMap;
 
 /// What a deadline is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -22,7 +22,7 @@ pub(super) enum Timer {
 /// One deadline for each [`Timer`].
 #[derive(Debug, Default)]
 pub(super) struct TimerTable {
-    deadlines: BTreeMap<Timer, Instant>,
+    deadlines: SortedMap<Timer, Instant>,
 }
 
 impl TimerTable {
@@ -30,8 +30,8 @@ impl TimerTable {
     pub fn set(&mut self, timer: Timer, deadline: Option<Instant>) {
         match deadline {
             Some(deadline) => self.deadlines.insert(timer, deadline),
-            None => self.deadlines.remove(&timer),
-        };
+            None => self.stop(timer),
+        }
     }
 
     /// No such deadline from now on.

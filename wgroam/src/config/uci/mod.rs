@@ -10,8 +10,8 @@ pub use mistake::Mistake;
 pub(crate) use mistake::Quoted;
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, BTreeSet};
 
+use crate::sorted::SortedMap;
 use reader::{Reader, is_space};
 
 /// What stands under one `package` line, or in one file of /etc/config.
@@ -113,13 +113,13 @@ struct Parser {
     started: bool,
     current: Current,
     most: usize,
-    packages: BTreeSet<String>,
+    packages: SortedMap<String, ()>,
     /// Section names of the last package; quick, so that a hostile file can't make reading quadratic.
-    by_name: BTreeMap<String, usize>,
+    by_name: SortedMap<String, usize>,
     /// How many sections of each kind the last package has.
-    kinds: BTreeMap<String, usize>,
+    kinds: SortedMap<String, usize>,
     /// Options of the last package, by section.
-    settings: BTreeMap<(usize, String), usize>,
+    settings: SortedMap<(usize, String), usize>,
     /// For each section and option of the last package: its place, given anew when it is set again.
     order: Vec<Vec<usize>>,
     next_place: usize,
@@ -133,10 +133,10 @@ impl Parser {
             started: false,
             current: Current::Nowhere,
             most,
-            packages: BTreeSet::new(),
-            by_name: BTreeMap::new(),
-            kinds: BTreeMap::new(),
-            settings: BTreeMap::new(),
+            packages: SortedMap::new(),
+            by_name: SortedMap::new(),
+            kinds: SortedMap::new(),
+            settings: SortedMap::new(),
             order: Vec::new(),
             next_place: 0,
         }
@@ -199,7 +199,7 @@ impl Parser {
             return Err((line, Mistake::BadName("a package", name.into_owned())));
         }
         end_of_command(reader, line)?;
-        if self.packages.contains(name.as_ref()) {
+        if self.packages.contains_key(name.as_ref()) {
             self.current = Current::Broken;
             return Err((line, Mistake::PackageTwice(name.into_owned())));
         }
@@ -211,7 +211,7 @@ impl Parser {
     fn start_package(&mut self) {
         self.sort_options();
         self.parsed.packages.push(Package { name: self.name.clone(), sections: Vec::new() });
-        self.packages.insert(self.name.clone());
+        self.packages.insert(self.name.clone(), ());
         self.started = true;
         self.current = Current::Nowhere;
         self.by_name.clear();
