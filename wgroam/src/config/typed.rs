@@ -57,7 +57,9 @@ struct Typed<'a> {
 #[derive(Default)]
 struct KnownTunnels<'a> {
     by_interface: SortedMap<Interface, &'a Section>,
-    by_name: SortedMap<&'a str, Interface>,
+    interfaces: Vec<Interface>,
+    /// Where in `interfaces` the section of this name has its own.
+    by_name: SortedMap<String, usize>,
     /// Every `tunnel` section could be read: a peer that refers to none of them is lost indeed.
     complete: bool,
 }
@@ -85,19 +87,21 @@ impl<'a> Typed<'a> {
             if let Some(tunnel) = self.tunnel(section, &tunnels) {
                 tunnels.by_interface.insert(tunnel.interface, section);
                 if let Some(name) = &section.name {
-                    tunnels.by_name.insert(name, tunnel.interface);
+                    tunnels.by_name.insert(name.clone(), tunnels.interfaces.len());
                 }
+                tunnels.interfaces.push(tunnel.interface);
                 config.tunnels.push(tunnel);
             }
         }
         tunnels.complete = !self.half_read && of_kind("tunnel").count() == config.tunnels.len();
-        let mut seen: SortedMap<(Interface, PublicKey), &Section> = SortedMap::new();
-        for section in of_kind("peer") {
+        let peers: Vec<_> = of_kind("peer").collect();
+        let mut seen: SortedMap<(Interface, PublicKey), usize> = SortedMap::new();
+        for (number, &section) in peers.iter().enumerate() {
             let Some(peer) = self.peer(section, &tunnels) else { continue };
             match seen.get(&(peer.tunnel, peer.public_key)) {
-                Some(first) => self.twice(section, "the same public key and tunnel as", first),
+                Some(&first) => self.twice(section, "the same public key and tunnel as", peers[first]),
                 None => {
-                    seen.insert((peer.tunnel, peer.public_key), section);
+                    seen.insert((peer.tunnel, peer.public_key), number);
                     config.peers.push(peer);
                 }
             }
@@ -257,8 +261,8 @@ impl<'a> Typed<'a> {
             return None;
         };
         let found = self.single(section, setting)?;
-        if let Some(interface) = tunnels.by_name.get(found) {
-            return Some(*interface);
+        if let Some(&number) = tunnels.by_name.get(found) {
+            return Some(tunnels.interfaces[number]);
         }
         let interface = self.option(section, "tunnel", value::interface)?;
         let known = &tunnels.by_interface;

@@ -5,7 +5,6 @@
 use std::time::{Duration, Instant};
 
 use super::constants::*;
-use crate::sorted::SortedMap;
 
 /// The ticks that all devices share: the engine's start, and every [`SNAPSHOT_INTERVAL`] from there.
 #[derive(Clone, Copy, Debug)]
@@ -36,8 +35,8 @@ impl Ticks {
 /// The looks at one device.
 #[derive(Debug)]
 pub(super) struct Looks {
-    /// Moments at which a look is wanted.
-    planned: SortedMap<Instant, ()>,
+    /// Moments at which a look is wanted, each once. Few, by the grid.
+    planned: Vec<Instant>,
     /// The question that has no answer yet.
     asked: Option<Instant>,
     /// When the last question was asked.
@@ -54,7 +53,7 @@ impl Looks {
     /// For a device that was just heard of.
     pub fn new(now: Instant, ticks: &Ticks) -> Self {
         Self {
-            planned: SortedMap::new(),
+            planned: Vec::new(),
             asked: None,
             last_asked: None,
             answered: None,
@@ -65,15 +64,18 @@ impl Looks {
 
     /// Something happened: look now, and at the fast pace for a while.
     pub fn now(&mut self, now: Instant, ticks: &Ticks) {
-        if self.planned.first_key().is_none_or(|&first| first > now) {
-            self.planned.insert(now, ());
+        if self.planned.iter().all(|&planned| planned > now) {
+            self.planned.push(now);
         }
         self.hurry(now, ticks);
     }
 
     /// Look at about that time.
     pub fn at(&mut self, moment: Instant, ticks: &Ticks) {
-        self.planned.insert(ticks.grid(moment), ());
+        let moment = ticks.grid(moment);
+        if !self.planned.contains(&moment) {
+            self.planned.push(moment);
+        }
     }
 
     /// Back to the fast pace.
@@ -85,7 +87,7 @@ impl Looks {
     /// When the next planned look may be taken, `peers` being the size of the device. Not before an open question is
     /// answered or lost, and not oftener than the size allows.
     pub fn next(&self, peers: usize) -> Option<Instant> {
-        let first = *self.planned.first_key()?;
+        let first = *self.planned.iter().min()?;
         let spaced = self.last_asked.map(|asked| asked + spacing(peers));
         let answered = self.asked.map(|asked| asked + ANSWER_LIMIT);
         Some(first.max(spaced.unwrap_or(first)).max(answered.unwrap_or(first)))
@@ -114,7 +116,7 @@ impl Looks {
     }
 
     fn ask(&mut self, now: Instant) {
-        self.planned.retain(|&moment, _| moment > now);
+        self.planned.retain(|&moment| moment > now);
         self.asked = Some(now);
         self.last_asked = Some(now);
     }

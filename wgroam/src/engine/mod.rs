@@ -67,7 +67,7 @@ pub struct Engine {
     /// Interfaces that are watched, and those that were and are gone.
     devices: SortedMap<Interface, DeviceState>,
     /// WireGuard interfaces that exist and are not ours to watch.
-    unwatched: SortedMap<Interface, ()>,
+    unwatched: Vec<Interface>,
     memory: Memory,
     /// When a change of the memory is to be told, and when one was told last.
     save_at: Option<Instant>,
@@ -85,7 +85,7 @@ impl Engine {
             settings: Settings::new(config),
             ticks: Ticks::new(now),
             devices: SortedMap::new(),
-            unwatched: SortedMap::new(),
+            unwatched: Vec::new(),
             memory: Memory::new(memory),
             save_at: None,
             saved_at: None,
@@ -160,13 +160,11 @@ impl Engine {
             let present = self.devices.get(&interface).is_some_and(DeviceState::present);
             self.on_device_gone(now, interface);
             if present {
-                self.unwatched.insert(interface, ());
+                self.unwatched.push(interface);
             }
         }
-        let taken: Vec<_> =
-            self.unwatched.keys().copied().filter(|&name| self.settings.watches(name)).collect();
-        for interface in taken {
-            self.unwatched.remove(&interface);
+        // on_device_up() puts those back that still are not ours.
+        for interface in std::mem::take(&mut self.unwatched) {
             self.on_device_up(now, interface);
         }
         self.work(now);
@@ -216,7 +214,9 @@ impl Engine {
 
     fn on_device_up(&mut self, now: Instant, interface: Interface) {
         if !self.settings.watches(interface) {
-            self.unwatched.insert(interface, ());
+            if !self.unwatched.contains(&interface) {
+                self.unwatched.push(interface);
+            }
             return;
         }
         let new = || DeviceState::new(interface, now, &self.ticks);
@@ -224,7 +224,7 @@ impl Engine {
     }
 
     fn on_device_gone(&mut self, now: Instant, interface: Interface) {
-        self.unwatched.remove(&interface);
+        self.unwatched.retain(|&unwatched| unwatched != interface);
         let Some(device) = self.devices.get_mut(&interface).filter(|device| device.present()) else { return };
         device.gone = Some(now);
         device.up = false;

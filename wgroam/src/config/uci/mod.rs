@@ -113,13 +113,14 @@ struct Parser {
     started: bool,
     current: Current,
     most: usize,
-    packages: SortedMap<String, ()>,
+    /// Names of packages, with their numbers.
+    packages: SortedMap<String, usize>,
     /// Section names of the last package; quick, so that a hostile file can't make reading quadratic.
     by_name: SortedMap<String, usize>,
     /// How many sections of each kind the last package has.
     kinds: SortedMap<String, usize>,
-    /// Options of the last package, by section.
-    settings: SortedMap<(usize, String), usize>,
+    /// For each section of the last package: where in it an option stands.
+    settings: Vec<SortedMap<String, usize>>,
     /// For each section and option of the last package: its place, given anew when it is set again.
     order: Vec<Vec<usize>>,
     next_place: usize,
@@ -136,7 +137,7 @@ impl Parser {
             packages: SortedMap::new(),
             by_name: SortedMap::new(),
             kinds: SortedMap::new(),
-            settings: SortedMap::new(),
+            settings: Vec::new(),
             order: Vec::new(),
             next_place: 0,
         }
@@ -210,8 +211,8 @@ impl Parser {
 
     fn start_package(&mut self) {
         self.sort_options();
+        self.packages.insert(self.name.clone(), self.parsed.packages.len());
         self.parsed.packages.push(Package { name: self.name.clone(), sections: Vec::new() });
-        self.packages.insert(self.name.clone(), ());
         self.started = true;
         self.current = Current::Nowhere;
         self.by_name.clear();
@@ -258,6 +259,7 @@ impl Parser {
         };
         let options = Vec::new();
         package.sections.push(Section { kind: kind.into_owned(), name, index, line, options });
+        self.settings.push(SortedMap::new());
         self.order.push(Vec::new());
         self.current = Current::Section(number);
         Ok(())
@@ -283,8 +285,8 @@ impl Parser {
         let place = self.next_place;
         self.next_place += 1;
         let value = value.into_owned();
-        let Some(&known) = self.settings.get(&(number, name.as_ref().to_owned())) else {
-            self.settings.insert((number, name.as_ref().to_owned()), options.len());
+        let Some(&known) = self.settings[number].get(name.as_ref()) else {
+            self.settings[number].insert(name.as_ref().to_owned(), options.len());
             let value = if list { Value::List(vec![(value, line)]) } else { Value::One(value) };
             options.push(Setting { name: name.into_owned(), value, line });
             self.order[number].push(place);
