@@ -17,4 +17,5 @@ pub mod linux;
 pub mod logging;
 pub mod model;
 pub mod render;
+mod sorted;
 pub mod state;

@@ -10,7 +10,6 @@
 //! initiation (TAI64N, 24 hexadecimal digits) or `-`. The last line counts them, so that half a file is not taken for
 //! a whole one (the colon tells it from an interface called end). There are no secrets in it, but it says where people were: 0600.
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
 use std::path::Path;
@@ -167,33 +166,35 @@ fn timestamp(word: &str) -> Option<Timestamp> {
 /// the newest initiation of both, so that what one of them saw can't be replayed. Sorted by interface and key; of
 /// more than [`MAX_ENTRIES`] those confirmed last.
 pub fn merge(one: &[Remembered], other: &[Remembered]) -> Vec<Remembered> {
-    let mut all: BTreeMap<(Interface, PublicKey), Remembered> = BTreeMap::new();
-    for entry in one.iter().chain(other) {
-        match all.get_mut(&(entry.interface, entry.peer)) {
-            None => {
-                all.insert((entry.interface, entry.peer), entry.clone());
+    let mut all = [one, other].concat();
+    all.sort_by_key(owner);
+    all.dedup_by(|entry, known| {
+        let same = owner(entry) == owner(known);
+        if same {
+            let newest = known.newest.max(entry.newest);
+            let better = match (known.endpoint, entry.endpoint) {
+                (None, Some(_)) => true,
+                (Some(_), None) => false,
+                _ => entry.confirmed > known.confirmed,
+            };
+            if better {
+                std::mem::swap(known, entry);
             }
-            Some(known) => {
-                let newest = known.newest.max(entry.newest);
-                let better = match (known.endpoint, entry.endpoint) {
-                    (None, Some(_)) => true,
-                    (Some(_), None) => false,
-                    _ => entry.confirmed > known.confirmed,
-                };
-                if better {
-                    *known = entry.clone();
-                }
-                known.newest = newest;
-            }
+            known.newest = newest;
         }
-    }
-    let mut all: Vec<_> = all.into_values().collect();
+        same
+    });
     if all.len() > MAX_ENTRIES {
         all.sort_by_key(|entry| std::cmp::Reverse(entry.confirmed));
         all.truncate(MAX_ENTRIES);
-        all.sort_by_key(|entry| (entry.interface, entry.peer));
+        all.sort_by_key(owner);
     }
     all
+}
+
+/// Whose entry it is.
+fn owner(entry: &Remembered) -> (Interface, PublicKey) {
+    (entry.interface, entry.peer)
 }
 
 /// What a state file gave.

@@ -2,13 +2,12 @@
 //! Sections to a typed [`Config`]. A mistyped *name* is a warning, since a typo must not take a router off the net;
 //! a value that can't be, or two sections that contradict each other, are mistakes.
 
-use std::collections::BTreeMap;
-
 use super::finding::{Errors, Finding, What, describe};
 use super::load::{Loaded, MAX_MISTAKES, MAX_WARNINGS, PACKAGE};
 use super::uci::{Parsed, Section, Setting, Value};
 use super::{Config, Family, Globals, Peer, RotatePort, Tunnel, value};
 use crate::model::{Interface, PublicKey};
+use crate::sorted::SortedMap;
 
 const GLOBALS_OPTIONS: &[&str] = &["enabled", "log_level", "persist", "wan"];
 const TUNNEL_OPTIONS: &[&str] = &["enabled", "interface", "unreachable", "rotate_port"];
@@ -57,8 +56,10 @@ struct Typed<'a> {
 /// The tunnels as peers refer to them. Maps, so that a hostile file can't make reading quadratic.
 #[derive(Default)]
 struct KnownTunnels<'a> {
-    by_interface: BTreeMap<Interface, &'a Section>,
-    by_name: BTreeMap<&'a str, Interface>,
+    by_interface: SortedMap<Interface, &'a Section>,
+    interfaces: Vec<Interface>,
+    /// Where in `interfaces` the section of this name has its own.
+    by_name: SortedMap<String, usize>,
     /// Every `tunnel` section could be read: a peer that refers to none of them is lost indeed.
     complete: bool,
 }
@@ -86,19 +87,21 @@ impl<'a> Typed<'a> {
             if let Some(tunnel) = self.tunnel(section, &tunnels) {
                 tunnels.by_interface.insert(tunnel.interface, section);
                 if let Some(name) = &section.name {
-                    tunnels.by_name.insert(name, tunnel.interface);
+                    tunnels.by_name.insert(name.clone(), tunnels.interfaces.len());
                 }
+                tunnels.interfaces.push(tunnel.interface);
                 config.tunnels.push(tunnel);
             }
         }
         tunnels.complete = !self.half_read && of_kind("tunnel").count() == config.tunnels.len();
-        let mut seen: BTreeMap<(Interface, PublicKey), &Section> = BTreeMap::new();
-        for section in of_kind("peer") {
+        let peers: Vec<_> = of_kind("peer").collect();
+        let mut seen: SortedMap<(Interface, PublicKey), usize> = SortedMap::new();
+        for (number, &section) in peers.iter().enumerate() {
             let Some(peer) = self.peer(section, &tunnels) else { continue };
             match seen.get(&(peer.tunnel, peer.public_key)) {
-                Some(first) => self.twice(section, "the same public key and tunnel as", first),
+                Some(&first) => self.twice(section, "the same public key and tunnel as", peers[first]),
                 None => {
-                    seen.insert((peer.tunnel, peer.public_key), section);
+                    seen.insert((peer.tunnel, peer.public_key), number);
                     config.peers.push(peer);
                 }
             }
@@ -258,8 +261,8 @@ impl<'a> Typed<'a> {
             return None;
         };
         let found = self.single(section, setting)?;
-        if let Some(interface) = tunnels.by_name.get(found) {
-            return Some(*interface);
+        if let Some(&number) = tunnels.by_name.get(found) {
+            return Some(tunnels.interfaces[number]);
         }
         let interface = self.option(section, "tunnel", value::interface)?;
         let known = &tunnels.by_interface;

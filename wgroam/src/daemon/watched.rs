@@ -1,15 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! The interfaces whose initiations are verified: one responder for each, found by the port that a packet was for.
 
-use std::collections::BTreeMap;
-
 use crate::initiation::{INITIATION_LENGTH, Responder, Timestamp, Verdict};
 use crate::model::{Device, Interface, PrivateKey, PublicKey};
+use crate::sorted::SortedMap;
 
 /// Responders by interface. A responder holds its interface's private key, for as long as the interface is watched.
 #[derive(Default)]
 pub struct Watched {
-    responders: BTreeMap<Interface, Entry>,
+    responders: SortedMap<Interface, Entry>,
 }
 
 struct Entry {

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! What is known of one WireGuard interface.
 
-use std::collections::BTreeMap;
 use std::time::Instant;
 
 use super::constants::*;
@@ -10,6 +9,7 @@ use super::peer::PeerState;
 use super::rate::Rate;
 use super::strangers::Strangers;
 use crate::model::{Interface, PublicKey};
+use crate::sorted::SortedMap;
 
 /// One WireGuard interface.
 #[derive(Debug)]
@@ -22,8 +22,8 @@ pub(super) struct DeviceState {
     pub up: bool,
     pub public_key: Option<PublicKey>,
     pub listen_port: u16,
-    /// Boxed: a map's nodes are a third empty, and a peer's state is large.
-    pub peers: BTreeMap<PublicKey, Box<PeerState>>,
+    /// Boxed: a map moves its entries about, and a peer's state is large.
+    pub peers: SortedMap<PublicKey, Box<PeerState>>,
     pub strangers: Strangers,
     pub looks: Looks,
     /// Counts the looks.
@@ -51,7 +51,7 @@ impl DeviceState {
             up: false,
             public_key: None,
             listen_port: 0,
-            peers: BTreeMap::new(),
+            peers: SortedMap::new(),
             strangers: Strangers::default(),
             looks: Looks::new(now, ticks),
             round: 0,

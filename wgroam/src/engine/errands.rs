@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! The queue of pokes: each peer stands in it at most once, none is poked too often, and a crowd is paced.
 
-use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::time::Instant;
 
@@ -9,11 +8,12 @@ use super::constants::*;
 use super::peer::{Errand, PeerState, same};
 use super::{Action, Engine, Reason, Report};
 use crate::model::{Interface, PublicKey};
+use crate::sorted::SortedMap;
 
 /// Who waits, in the order of their turn. What for is in [`PeerState::errand`].
 #[derive(Debug, Default)]
 pub(super) struct Errands {
-    queue: BTreeSet<(Instant, Interface, PublicKey)>,
+    queue: SortedMap<(Instant, Interface, PublicKey), ()>,
     /// The current [`PACE_TICK`], and how many had their turn in it.
     tick: Option<Instant>,
     served: u32,
@@ -38,7 +38,7 @@ impl Errands {
         }
         let not_before = turn(now, peer);
         peer.errand = Some(Errand { not_before, reason, set });
-        self.queue.insert((not_before, interface, peer.seen.public_key));
+        self.queue.insert((not_before, interface, peer.seen.public_key), ());
     }
 
     /// Takes a peer out of the queue, with its errand.
@@ -57,12 +57,12 @@ impl Errands {
             (self.tick, self.served) = (Some(now), 0);
         }
         self.served += 1;
-        self.queue.pop_first().map(|(_, interface, peer)| (interface, peer))
+        self.queue.pop_first().map(|((_, interface, peer), ())| (interface, peer))
     }
 
     /// When somebody has a turn.
     pub fn deadline(&self) -> Option<Instant> {
-        let (first, ..) = *self.queue.first()?;
+        let (first, ..) = *self.queue.first_key()?;
         match self.tick {
             Some(tick) if self.served >= PACE_POKES => Some(first.max(tick + PACE_TICK)),
             _ => Some(first),

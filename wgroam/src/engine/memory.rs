@@ -2,7 +2,6 @@
 //! What survives an interface, and by the state file a restart: where each peer was last proven to be, and the newest
 //! timestamp of it.
 
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use super::Remembered;
@@ -10,6 +9,7 @@ use super::constants::*;
 use super::peer::usable;
 use crate::initiation::Timestamp;
 use crate::model::{Interface, PublicKey, WallTime};
+use crate::sorted::SortedMap;
 
 #[derive(Clone, Copy, Debug, Default)]
 struct Entry {
@@ -32,7 +32,7 @@ pub(super) enum Changed {
 /// All that is remembered.
 #[derive(Debug, Default)]
 pub(super) struct Memory {
-    entries: BTreeMap<(Interface, PublicKey), Entry>,
+    entries: SortedMap<(Interface, PublicKey), Entry>,
 }
 
 impl Memory {
@@ -128,7 +128,7 @@ impl Memory {
                 self.entries.remove(&oldest);
             }
         }
-        self.entries.entry(key).or_default()
+        self.entries.get_or_insert_with(key, Entry::default)
     }
 }
 

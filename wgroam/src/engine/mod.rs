@@ -24,7 +24,7 @@ pub use event::{Command, Event, WanChange};
 pub use report::Report;
 pub use status::{DeviceStatus, Move, PeerStatus, Problem, Status, StrangerStatus};
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::time::Instant;
 
@@ -40,6 +40,7 @@ use self::timer::{Timer, TimerTable};
 use crate::config::Config;
 use crate::initiation::{Timestamp, Verdict};
 use crate::model::{Interface, PublicKey, WallTime};
+use crate::sorted::SortedMap;
 
 /// What survives a restart: one entry for each peer that was ever authenticated. The daemon keeps it in the state
 /// file and hands it back to [`Engine::new`].
@@ -64,9 +65,9 @@ pub struct Engine {
     settings: Settings,
     ticks: Ticks,
     /// Interfaces that are watched, and those that were and are gone.
-    devices: BTreeMap<Interface, DeviceState>,
+    devices: SortedMap<Interface, DeviceState>,
     /// WireGuard interfaces that exist and are not ours to watch.
-    unwatched: BTreeSet<Interface>,
+    unwatched: Vec<Interface>,
     memory: Memory,
     /// When a change of the memory is to be told, and when one was told last.
     save_at: Option<Instant>,
@@ -83,8 +84,8 @@ impl Engine {
         Engine {
             settings: Settings::new(config),
             ticks: Ticks::new(now),
-            devices: BTreeMap::new(),
-            unwatched: BTreeSet::new(),
+            devices: SortedMap::new(),
+            unwatched: Vec::new(),
             memory: Memory::new(memory),
             save_at: None,
             saved_at: None,
@@ -159,13 +160,11 @@ impl Engine {
             let present = self.devices.get(&interface).is_some_and(DeviceState::present);
             self.on_device_gone(now, interface);
             if present {
-                self.unwatched.insert(interface);
+                self.unwatched.push(interface);
             }
         }
-        let taken: Vec<_> =
-            self.unwatched.iter().copied().filter(|&name| self.settings.watches(name)).collect();
-        for interface in taken {
-            self.unwatched.remove(&interface);
+        // on_device_up() puts those back that still are not ours.
+        for interface in std::mem::take(&mut self.unwatched) {
             self.on_device_up(now, interface);
         }
         self.work(now);
@@ -215,15 +214,17 @@ impl Engine {
 
     fn on_device_up(&mut self, now: Instant, interface: Interface) {
         if !self.settings.watches(interface) {
-            self.unwatched.insert(interface);
+            if !self.unwatched.contains(&interface) {
+                self.unwatched.push(interface);
+            }
             return;
         }
         let new = || DeviceState::new(interface, now, &self.ticks);
-        self.devices.entry(interface).or_insert_with(new).settle(now, &self.ticks);
+        self.devices.get_or_insert_with(interface, new).settle(now, &self.ticks);
     }
 
     fn on_device_gone(&mut self, now: Instant, interface: Interface) {
-        self.unwatched.remove(&interface);
+        self.unwatched.retain(|&unwatched| unwatched != interface);
         let Some(device) = self.devices.get_mut(&interface).filter(|device| device.present()) else { return };
         device.gone = Some(now);
         device.up = false;

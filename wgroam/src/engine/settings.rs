@@ -1,16 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! The configuration as the engine asks it.
 
-use std::collections::BTreeMap;
-
 use crate::config::{self, Config};
 use crate::model::{Interface, Peer, PublicKey};
+use crate::sorted::SortedMap;
 
 /// A [`Config`] with an index.
 #[derive(Debug)]
 pub(super) struct Settings {
     config: Config,
-    peers: BTreeMap<(Interface, PublicKey), usize>,
+    peers: SortedMap<(Interface, PublicKey), usize>,
 }
 
 impl Settings {

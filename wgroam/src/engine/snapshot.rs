@@ -49,10 +49,9 @@ impl Engine {
         let mut judged_again = None;
         device.round = device.round.wrapping_add(1);
         for peer in &snapshot.peers {
-            let state = device
-                .peers
-                .entry(peer.public_key)
-                .or_insert_with(|| Box::new(PeerState::new(peer.public_key, now, !first)));
+            let state = device.peers.get_or_insert_with(peer.public_key, || {
+                Box::new(PeerState::new(peer.public_key, now, !first))
+            });
             state.round = device.round;
             let seen = state.observe(look, peer);
             busy |= peer.keepalive > 0 || seen.traffic;

@@ -3,7 +3,6 @@
 //! entry is only replaced when nothing came for [`STRANGER_IDLE`], and the one with the fewest packets goes first. So
 //! whoever keeps knocking (a router with the wrong key does, every 5 s) stays visible through a flood.
 
-use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Instant;
 
@@ -13,7 +12,7 @@ use crate::initiation::Verdict;
 use crate::model::PublicKey;
 
 /// What makes two packets the same stranger. Never the source where a key tells more: sources are free.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Who {
     WrongKey(IpAddr),
     Unknown(PublicKey),
@@ -59,7 +58,8 @@ struct Stranger {
 /// The table of one device.
 #[derive(Debug, Default)]
 pub(super) struct Strangers {
-    entries: BTreeMap<Who, Stranger>,
+    /// Few enough to look at each.
+    entries: Vec<(Who, Stranger)>,
     /// Packets that have no entry (any more).
     pub forgotten: u64,
 }
@@ -71,7 +71,7 @@ impl Strangers {
             self.forgotten = self.forgotten.saturating_add(1);
             return false;
         };
-        if let Some(known) = self.entries.get_mut(&key) {
+        if let Some((_, known)) = self.entries.iter_mut().find(|(who, _)| *who == key) {
             known.packets = known.packets.saturating_add(1);
             (known.source, known.verdict, known.last) = (source, *verdict, now);
             return false;
@@ -81,33 +81,30 @@ impl Strangers {
             return false;
         }
         let stranger = Stranger { source, verdict: *verdict, packets: 1, first: now, last: now };
-        self.entries.insert(key, stranger);
+        self.entries.push((key, stranger));
         true
     }
 
     fn make_room(&mut self, now: Instant, key: &Who) -> bool {
-        let kin = || self.entries.iter().filter(|(other, _)| other.same_kind(key));
+        let kin = || self.entries.iter().enumerate().filter(|(_, (other, _))| other.same_kind(key));
         if kin().count() < key.share() {
             return true;
         }
-        let idle = kin().filter(|(_, s)| now.saturating_duration_since(s.last) >= STRANGER_IDLE);
-        let Some(least) = idle.min_by_key(|(_, s)| (s.packets, s.last)).map(|(key, _)| *key) else {
-            return false;
-        };
-        if let Some(gone) = self.entries.remove(&least) {
-            self.forgotten = self.forgotten.saturating_add(gone.packets);
-        }
+        let idle = kin().filter(|(_, (_, s))| now.saturating_duration_since(s.last) >= STRANGER_IDLE);
+        let Some((least, _)) = idle.min_by_key(|(_, (_, s))| (s.packets, s.last)) else { return false };
+        let (_, gone) = self.entries.remove(least);
+        self.forgotten = self.forgotten.saturating_add(gone.packets);
         true
     }
 
     /// Somebody became a peer: nothing strange about that key any more.
     pub fn acquit(&mut self, peer: &PublicKey) {
-        self.entries.remove(&Who::Unknown(*peer));
+        self.entries.retain(|(who, _)| *who != Who::Unknown(*peer));
     }
 
     /// For the status, the latest first.
     pub fn list(&self, now: Instant) -> Vec<StrangerStatus> {
-        let mut entries: Vec<&Stranger> = self.entries.values().collect();
+        let mut entries: Vec<&Stranger> = self.entries.iter().map(|(_, stranger)| stranger).collect();
         entries.sort_by_key(|stranger| std::cmp::Reverse(stranger.last));
         let age = |then| now.saturating_duration_since(then);
         entries

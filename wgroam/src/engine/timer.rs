@@ -1,13 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! Everything that the engine waits for, in one table. (After quinn-proto's connection/timer.rs.)
 
-use std::collections::BTreeMap;
 use std::time::Instant;
 
 use crate::model::Interface;
 
 /// What a deadline is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Timer {
     /// A look at this device that was planned: it settles, or something is to be judged.
     Look(Interface),
@@ -19,36 +18,33 @@ pub(super) enum Timer {
     Remember,
 }
 
-/// One deadline for each [`Timer`].
+/// One deadline for each [`Timer`]. There are three, and one for each device: a list is quick enough.
 #[derive(Debug, Default)]
 pub(super) struct TimerTable {
-    deadlines: BTreeMap<Timer, Instant>,
+    deadlines: Vec<(Timer, Instant)>,
 }
 
 impl TimerTable {
     /// Sets or moves a deadline; none stops it.
     pub fn set(&mut self, timer: Timer, deadline: Option<Instant>) {
-        match deadline {
-            Some(deadline) => self.deadlines.insert(timer, deadline),
-            None => self.deadlines.remove(&timer),
-        };
+        self.stop(timer);
+        self.deadlines.extend(deadline.map(|deadline| (timer, deadline)));
     }
 
     /// No such deadline from now on.
     pub fn stop(&mut self, timer: Timer) {
-        self.deadlines.remove(&timer);
+        self.deadlines.retain(|&(known, _)| known != timer);
     }
 
-    /// The first deadline. Looks at each: there are three, and one for each device.
+    /// The first deadline.
     pub fn next_timeout(&self) -> Option<Instant> {
-        self.deadlines.values().min().copied()
+        self.deadlines.iter().map(|&(_, deadline)| deadline).min()
     }
 
     /// Takes out one that has expired.
     pub fn take_expired(&mut self, now: Instant) -> Option<Timer> {
-        let timer = *self.deadlines.iter().find(|&(_, &deadline)| deadline <= now)?.0;
-        self.stop(timer);
-        Some(timer)
+        let expired = self.deadlines.iter().position(|&(_, deadline)| deadline <= now)?;
+        Some(self.deadlines.swap_remove(expired).0)
     }
 }
 

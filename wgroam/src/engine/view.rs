@@ -13,9 +13,9 @@ impl Engine {
     /// while they do not exist.
     pub fn status(&self, now: Instant) -> Status {
         let watched = self.devices.values().filter(|device| self.settings.watches(device.interface));
-        let known = watched.map(|device| self.device_status(now, device));
+        let mut devices: Vec<_> = watched.map(|device| self.device_status(now, device)).collect();
         let missing = self.settings.named().filter(|name| !self.devices.contains_key(name));
-        let mut devices: Vec<_> = known.chain(missing.map(missing_status)).collect();
+        devices.extend(missing.map(missing_status));
         devices.sort_by_key(|device| device.interface);
         Status { devices }
     }

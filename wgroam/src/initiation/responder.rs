@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! The verifier: one per interface, because one private key per interface.
 
-use std::collections::HashMap;
 use std::fmt;
 use std::mem;
 
@@ -11,6 +10,7 @@ use zeroize::Zeroizing;
 use super::noise::{Secret, dh, hash, kdf1, kdf2, mac, open, same};
 use super::{INITIATION_LENGTH, Timestamp, Verdict};
 use crate::model::{PrivateKey, PublicKey, wipe_stack};
+use crate::sorted::SortedMap;
 
 /// Whitepaper 5.4: Construction.
 const CONSTRUCTION: &[u8] = b"Noise_IKpsk2_25519_ChaChaPoly_BLAKE2s";
@@ -70,7 +70,7 @@ pub struct Responder {
     initial_chaining_key: [u8; 32],
     /// H_i with our public key mixed in.
     initial_hash: [u8; 32],
-    peers: HashMap<PublicKey, Known>,
+    peers: SortedMap<PublicKey, Known>,
 }
 
 impl Responder {
@@ -91,7 +91,7 @@ impl Responder {
             mac1_key: hash(&[LABEL_MAC1, &public.0]),
             initial_chaining_key,
             initial_hash,
-            peers: HashMap::new(),
+            peers: SortedMap::new(),
         }
     }
 
@@ -107,7 +107,7 @@ impl Responder {
         for peer in peers {
             // A peer that is listed twice is no longer in `before` the second time: keep what is there then.
             let known = before.remove(&peer);
-            self.peers.entry(peer).or_insert_with(|| known.unwrap_or_default());
+            self.peers.get_or_insert_with(peer, || known.unwrap_or_default());
         }
     }
 

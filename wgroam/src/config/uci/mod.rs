@@ -10,8 +10,8 @@ pub use mistake::Mistake;
 pub(crate) use mistake::Quoted;
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, BTreeSet};
 
+use crate::sorted::SortedMap;
 use reader::{Reader, is_space};
 
 /// What stands under one `package` line, or in one file of /etc/config.
@@ -113,13 +113,14 @@ struct Parser {
     started: bool,
     current: Current,
     most: usize,
-    packages: BTreeSet<String>,
+    /// Names of packages, with their numbers.
+    packages: SortedMap<String, usize>,
     /// Section names of the last package; quick, so that a hostile file can't make reading quadratic.
-    by_name: BTreeMap<String, usize>,
+    by_name: SortedMap<String, usize>,
     /// How many sections of each kind the last package has.
-    kinds: BTreeMap<String, usize>,
-    /// Options of the last package, by section.
-    settings: BTreeMap<(usize, String), usize>,
+    kinds: SortedMap<String, usize>,
+    /// For each section of the last package: where in it an option stands.
+    settings: Vec<SortedMap<String, usize>>,
     /// For each section and option of the last package: its place, given anew when it is set again.
     order: Vec<Vec<usize>>,
     next_place: usize,
@@ -133,10 +134,10 @@ impl Parser {
             started: false,
             current: Current::Nowhere,
             most,
-            packages: BTreeSet::new(),
-            by_name: BTreeMap::new(),
-            kinds: BTreeMap::new(),
-            settings: BTreeMap::new(),
+            packages: SortedMap::new(),
+            by_name: SortedMap::new(),
+            kinds: SortedMap::new(),
+            settings: Vec::new(),
             order: Vec::new(),
             next_place: 0,
         }
@@ -199,7 +200,7 @@ impl Parser {
             return Err((line, Mistake::BadName("a package", name.into_owned())));
         }
         end_of_command(reader, line)?;
-        if self.packages.contains(name.as_ref()) {
+        if self.packages.contains_key(name.as_ref()) {
             self.current = Current::Broken;
             return Err((line, Mistake::PackageTwice(name.into_owned())));
         }
@@ -210,8 +211,8 @@ impl Parser {
 
     fn start_package(&mut self) {
         self.sort_options();
+        self.packages.insert(self.name.clone(), self.parsed.packages.len());
         self.parsed.packages.push(Package { name: self.name.clone(), sections: Vec::new() });
-        self.packages.insert(self.name.clone());
         self.started = true;
         self.current = Current::Nowhere;
         self.by_name.clear();
@@ -258,6 +259,7 @@ impl Parser {
         };
         let options = Vec::new();
         package.sections.push(Section { kind: kind.into_owned(), name, index, line, options });
+        self.settings.push(SortedMap::new());
         self.order.push(Vec::new());
         self.current = Current::Section(number);
         Ok(())
@@ -283,8 +285,8 @@ impl Parser {
         let place = self.next_place;
         self.next_place += 1;
         let value = value.into_owned();
-        let Some(&known) = self.settings.get(&(number, name.as_ref().to_owned())) else {
-            self.settings.insert((number, name.as_ref().to_owned()), options.len());
+        let Some(&known) = self.settings[number].get(name.as_ref()) else {
+            self.settings[number].insert(name.as_ref().to_owned(), options.len());
             let value = if list { Value::List(vec![(value, line)]) } else { Value::One(value) };
             options.push(Setting { name: name.into_owned(), value, line });
             self.order[number].push(place);

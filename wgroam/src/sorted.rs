@@ -1,0 +1,276 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! The one map of this program, for what may be many: sorted vectors, none longer than [`CHUNK`]. It does what BTreeMap does, as far as it
+//! is needed here, and finds in O(log n) too. Each insertion moves at most a chunk, and now and then the list of
+//! chunks: 20,000 peers in any order, or a hostile configuration, never make it quadratic. Why not BTreeMap: each pair
+//! of types costs it 5 to 7 KB of code on MIPS and costs this one 1 KB (docs/design/size.md).
+
+use std::borrow::Borrow;
+
+/// The most entries that lie in one piece. Less is cheaper to insert into, more is quicker to walk through.
+const CHUNK: usize = 64;
+
+/// Entries by key, in the order of the keys.
+#[derive(Clone, Debug)]
+pub struct SortedMap<K, V> {
+    /// Sorted, each in itself and all among each other. None is empty.
+    chunks: Vec<Vec<(K, V)>>,
+}
+
+/// Where an entry is: its chunk, and its place in there.
+type Place = (usize, usize);
+
+impl<K: Ord, V> SortedMap<K, V> {
+    /// Where the key is, or else where it belongs. Without any chunk that is (0, 0).
+    fn find<Q: Ord + ?Sized>(&self, key: &Q) -> Result<Place, Place>
+    where
+        K: Borrow<Q>,
+    {
+        let starts_after = |chunk: &Vec<(K, V)>| chunk.first().is_some_and(|(first, _)| first.borrow() > key);
+        let chunk = self.chunks.partition_point(|chunk| !starts_after(chunk)).saturating_sub(1);
+        let entries = self.chunks.get(chunk).map_or(&[][..], Vec::as_slice);
+        match entries.binary_search_by(|(known, _)| known.borrow().cmp(key)) {
+            Ok(at) => Ok((chunk, at)),
+            Err(at) => Err((chunk, at)),
+        }
+    }
+
+    /// The value of this key.
+    pub fn get<Q: Ord + ?Sized>(&self, key: &Q) -> Option<&V>
+    where
+        K: Borrow<Q>,
+    {
+        let (chunk, at) = self.find(key).ok()?;
+        Some(&self.chunks[chunk][at].1)
+    }
+
+    /// The value of this key, to be changed.
+    pub fn get_mut<Q: Ord + ?Sized>(&mut self, key: &Q) -> Option<&mut V>
+    where
+        K: Borrow<Q>,
+    {
+        let (chunk, at) = self.find(key).ok()?;
+        Some(&mut self.chunks[chunk][at].1)
+    }
+
+    /// Is it there?
+    pub fn contains_key<Q: Ord + ?Sized>(&self, key: &Q) -> bool
+    where
+        K: Borrow<Q>,
+    {
+        self.find(key).is_ok()
+    }
+
+    /// Sets the value of this key.
+    pub fn insert(&mut self, key: K, value: V) {
+        match self.find(&key) {
+            Ok((chunk, at)) => self.chunks[chunk][at].1 = value,
+            Err(place) => {
+                self.put(place, key, value);
+            }
+        }
+    }
+
+    /// The value of this key, made now if it is not there.
+    pub fn get_or_insert_with(&mut self, key: K, make: impl FnOnce() -> V) -> &mut V {
+        let (chunk, at) = match self.find(&key) {
+            Ok(place) => place,
+            Err(place) => self.put(place, key, make()),
+        };
+        &mut self.chunks[chunk][at].1
+    }
+
+    /// Puts an entry where [`SortedMap::find`] says that it belongs. Returns where it came to lie.
+    fn put(&mut self, (mut chunk, mut at): Place, key: K, value: V) -> Place {
+        if self.chunks.is_empty() {
+            self.chunks.push(Vec::new());
+        }
+        if self.chunks[chunk].len() == CHUNK {
+            // What arrives in order fills its chunks; what arrives otherwise halves them.
+            let kept = if at == CHUNK { CHUNK } else { CHUNK / 2 };
+            let rest = self.chunks[chunk].split_off(kept);
+            self.chunks.insert(chunk + 1, rest);
+            if at >= kept {
+                (chunk, at) = (chunk + 1, at - kept);
+            }
+        }
+        self.chunks[chunk].insert(at, (key, value));
+        (chunk, at)
+    }
+
+    /// Takes an entry out. Only an empty chunk goes: as long as no less is put in than taken out, chunks stay well
+    /// filled without merging (Johnson and Shasha, "B-trees with inserts and deletes: why free-at-empty is better
+    /// than merge-at-half", 1993).
+    pub fn remove<Q: Ord + ?Sized>(&mut self, key: &Q) -> Option<V>
+    where
+        K: Borrow<Q>,
+    {
+        let place = self.find(key).ok()?;
+        Some(self.take(place).1)
+    }
+
+    fn take(&mut self, (chunk, at): Place) -> (K, V) {
+        let entry = self.chunks[chunk].remove(at);
+        if self.chunks[chunk].is_empty() {
+            self.chunks.remove(chunk);
+        }
+        entry
+    }
+
+    /// The least key.
+    pub fn first_key(&self) -> Option<&K> {
+        self.keys().next()
+    }
+
+    /// Takes out the entry of the least key.
+    pub fn pop_first(&mut self) -> Option<(K, V)> {
+        if self.is_empty() { None } else { Some(self.take((0, 0))) }
+    }
+
+    /// Keeps those entries only.
+    pub fn retain(&mut self, mut keep: impl FnMut(&K, &V) -> bool) {
+        self.chunks.iter_mut().for_each(|chunk| chunk.retain(|(key, value)| keep(key, value)));
+        self.chunks.retain(|chunk| !chunk.is_empty());
+    }
+}
+
+impl<K, V> SortedMap<K, V> {
+    /// One without entries.
+    pub const fn new() -> Self {
+        Self { chunks: Vec::new() }
+    }
+
+    /// Leaves no entry.
+    pub fn clear(&mut self) {
+        self.chunks.clear();
+    }
+
+    /// How many entries there are. Counts the chunks, so it takes O(n / 64).
+    pub fn len(&self) -> usize {
+        self.chunks.iter().map(Vec::len).sum()
+    }
+
+    /// Is there none?
+    pub fn is_empty(&self) -> bool {
+        self.chunks.is_empty()
+    }
+
+    /// All entries, by key.
+    pub fn iter(&self) -> impl Iterator<Item = (&K, &V)> {
+        self.chunks.iter().flatten().map(|(key, value)| (key, value))
+    }
+
+    /// All entries, by key, to be changed.
+    pub fn iter_mut(&mut self) -> impl Iterator<Item = (&K, &mut V)> {
+        self.chunks.iter_mut().flatten().map(|(key, value)| (&*key, value))
+    }
+
+    /// The keys in their order.
+    pub fn keys(&self) -> impl Iterator<Item = &K> {
+        self.iter().map(|(key, _)| key)
+    }
+
+    /// The values in the order of their keys.
+    pub fn values(&self) -> impl Iterator<Item = &V> {
+        self.iter().map(|(_, value)| value)
+    }
+
+    /// The values in the order of their keys, to be changed.
+    pub fn values_mut(&mut self) -> impl Iterator<Item = &mut V> {
+        self.iter_mut().map(|(_, value)| value)
+    }
+}
+
+impl<K, V> Default for SortedMap<K, V> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<K: Ord, V> FromIterator<(K, V)> for SortedMap<K, V> {
+    /// Of entries with the same key the last one stays.
+    fn from_iter<I: IntoIterator<Item = (K, V)>>(entries: I) -> Self {
+        let mut map = Self::new();
+        entries.into_iter().for_each(|(key, value)| map.insert(key, value));
+        map
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn entries<V: Copy>(map: &SortedMap<u16, V>) -> Vec<(u16, V)> {
+        map.iter().map(|(&key, &value)| (key, value)).collect()
+    }
+
+    /// Long enough for many chunks, and with keys that come again.
+    fn steps() -> impl Strategy<Value = Vec<(u8, u16)>> {
+        proptest::collection::vec((0..10_u8, 0..500_u16), 0..3000)
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(100) })]
+
+        #[test]
+        fn it_does_what_the_standard_map_does(steps in steps()) {
+            let mut ours = SortedMap::new();
+            let mut theirs = BTreeMap::new();
+            for (number, (step, key)) in steps.into_iter().enumerate() {
+                match step {
+                    0 => prop_assert_eq!(ours.remove(&key), theirs.remove(&key)),
+                    1 => prop_assert_eq!(ours.get_mut(&key), theirs.get_mut(&key)),
+                    2 => prop_assert_eq!(ours.pop_first(), theirs.pop_first()),
+                    3 => {
+                        let made = *ours.get_or_insert_with(key, || number);
+                        prop_assert_eq!(made, *theirs.entry(key).or_insert(number));
+                    }
+                    4 if number % 100 == 0 => {
+                        ours.retain(|key, _| key % 3 != 0);
+                        theirs.retain(|key, _| key % 3 != 0);
+                    }
+                    _ => {
+                        ours.insert(key, number);
+                        theirs.insert(key, number);
+                    }
+                }
+                prop_assert_eq!(ours.get(&key), theirs.get(&key));
+                prop_assert_eq!(ours.contains_key(&key), theirs.contains_key(&key));
+                prop_assert_eq!(ours.first_key(), theirs.keys().next());
+                prop_assert_eq!((ours.len(), ours.is_empty()), (theirs.len(), theirs.is_empty()));
+            }
+            prop_assert!(ours.keys().eq(theirs.keys()));
+            prop_assert!(ours.values_mut().map(|value| *value).eq(theirs.values().copied()));
+            prop_assert_eq!(entries(&ours), theirs.iter().map(|(&key, &value)| (key, value)).collect::<Vec<_>>());
+            prop_assert!(ours.values().eq(theirs.values()));
+        }
+    }
+
+    #[test]
+    fn of_the_same_key_the_last_value_stays() {
+        let map: SortedMap<u16, u8> = [(2, 1), (1, 2), (2, 3)].into_iter().collect();
+        assert_eq!(entries(&map), [(1, 2), (2, 3)]);
+    }
+
+    #[test]
+    fn no_chunk_outgrows_its_length_and_order_fills_them() {
+        let key = |n: u32| (n * 40_503 % 65_536) as u16;
+        let mixed: SortedMap<u16, ()> = (0..20_000).map(|n| (key(n), ())).collect();
+        let sorted: SortedMap<u16, ()> = (0..20_000).map(|n| (n, ())).collect();
+        assert!(mixed.chunks.iter().all(|chunk| chunk.len() <= CHUNK));
+        assert!(mixed.chunks.len() < 3 * 20_000 / CHUNK, "{} chunks", mixed.chunks.len());
+        assert_eq!(sorted.chunks.len(), 20_000_usize.div_ceil(CHUNK));
+    }
+
+    #[test]
+    fn what_is_cleared_is_empty_and_takes_entries_again() {
+        let mut map: SortedMap<u16, u8> = (0..200).map(|n| (n, 0)).collect();
+        map.clear();
+        assert!(map.is_empty() && map.first_key().is_none() && map.pop_first().is_none());
+        map.insert(7, 1);
+        assert_eq!(entries(&map), [(7, 1)]);
+    }
+}
