@@ -62,8 +62,61 @@ impl Watched {
     }
 
     /// What the packet for this port proves, and to which interface it was. None: nobody listens there any more.
+    ///
+    /// Several interfaces may have the port, of which one is up and listens: mac1 says whose the packet is.
     pub fn verify(&mut self, port: u16, packet: &[u8; INITIATION_LENGTH]) -> Option<(Interface, Verdict)> {
-        let (interface, entry) = self.responders.iter_mut().find(|(_, entry)| entry.port == port)?;
-        Some((*interface, entry.responder.verify(packet)))
+        let mut refused = None;
+        for (interface, entry) in self.responders.iter_mut().filter(|(_, entry)| entry.port == port) {
+            match entry.responder.verify(packet) {
+                Verdict::WrongKey => refused = refused.or(Some((*interface, Verdict::WrongKey))),
+                verdict => return Some((*interface, verdict)),
+            }
+        }
+        refused
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use blake2::digest::{Digest, KeyInit, Mac, consts::U16};
+    use blake2::{Blake2s256, Blake2sMac};
+
+    use super::*;
+
+    /// A packet that anybody can make who knows the public key: mac1 is right.
+    fn packet_for(key: &PublicKey) -> [u8; INITIATION_LENGTH] {
+        let mut packet = [0; INITIATION_LENGTH];
+        packet[0] = 1;
+        let mac1_key = Blake2s256::new().chain_update(b"mac1----").chain_update(key.0).finalize();
+        let mut mac1 = <Blake2sMac<U16> as KeyInit>::new_from_slice(&mac1_key).unwrap();
+        Mac::update(&mut mac1, &packet[..116]);
+        packet[116..132].copy_from_slice(&mac1.finalize().into_bytes());
+        packet
+    }
+
+    #[test]
+    fn of_two_interfaces_with_one_port_the_packet_is_its_addressees() {
+        let mut watched = Watched::default();
+        let keys = [1, 2].map(|number| PrivateKey::new(&[number; 32]));
+        let public_keys = keys.each_ref().map(PublicKey::from);
+        for (name, key) in ["wg0", "wg1"].into_iter().zip(keys) {
+            let device = Device {
+                interface: name.parse().unwrap(),
+                ifindex: 1,
+                up: name == "wg1",
+                public_key: Some(PublicKey::from(&key)),
+                listen_port: 51820,
+                peers: Vec::new(),
+            };
+            watched.update(&device, Some(key), |_| None);
+        }
+        let mut heard = |key| {
+            let (interface, verdict) = watched.verify(51820, &packet_for(key))?;
+            Some((interface.to_string(), verdict))
+        };
+        let refused = Verdict::Forged { claimed: None };
+        assert_eq!(heard(&public_keys[0]), Some(("wg0".into(), refused)));
+        assert_eq!(heard(&public_keys[1]), Some(("wg1".into(), refused)));
+        assert_eq!(heard(&PublicKey([9; 32])), Some(("wg0".into(), Verdict::WrongKey)));
     }
 }
