@@ -469,17 +469,21 @@ impl Daemon {
     }
 
     fn report(&mut self, report: &Report) {
-        let text = render::report_text(report, &self.config);
-        log::log!(level(report), "{text}");
+        let watchers = self.control.has_watchers();
+        // Nobody listens to most of them: 5,000 pokes at once, each by its name, are half a second on a small router.
+        if watchers || log::log_enabled!(level(report)) {
+            let text = render::report_text(report, &self.config);
+            log::log!(level(report), "{text}");
+            if watchers {
+                let json = render::report_json(report, &self.config, wall());
+                self.control.broadcast(format!("{text}\n").as_bytes(), json.as_bytes());
+            }
+        }
         if let Report::DeviceGone { interface } = report {
             self.troubles.remove(*interface);
             if self.watched.remove(*interface) {
                 self.listen();
             }
-        }
-        if self.control.has_watchers() {
-            let json = render::report_json(report, &self.config, wall());
-            self.control.broadcast(format!("{text}\n").as_bytes(), json.as_bytes());
         }
     }
 
