@@ -93,6 +93,7 @@ pub struct Daemon {
     control: Control,
     keeper: Keeper,
     started: Instant,
+    stopping: bool,
     // Last, so that it is released when all the rest is gone.
     _lock: Lock,
 }
@@ -131,6 +132,7 @@ impl Daemon {
             control,
             keeper,
             started: now,
+            stopping: false,
             _lock: lock,
         };
         daemon.register().map_err(failed("epoll"))?;
@@ -151,8 +153,15 @@ impl Daemon {
         self.control.register(registry, CONTROL)
     }
 
-    /// Runs until a signal says stop.
+    /// Runs until a signal or the configuration says stop.
     pub fn run(mut self) -> Result<(), Error> {
+        let result = self.work();
+        // What is remembered is kept in any case.
+        self.stop();
+        result
+    }
+
+    fn work(&mut self) -> Result<(), Error> {
         log::info!("wgroam {} started", env!("CARGO_PKG_VERSION"));
         let now = Instant::now();
         // The monitor has read all links by now, and epoll will not say so.
@@ -160,7 +169,7 @@ impl Daemon {
         self.look_at_everything(now);
         self.carry_out(now);
         let mut events = Events::with_capacity(32);
-        loop {
+        while !self.stopping {
             let timeout = self.next_deadline().map(|at| at.saturating_duration_since(Instant::now()));
             match self.poll.poll(&mut events, timeout) {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
@@ -172,12 +181,7 @@ impl Daemon {
                     TAP => self.tap_waiting = true,
                     ROUTES => self.take_links(now),
                     CLOCK => self.take_clock_step(now)?,
-                    SIGNALS => {
-                        if self.take_signals(now)? {
-                            self.stop();
-                            return Ok(());
-                        }
-                    }
+                    SIGNALS => self.take_signals(now)?,
                     token => {
                         let asked = self.control.handle(token);
                         self.answer(now, asked);
@@ -188,6 +192,7 @@ impl Daemon {
             self.expire(now);
             self.carry_out(now);
         }
+        Ok(())
     }
 
     fn next_deadline(&mut self) -> Option<Instant> {
@@ -260,11 +265,10 @@ impl Daemon {
         Ok(())
     }
 
-    /// True: stop.
-    fn take_signals(&mut self, now: Instant) -> Result<bool, Error> {
+    fn take_signals(&mut self, now: Instant) -> Result<(), Error> {
         while let Some(signal) = self.signals.next().map_err(failed("signals"))? {
             match signal {
-                Signal::Terminate | Signal::Interrupt => return Ok(true),
+                Signal::Terminate | Signal::Interrupt => self.stopping = true,
                 Signal::Hangup => drop(self.reload(now)),
                 Signal::User1 => {
                     let text = render::status_text(&self.engine.status(now), now - self.started);
@@ -272,7 +276,7 @@ impl Daemon {
                 }
             }
         }
-        Ok(false)
+        Ok(())
     }
 
     fn take_packets(&mut self, now: Instant) {
@@ -371,6 +375,11 @@ impl Daemon {
         })?;
         for warning in &loaded.warnings {
             log::warn!("{warning}");
+        }
+        if !loaded.config.globals.enabled {
+            log::info!("switched off in {} (option enabled '0')", self.paths.config.display());
+            self.stopping = true;
+            return Ok(());
         }
         if loaded.config != self.config {
             self.config = loaded.config;

@@ -167,6 +167,17 @@ fn a_bad_reload_keeps_the_running_configuration() {
 }
 
 #[test]
+fn a_reload_that_switches_wgroam_off_ends_it() {
+    let mut world = World::new();
+    let config = world.config("config wgroam 'globals'\n");
+    let daemon = world.daemon(&["--config", config.to_str().unwrap()]);
+    world.config("config wgroam 'globals'\n\toption enabled '0'\n");
+    daemon.signal("HUP");
+    assert_eq!(daemon.exit(), Some(0));
+    assert!(!exists(&world.runtime().join("control.sock")));
+}
+
+#[test]
 fn a_second_daemon_is_told_who_is_there() {
     let mut world = World::new();
     let daemon = world.daemon(&["--config", "/dev/null"]);
