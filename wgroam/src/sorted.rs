@@ -5,6 +5,7 @@
 //! of types costs it 5 to 7 KB of code on MIPS and costs this one 1 KB (docs/design/size.md).
 
 use std::borrow::Borrow;
+use std::iter::from_fn;
 
 /// The most entries that lie in one piece. Less is cheaper to insert into, more is quicker to walk through.
 const CHUNK: usize = 64;
@@ -156,12 +157,30 @@ impl<K, V> SortedMap<K, V> {
 
     /// All entries, by key.
     pub fn iter(&self) -> impl Iterator<Item = (&K, &V)> {
-        self.chunks.iter().flatten().map(|(key, value)| (key, value))
+        let mut chunks = self.chunks.iter();
+        let mut entries = [].iter();
+        from_fn(move || {
+            loop {
+                if let Some((key, value)) = entries.next() {
+                    return Some((key, value));
+                }
+                entries = chunks.next()?.iter();
+            }
+        })
     }
 
     /// All entries, by key, to be changed.
     pub fn iter_mut(&mut self) -> impl Iterator<Item = (&K, &mut V)> {
-        self.chunks.iter_mut().flatten().map(|(key, value)| (&*key, value))
+        let mut chunks = self.chunks.iter_mut();
+        let mut entries = [].iter_mut();
+        from_fn(move || {
+            loop {
+                if let Some((key, value)) = entries.next() {
+                    return Some((&*key, value));
+                }
+                entries = chunks.next()?.iter_mut();
+            }
+        })
     }
 
     /// The keys in their order.

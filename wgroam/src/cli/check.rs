@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! `wgroam check [FILE]`: is the configuration right, and what would the daemon do with it?
 
-use std::io::{self, Write};
+use std::io::Write;
 use std::path::Path;
 
 use crate::config::{self, Config, Error, Globals, LogLevel, Peer};
@@ -14,76 +14,69 @@ const WRONG: u8 = 1;
 /// Checks a file and says all there is to say about it. 0: it can be used, maybe with warnings; 1: it can't, or `out`
 /// takes nothing. A missing file is wrong here: somebody asked for this one.
 pub fn run(path: &Path, out: &mut impl Write) -> u8 {
-    let (said, code) = match config::read(path) {
+    let mut text = String::new();
+    let code = match config::read(path) {
         Ok(loaded) => {
-            let said =
-                list(out, "warning", &loaded.warnings).and_then(|()| summary(out, path, &loaded.config));
-            (said, RIGHT)
+            list(&mut text, "warning", &loaded.warnings);
+            summary(&mut text, path, &loaded.config);
+            RIGHT
         }
         Err(Error::Wrong(errors)) => {
-            let said = list(out, "warning", &errors.warnings)
-                .and_then(|()| list(out, "error", &errors.mistakes))
-                .and_then(|()| {
-                    if errors.more {
-                        writeln!(out, "There may be more; put these right first.")
-                    } else {
-                        Ok(())
-                    }
-                });
-            (said, WRONG)
+            list(&mut text, "warning", &errors.warnings);
+            list(&mut text, "error", &errors.mistakes);
+            if errors.more {
+                text += "There may be more; put these right first.\n";
+            }
+            WRONG
         }
-        Err(error) => (writeln!(out, "error: {error}"), WRONG),
+        Err(error) => {
+            text += &format!("error: {error}\n");
+            WRONG
+        }
     };
-    if said.and_then(|()| out.flush()).is_ok() { code } else { WRONG }
+    let said = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+    if said.is_ok() { code } else { WRONG }
 }
 
-fn list(out: &mut impl Write, severity: &str, findings: &[config::Finding]) -> io::Result<()> {
-    findings.iter().try_for_each(|finding| writeln!(out, "{severity}: {finding}"))
+fn list(text: &mut String, severity: &str, findings: &[config::Finding]) {
+    for finding in findings {
+        *text += &format!("{severity}: {finding}\n");
+    }
 }
 
-fn summary(out: &mut impl Write, path: &Path, config: &Config) -> io::Result<()> {
-    writeln!(out, "{} is fine.", path.display())?;
+fn summary(text: &mut String, path: &Path, config: &Config) {
+    *text += &format!("{} is fine.\n", path.display());
     if !config.globals.enabled {
-        return writeln!(out, "wgroam is switched off (option enabled '0') and would end at once.");
+        *text += "wgroam is switched off (option enabled '0') and would end at once.\n";
+        return;
     }
     if config.tunnels.is_empty() {
-        writeln!(out, "Watched: every WireGuard interface, since there is no tunnel section.")?;
-        peers(out, config.peers.iter(), true)?;
+        *text += "Watched: every WireGuard interface, since there is no tunnel section.\n";
+        config.peers.iter().for_each(|known| peer(text, known, true));
     }
     for tunnel in &config.tunnels {
         let state = if tunnel.enabled { "watched" } else { "left alone (option enabled '0')" };
-        writeln!(out, "{}: {state}", tunnel.interface)?;
-        peers(out, config.peers.iter().filter(|peer| peer.tunnel == tunnel.interface), false)?;
+        *text += &format!("{}: {state}\n", tunnel.interface);
+        let peers = config.peers.iter().filter(|peer| peer.tunnel == tunnel.interface);
+        peers.for_each(|known| peer(text, known, false));
     }
-    globals(out, &config.globals)
+    globals(text, &config.globals);
 }
 
-fn peers<'a>(
-    out: &mut impl Write,
-    peers: impl Iterator<Item = &'a Peer>,
-    with_tunnel: bool,
-) -> io::Result<()> {
-    for peer in peers {
-        write!(out, "  peer {}, {}", peer.name, peer.public_key)?;
-        if with_tunnel {
-            write!(out, ", on {}", peer.tunnel)?;
-        }
-        if let Some(seconds) = peer.keepalive {
-            write!(out, ", keepalive {seconds} s after a poke")?;
-        }
-        writeln!(out)?;
+fn peer(text: &mut String, peer: &Peer, with_tunnel: bool) {
+    *text += &format!("  peer {}, {}", peer.name, peer.public_key);
+    if with_tunnel {
+        *text += &format!(", on {}", peer.tunnel);
     }
-    Ok(())
+    if let Some(seconds) = peer.keepalive {
+        *text += &format!(", keepalive {seconds} s after a poke");
+    }
+    text.push('\n');
 }
 
-fn globals(out: &mut impl Write, globals: &Globals) -> io::Result<()> {
-    match globals.wan.as_slice() {
-        [] => writeln!(out, "WAN: whatever carries a default route")?,
-        devices => {
-            let devices: Vec<_> = devices.iter().map(|device| device.as_str()).collect();
-            writeln!(out, "WAN: {}", devices.join(", "))?;
-        }
-    }
+fn globals(text: &mut String, globals: &Globals) {
+    let devices: Vec<_> = globals.wan.iter().map(|device| device.as_str()).collect();
+    let wan = if devices.is_empty() { "whatever carries a default route" } else { &devices.join(", ") };
     let kept = if globals.persist { "kept on flash too" } else { "kept in memory only" };
     let level = match globals.log_level {
         LogLevel::Error => "error",
@@ -91,7 +84,7 @@ fn globals(out: &mut impl Write, globals: &Globals) -> io::Result<()> {
         LogLevel::Info => "info",
         LogLevel::Debug => "debug",
     };
-    writeln!(out, "Last good endpoints: {kept}. Log level: {level}.")
+    *text += &format!("WAN: {wan}\nLast good endpoints: {kept}. Log level: {level}.\n");
 }
 
 #[cfg(test)]

@@ -4,10 +4,9 @@
 use std::fmt;
 use std::mem;
 
-use x25519_dalek::StaticSecret;
 use zeroize::Zeroizing;
 
-use super::noise::{Secret, dh, hash, kdf1, kdf2, mac, open, same};
+use super::noise::{Secret, dh, hash, kdf1, kdf2, mac, open, public, same};
 use super::{INITIATION_LENGTH, Timestamp, Verdict};
 use crate::model::{PrivateKey, PublicKey, wipe_stack};
 use crate::sorted::SortedMap;
@@ -219,7 +218,6 @@ impl fmt::Debug for Responder {
 
 impl From<&PrivateKey> for PublicKey {
     fn from(private: &PrivateKey) -> Self {
-        // The secret's temporary copy is wiped when it is dropped.
-        PublicKey(x25519_dalek::PublicKey::from(&StaticSecret::from(*private.bytes())).to_bytes())
+        PublicKey(public(private.bytes()))
     }
 }

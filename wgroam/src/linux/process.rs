@@ -14,8 +14,9 @@ pub fn not_dumpable() -> io::Result<()> {
     // Covers core dumps that are piped to a program, which the limit does not, and ptrace (prctl(2)).
     nix::sys::prctl::set_dumpable(false)?;
     let none = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
-    // SAFETY: the value is valid for its size.
-    match unsafe { libc::setrlimit(libc::RLIMIT_CORE, &none) } {
+    // Not setrlimit(): in musl it brings along what stops all threads for it, 2 KB on MIPS.
+    // SAFETY: the new value is valid for its size, and the old one is not asked for.
+    match unsafe { libc::prlimit(0, libc::RLIMIT_CORE, &none, std::ptr::null_mut()) } {
         0 => Ok(()),
         _ => Err(io::Error::last_os_error()),
     }
@@ -93,8 +94,8 @@ impl Lock {
 }
 
 fn read_pid(file: &File) -> Option<u32> {
-    let mut text = String::new();
     // Enough for any pid; the file may be anybody's.
-    file.take(16).read_to_string(&mut text).ok()?;
-    text.trim().parse().ok()
+    let mut bytes = [0; 16];
+    let length = (&*file).read(&mut bytes).ok()?;
+    std::str::from_utf8(&bytes[..length]).ok()?.trim().parse().ok()
 }

@@ -99,8 +99,9 @@ impl Dump {
         match key {
             "private_key" => {
                 let bytes = unhex(value)?;
-                self.device.public_key = public_key(&bytes);
-                self.private_key = self.device.public_key.map(|_| PrivateKey::new(&bytes));
+                // Zeroes: none is set.
+                self.private_key = bytes.iter().any(|&byte| byte != 0).then(|| PrivateKey::new(&bytes));
+                self.device.public_key = self.private_key.as_ref().map(PublicKey::from);
             }
             "listen_port" => self.device.listen_port = number(value)?,
             "public_key" => self.device.peers.push(Peer {
@@ -161,15 +162,6 @@ fn endpoint(value: &str) -> Result<SocketAddr, &'static str> {
         v6.set_scope_id(nix::net::if_::if_nametoindex(scope).unwrap_or(0));
     }
     Ok(endpoint)
-}
-
-/// None for a private key of zeroes: none is set.
-fn public_key(private: &Zeroizing<[u8; 32]>) -> Option<PublicKey> {
-    if private.iter().all(|&byte| byte == 0) {
-        return None;
-    }
-    let secret = x25519_dalek::StaticSecret::from(**private);
-    Some(PublicKey(x25519_dalek::PublicKey::from(&secret).to_bytes()))
 }
 
 fn hex(key: &PublicKey) -> String {
