@@ -201,7 +201,10 @@ impl PeerState {
             traffic: !first && (peer.rx_bytes != before.rx_bytes || peer.tx_bytes != before.tx_bytes),
             ..Observed::default()
         };
-        self.note_handshake(look, peer, handshake, first);
+        // A link that went up had no session, as far as we knew (forget_session). What can be read says that it has:
+        // wireguard-go keeps its sessions over that.
+        let proven_alive = seen.life && self.handshake.is_none();
+        self.note_handshake(look, peer, handshake || proven_alive, first || !handshake);
         if seen.life {
             self.note_life(look);
         }

@@ -69,6 +69,8 @@ fn peer_text(text: &mut String, peer: &PeerStatus) {
         (None, ..) => text.push_str("    it has not called yet: nobody knows where it is\n"),
     }
     let handshake = match (peer.handshake_age, peer.alive) {
+        // WireGuard says when the last one was, and forgot its keys since.
+        (None, _) if peer.last_handshake.is_some() => "no session since the link came up".to_string(),
         (Some(age), true) => format!("alive, last handshake {} ago", ago(age)),
         (Some(age), false) => format!("silent, last handshake {} ago", ago(age)),
         (None, _) => "no handshake yet".to_string(),

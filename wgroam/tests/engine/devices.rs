@@ -171,6 +171,25 @@ fn after_a_restart_of_the_machine_known_peers_with_an_endpoint_are_poked_once() 
 }
 
 #[test]
+fn a_session_that_outlived_its_link_is_alive_once_something_can_be_read() {
+    let mut alice = peer(ALICE, Some(at(1)));
+    alice.last_handshake = Some(WallTime { seconds: WALL - 10, nanos: 0 });
+    let mut bench = Bench::settled(vec![], vec![alice]);
+    for up in [false, true] {
+        bench.device.up = up;
+        bench.event(Event::DeviceUp { interface: wg0() });
+        bench.run(secs(1));
+    }
+    bench.run(secs(5));
+    let peer = &bench.engine.status(bench.now).devices[0].peers[0];
+    assert!(!peer.alive && peer.handshake_age.is_none());
+    bench.device.peers[0].rx_bytes += 32;
+    bench.run(secs(5));
+    let peer = &bench.engine.status(bench.now).devices[0].peers[0];
+    assert!(peer.alive && peer.handshake_age.unwrap() > secs(10), "{:?}", peer.handshake_age);
+}
+
+#[test]
 fn a_link_that_went_down_and_up_has_no_session() {
     let mut alice = peer(ALICE, Some(at(1)));
     alice.last_handshake = Some(WallTime { seconds: WALL, nanos: 0 });
