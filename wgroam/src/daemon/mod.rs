@@ -3,6 +3,7 @@
 
 mod budget;
 mod keeper;
+mod packets;
 mod requests;
 mod trouble;
 mod watched;
@@ -29,6 +30,7 @@ use crate::model::{Interface, WallTime, wipe_stack};
 use crate::{logging, render};
 use budget::Budget;
 use keeper::Keeper;
+use packets::Listening;
 use requests::Request;
 use trouble::Troubles;
 use watched::Watched;
@@ -39,9 +41,6 @@ const CLOCK: Token = Token(2);
 const SIGNALS: Token = Token(3);
 /// Control clients count up from here.
 const CONTROL: Token = Token(16);
-
-/// Packets taken from the tap before everything else gets its turn again.
-const TAP_BATCH: usize = 64;
 
 /// Where things are.
 pub struct Paths {
@@ -83,7 +82,7 @@ pub struct Daemon {
     poll: Poll,
     wireguard: WireGuard,
     tap: Tap,
-    tap_waiting: bool,
+    listening: Listening,
     budget: Budget,
     watched: Watched,
     troubles: Troubles,
@@ -122,7 +121,7 @@ impl Daemon {
             poll,
             wireguard: WireGuard::new(),
             tap,
-            tap_waiting: false,
+            listening: Listening::default(),
             budget: Budget::new(now),
             watched: Watched::default(),
             troubles: Troubles::default(),
@@ -178,7 +177,7 @@ impl Daemon {
             let now = Instant::now();
             for event in &events {
                 match event.token() {
-                    TAP => self.tap_waiting = true,
+                    TAP => self.listening.waiting = true,
                     ROUTES => self.take_links(now),
                     CLOCK => self.take_clock_step(now)?,
                     SIGNALS => self.take_signals(now)?,
@@ -195,10 +194,9 @@ impl Daemon {
         Ok(())
     }
 
-    fn next_deadline(&mut self) -> Option<Instant> {
-        let tap = self.tap_waiting.then(|| self.budget.resumes().unwrap_or_else(Instant::now));
+    fn next_deadline(&self) -> Option<Instant> {
         let deadlines = [
-            tap,
+            self.listening.deadline(),
             self.engine.next_deadline(),
             self.routes.deadline(),
             self.control.deadline(),
@@ -208,9 +206,7 @@ impl Daemon {
     }
 
     fn expire(&mut self, now: Instant) {
-        if self.tap_waiting {
-            self.take_packets(now);
-        }
+        self.take_packets(now);
         if self.routes.deadline().is_some_and(|at| at <= now) {
             self.take_links(now);
         }
@@ -277,36 +273,6 @@ impl Daemon {
             }
         }
         Ok(())
-    }
-
-    fn take_packets(&mut self, now: Instant) {
-        for _ in 0..TAP_BATCH {
-            if !self.budget.allows(Instant::now()) {
-                return;
-            }
-            let begun = Instant::now();
-            match self.tap.next() {
-                Ok(Some(packet)) => {
-                    // Forwarded packets pass the tap too; they are others' business.
-                    if self.routes.is_local(packet.destination.ip())
-                        && let Some((interface, verdict)) =
-                            self.watched.verify(packet.destination.port(), &packet.payload)
-                    {
-                        let source = packet.source;
-                        self.engine.handle_event(now, Event::Initiation { interface, source, verdict });
-                    }
-                }
-                Ok(None) => {
-                    self.tap_waiting = false;
-                    return;
-                }
-                Err(error) => {
-                    // An interface that goes away leaves ENETDOWN behind, once.
-                    log::debug!("packet sockets: {error}");
-                }
-            }
-            self.budget.spend(begun.elapsed());
-        }
     }
 
     fn answer(&mut self, now: Instant, asked: Vec<Asked>) {

@@ -53,7 +53,7 @@ fn an_interface_that_comes_later_is_found_and_one_that_vanishes_is_missed() {
     let daemon = world.daemon(&["--config", "/dev/null"]);
     assert!(out(&world.wgroam(&["status"])).contains("no WireGuard interface"));
     let carrier = world.wireguard("wg0", 51820);
-    daemon.says("wg0: watching it, 1 peer");
+    daemon.says("wg0: watching it");
     world::succeed(Command::new("kill").arg(carrier.to_string()));
     daemon.says("wg0: gone");
     wait("status to say so", || out(&world.wgroam(&["status"])).contains("wg0: is not there"));
@@ -272,6 +272,33 @@ fn a_flooded_control_socket_still_serves_its_owner() {
     let mut answer = String::new();
     stream.read_to_string(&mut answer).unwrap();
     assert!(answer.starts_with("2 ") && answer.contains("'make'"), "{answer}");
+}
+
+#[test]
+fn a_flood_does_not_wake_the_daemon_for_each_packet() {
+    let mut world = World::new();
+    world.wireguard("wg0", 51820);
+    let daemon = world.daemon(&["--config", "/dev/null"]);
+    daemon.says("wg0: watching it");
+    let attacker = world.udp_socket();
+    let mut packet = [0; 148];
+    packet[0] = 1;
+    let wakes = || process_status(daemon.pid(), "voluntary_ctxt_switches:");
+    let (before, begun) = (wakes(), Instant::now());
+    for _ in 0..4_000 {
+        attacker.send_to(&packet, "127.0.0.1:51820").unwrap();
+        std::thread::sleep(Duration::from_micros(250));
+    }
+    // A wake for each rest of 20 ms, one for what came with its end, and some for all else.
+    let most = begun.elapsed().as_millis() as u64 / 10 + 50;
+    let wakes = wakes() - before;
+    assert!(wakes < most, "{wakes} in {:?}", begun.elapsed());
+    // It was heard all the same, and one that comes later is.
+    let heard = || out(&world.wgroam(&["status"]));
+    wait("the flood to be told", || heard().contains("calls with another public key"));
+    wait("every packet to be counted", || heard().contains(", 4000 times"));
+    attacker.send_to(&packet, "127.0.0.1:51820").unwrap();
+    wait("the last one", || heard().contains(", 4001 times"));
 }
 
 #[test]

@@ -4,6 +4,7 @@
 
 use std::fs;
 use std::io::Read;
+use std::net::UdpSocket;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -39,6 +40,17 @@ impl World {
         command.args(["netns", "exec", &self.namespace, "unshare", "-m", "sh", "-c", script, "sh"]);
         command.arg(self.dir.join("wireguard")).arg(program).stdin(Stdio::null());
         command
+    }
+
+    /// A UDP socket in the namespace.
+    pub fn udp_socket(&self) -> UdpSocket {
+        let namespace = fs::File::open(Path::new("/run/netns").join(&self.namespace)).unwrap();
+        // A namespace is a thread's own; a socket stays in the one that it was made in.
+        let thread = std::thread::spawn(move || {
+            nix::sched::setns(namespace, nix::sched::CloneFlags::CLONE_NEWNET).unwrap();
+            UdpSocket::bind("127.0.0.1:0").unwrap()
+        });
+        thread.join().unwrap()
     }
 
     /// A shell line in the namespace; it has to succeed.
