@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! The one map of this program, for what may be many: sorted vectors, none longer than [`CHUNK`]. It does what BTreeMap does, as far as it
-//! is needed here, and finds in O(log n) too. Each insertion moves at most a chunk, and now and then the list of
-//! chunks: 20,000 peers in any order, or a hostile configuration, never make it quadratic. Why not BTreeMap: each pair
-//! of types costs it 5 to 7 KB of code on MIPS and costs this one 1 KB (docs/design/size.md).
+//! The one map of this program, for what may be many: sorted vectors, none longer than [`CHUNK`]. It does what BTreeMap
+//! does, as far as it is needed here, and finds in O(log n) too. Each insertion moves at most a chunk, and now and then
+//! the list of chunks: 20,000 peers in any order, or a hostile configuration, never make it quadratic. Why not BTreeMap:
+//! each pair of types costs it 4 KB of code and more on MIPS, and this one 1 to 2 KB (docs/design/size.md).
 
 use std::borrow::Borrow;
 use std::iter::from_fn;
