@@ -314,6 +314,11 @@ impl Daemon {
                 Action::Poke { interface, peer, keepalive, .. } => {
                     self.tell(now, interface, |wireguard| wireguard.poke(interface, &peer, keepalive));
                 }
+                // Their adapters are still to come; the engine does not ask for them yet.
+                Action::Resolve { .. }
+                | Action::Probe { .. }
+                | Action::RotatePort { .. }
+                | Action::ReaddPeer { .. } => {}
                 Action::Remember => self.keeper.remember(now, &self.engine.memory()),
                 Action::Report(report) => self.report(&report),
             }

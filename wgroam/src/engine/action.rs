@@ -2,7 +2,7 @@
 //! What the engine wants done.
 
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use super::Report;
 use crate::model::{Interface, PublicKey};
@@ -47,6 +47,36 @@ pub enum Action {
         /// This one.
         interface: Interface,
     },
+    /// Look up this name, both families, and bring an [`super::Event::Resolved`]. Never asked again before the answer,
+    /// unless that is long overdue; never a literal address.
+    Resolve {
+        /// The name.
+        host: String,
+    },
+    /// Send one echo request through the tunnel (ICMP or ICMPv6, bound to the interface). Each reply is brought as
+    /// [`super::Event::ProbeReply`]; that none comes is for the engine to notice.
+    Probe {
+        /// Through this interface.
+        interface: Interface,
+        /// To find out about this peer.
+        peer: PublicKey,
+        /// To this address inside the tunnel.
+        target: IpAddr,
+        /// Comes back with the reply.
+        token: u16,
+    },
+    /// Have the kernel choose another listen port, which is the source port: WireGuard listens on port 0.
+    RotatePort {
+        /// On this interface.
+        interface: Interface,
+    },
+    /// Remove the peer and add it again as it is (endpoint, allowed IPs, keepalive, preshared key), in one message.
+    ReaddPeer {
+        /// On this interface.
+        interface: Interface,
+        /// This peer.
+        peer: PublicKey,
+    },
     /// [`super::Engine::memory`] changed: keep it.
     Remember,
     /// Tell whoever watches.
@@ -64,6 +94,10 @@ pub enum Reason {
     Found,
     /// The last good endpoint, from memory: the interface or the peer had none.
     Remembered,
+    /// The configuration names it, or an address of a name that it names.
+    Candidate,
+    /// The peer is silent: see [`super::Evidence`].
+    Silence,
     /// Our own WAN changed.
     WanChanged,
     /// The interface came back.
@@ -82,6 +116,8 @@ impl Reason {
             Reason::Learned => "learned",
             Reason::Found => "found",
             Reason::Remembered => "remembered",
+            Reason::Candidate => "candidate",
+            Reason::Silence => "silence",
             Reason::WanChanged => "wan-changed",
             Reason::DeviceReturned => "device-returned",
             Reason::ClockStepped => "clock-stepped",
@@ -97,6 +133,8 @@ impl fmt::Display for Reason {
             Reason::Learned => "WireGuard learned it from an authenticated packet",
             Reason::Found => "it was set when wgroam first looked",
             Reason::Remembered => "the last good endpoint, from memory",
+            Reason::Candidate => "the configuration says it may be there",
+            Reason::Silence => "it is silent",
             Reason::WanChanged => "our own WAN changed",
             Reason::DeviceReturned => "the interface came back",
             Reason::ClockStepped => "the clock was set",

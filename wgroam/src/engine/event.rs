@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! What the engine is told.
 
+use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 
 use crate::initiation::Verdict;
@@ -42,8 +43,45 @@ pub enum Event {
         /// The wall clock after the step.
         wall: WallTime,
     },
+    /// The answer to [`super::Action::Resolve`].
+    Resolved {
+        /// The name that was asked for.
+        host: String,
+        /// Its addresses, in the order that the system gave them (RFC 6724), both families; or why there are none.
+        answer: Result<Vec<IpAddr>, ResolveError>,
+    },
+    /// An answer to [`super::Action::Probe`] came in through the tunnel.
+    ProbeReply {
+        /// Out of this interface.
+        interface: Interface,
+        /// From this address.
+        target: IpAddr,
+        /// The token of the probe that it answers.
+        token: u16,
+    },
     /// The owner asks.
     Command(Command),
+}
+
+/// Why a name has no address.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ResolveError {
+    /// There is no such name, or it has no address.
+    NotFound,
+    /// Nobody could tell (no server, no network, an error of the server): what the system says about it.
+    Temporary(String),
+    /// No answer within the adapter's deadline.
+    TimedOut,
+}
+
+impl fmt::Display for ResolveError {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        match self {
+            ResolveError::NotFound => f.write_str("there is no such name, or it has no address"),
+            ResolveError::Temporary(why) => f.write_str(why),
+            ResolveError::TimedOut => f.write_str("no answer from the name server"),
+        }
+    }
 }
 
 /// How our own way to the Internet changed.

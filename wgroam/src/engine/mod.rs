@@ -20,8 +20,8 @@ mod timer;
 mod view;
 
 pub use action::{Action, Reason};
-pub use event::{Command, Event, WanChange};
-pub use report::Report;
+pub use event::{Command, Event, ResolveError, WanChange};
+pub use report::{Evidence, Report, Step};
 pub use status::{DeviceStatus, Move, PeerStatus, Problem, Status, StrangerStatus};
 
 use std::collections::VecDeque;
@@ -109,6 +109,7 @@ impl Engine {
             }
             Event::WanChanged(change) => self.on_wan_changed(now, change),
             Event::ClockStepped { .. } => self.on_clock_stepped(now),
+            Event::Resolved { .. } | Event::ProbeReply { .. } => return,
             Event::Command(command) => self.on_command(now, command),
         }
         self.work(now);

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! What the engine tells whoever watches: the log, `wgroam watch`, hook scripts.
 
-use std::net::SocketAddr;
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
 
-use super::{Reason, WanChange};
+use super::{Reason, ResolveError, WanChange};
 use crate::initiation::Verdict;
 use crate::model::{Interface, PublicKey};
 
@@ -69,8 +71,130 @@ pub enum Report {
         /// Is the link up? No: that is why.
         up: bool,
     },
+    /// A step of the ladder is taken, because a peer that we go to is silent.
+    Step {
+        /// On this interface.
+        interface: Interface,
+        /// For this peer.
+        peer: PublicKey,
+        /// What is done.
+        step: Step,
+        /// What says that it is silent.
+        evidence: Evidence,
+        /// How long it has been silent by then.
+        after: Duration,
+    },
+    /// Something authenticated came from a peer that was silent.
+    Recovered {
+        /// On this interface.
+        interface: Interface,
+        /// From this peer.
+        peer: PublicKey,
+        /// The step after which it came. None: before any.
+        step: Option<Step>,
+        /// What had said that it is silent.
+        evidence: Evidence,
+        /// How long it was silent.
+        took: Duration,
+    },
+    /// What a name stands for changed, or it can't be resolved any more. The addresses are in the order in which they
+    /// are tried.
+    Name {
+        /// The name.
+        host: String,
+        /// What it stands for now, or why that is not known.
+        answer: Result<Vec<IpAddr>, ResolveError>,
+    },
     /// Our own WAN changed.
     WanChanged(WanChange),
     /// The wall clock was set.
     ClockStepped,
+}
+
+/// What is done about a silent peer, the cheapest first. Docs: how-it-decides.md.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Step {
+    /// Sent it an authenticated packet.
+    Poke,
+    /// Had WireGuard forget the source address that it sends from, and poked.
+    ClearSource,
+    /// Sent an echo request through the tunnel.
+    Probe,
+    /// Asked for its names again.
+    Resolve,
+    /// Set another address, and poked.
+    Try(SocketAddr),
+    /// Changed our source port, and poked.
+    RotatePort,
+    /// Removed the peer and added it again.
+    Readd,
+    /// Nothing helped: wait for this long, then begin again.
+    Rest(Duration),
+}
+
+impl Step {
+    /// One lower-case word for machines.
+    pub fn word(self) -> &'static str {
+        match self {
+            Step::Poke => "poke",
+            Step::ClearSource => "clear-source",
+            Step::Probe => "probe",
+            Step::Resolve => "resolve",
+            Step::Try(_) => "try",
+            Step::RotatePort => "rotate-port",
+            Step::Readd => "readd",
+            Step::Rest(_) => "rest",
+        }
+    }
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        match self {
+            Step::Poke => f.write_str("poked it"),
+            Step::ClearSource => f.write_str("cleared the source address and poked it"),
+            Step::Probe => f.write_str("probed through the tunnel"),
+            Step::Resolve => f.write_str("asked for its names again"),
+            Step::Try(endpoint) => write!(f, "tried {endpoint}"),
+            Step::RotatePort => f.write_str("took another source port"),
+            Step::Readd => f.write_str("removed and added it again"),
+            Step::Rest(time) => write!(f, "nothing helped, next round in {} s", time.as_secs()),
+        }
+    }
+}
+
+/// What says that a peer is silent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Evidence {
+    /// It never completed a handshake with this interface.
+    NoHandshake,
+    /// Something was sent that it has to answer, and nothing authenticated came.
+    Unanswered,
+    /// A probe came to nothing.
+    Probe,
+    /// Our own WAN changed, and nothing authenticated came since.
+    WanChanged,
+}
+
+impl Evidence {
+    /// One lower-case word for machines.
+    pub fn word(self) -> &'static str {
+        match self {
+            Evidence::NoHandshake => "no-handshake",
+            Evidence::Unanswered => "unanswered",
+            Evidence::Probe => "probe",
+            Evidence::WanChanged => "wan-changed",
+        }
+    }
+}
+
+impl fmt::Display for Evidence {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str(match self {
+            Evidence::NoHandshake => "no handshake so far",
+            Evidence::Unanswered => "what we send is not answered",
+            Evidence::Probe => "a probe was not answered",
+            Evidence::WanChanged => "our own WAN changed",
+        })
+    }
 }

@@ -12,6 +12,7 @@ pub use status::{is_alive, status_json, status_text};
 use std::time::Duration;
 
 use crate::config::Config;
+use crate::engine::Step;
 use crate::initiation::Verdict;
 use crate::model::{Interface, PublicKey};
 
@@ -23,6 +24,21 @@ pub fn ago(time: Duration) -> String {
         60..3600 => format!("{}m {}s", s / 60, s % 60),
         3600..86_400 => format!("{}h {}m", s / 3600, s / 60 % 60),
         _ => format!("{}d {}h", s / 86_400, s / 3600 % 24),
+    }
+}
+
+/// A short time, to the tenth of a second.
+fn short(time: Duration) -> String {
+    if time < Duration::from_secs(60) { format!("{:.1}s", time.as_secs_f64()) } else { ago(time) }
+}
+
+/// The members `step` and, where there is one, `endpoint` or `rest_s`.
+fn json_step(json: &mut json::Json, step: Step) {
+    json.string("step", step.word());
+    match step {
+        Step::Try(endpoint) => json.string("endpoint", &endpoint.to_string()),
+        Step::Rest(time) => json.seconds("rest_s", Some(time)),
+        _ => {}
     }
 }
 

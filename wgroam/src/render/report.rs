@@ -2,7 +2,7 @@
 //! Events, a line each.
 
 use super::json::Json;
-use super::{name_of, verdict_key, verdict_text, verdict_word, who};
+use super::{json_step, name_of, short, verdict_key, verdict_text, verdict_word, who};
 use crate::config::Config;
 use crate::engine::{Report, WanChange};
 use crate::model::{Interface, PublicKey, WallTime};
@@ -37,6 +37,22 @@ pub fn report_text(report: &Report, config: &Config) -> String {
                 who(*interface, peer)
             )
         }
+        Report::Step { interface, peer, step, evidence, after } => {
+            format!(
+                "{interface}: {}: {step}: {evidence}, silent for {}",
+                who(*interface, peer),
+                short(*after)
+            )
+        }
+        Report::Recovered { interface, peer, step, took, .. } => {
+            let after = step.map(|step| format!(", after wgroam {step}")).unwrap_or_default();
+            format!("{interface}: {} answers again after {}{after}", who(*interface, peer), short(*took))
+        }
+        Report::Name { host, answer: Ok(addresses) } => {
+            let addresses: Vec<_> = addresses.iter().map(ToString::to_string).collect();
+            format!("{host} is {}", addresses.join(", "))
+        }
+        Report::Name { host, answer: Err(error) } => format!("{host} can't be resolved: {error}"),
         Report::WanChanged(change) => match change {
             WanChange::Up(device) => format!("WAN: {device} is up"),
             WanChange::Down(device) => format!("WAN: {device} is down"),
@@ -87,6 +103,27 @@ pub fn report_json(report: &Report, config: &Config, wall: WallTime) -> String {
             json.string("source", &source.to_string());
             json.bool("up", *up);
         }
+        Report::Step { interface, peer: key, step, evidence, after } => {
+            peer(&mut json, interface, key);
+            json_step(&mut json, *step);
+            json.string("evidence", evidence.word());
+            json.seconds("after_s", Some(*after));
+        }
+        Report::Recovered { interface, peer: key, step, evidence, took } => {
+            peer(&mut json, interface, key);
+            match step {
+                Some(step) => json_step(&mut json, *step),
+                None => json.null("step"),
+            }
+            json.string("evidence", evidence.word());
+            json.seconds("took_s", Some(*took));
+        }
+        Report::Name { host, answer } => {
+            json.string("host", host);
+            let addresses = answer.as_deref().unwrap_or_default();
+            json.objects("addresses", addresses, |json, ip| json.string("address", &ip.to_string()));
+            json.maybe_string("error", answer.as_ref().err().map(ToString::to_string).as_deref());
+        }
         Report::WanChanged(change) => match change {
             WanChange::Up(device) | WanChange::Down(device) => {
                 json.string("device", device.as_str());
@@ -116,6 +153,9 @@ fn word(report: &Report) -> &'static str {
         Report::Poked { .. } => "poked",
         Report::Stranger { .. } => "stranger",
         Report::NotTaken { .. } => "not-taken",
+        Report::Step { .. } => "step",
+        Report::Recovered { .. } => "recovered",
+        Report::Name { .. } => "name",
         Report::WanChanged(_) => "wan-changed",
         Report::ClockStepped => "clock-stepped",
     }

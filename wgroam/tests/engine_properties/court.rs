@@ -212,6 +212,7 @@ impl Court {
                     self.engine.handle_event(self.now, Event::Snapshot { device, wall });
                 }
                 Action::TakeSnapshot { .. } | Action::Remember | Action::Report(_) => {}
+                other => panic!("{other:?} without anybody to go to"),
             }
         }
     }

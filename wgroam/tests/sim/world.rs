@@ -336,6 +336,8 @@ impl World {
                     );
                 }
                 (Action::Poke { .. } | Action::Remember, _) => {}
+                (action @ (Action::Resolve { .. } | Action::Probe { .. }), _) => panic!("{action:?}"),
+                (action @ (Action::RotatePort { .. } | Action::ReaddPeer { .. }), _) => panic!("{action:?}"),
                 (Action::Report(report), _) => router.reports.push(report),
             }
         }
