@@ -3,9 +3,11 @@
 
 pub mod clock;
 pub mod control;
+pub mod echo;
 pub mod files;
 pub mod netlink;
 pub mod process;
+pub mod resolver;
 pub mod route;
 pub mod signals;
 pub mod syslog;
