@@ -2,6 +2,7 @@
 //! The loop: token -> adapter -> event -> engine -> action -> adapter. One thread, no decision of its own.
 
 mod answers;
+mod asking;
 mod budget;
 mod keeper;
 mod packets;
@@ -29,6 +30,7 @@ use crate::linux::tap::Tap;
 use crate::linux::wireguard::{self, WireGuard};
 use crate::model::{Interface, WallTime, wipe_stack};
 use crate::{logging, render};
+use asking::Asking;
 use budget::Budget;
 use keeper::Keeper;
 use packets::Listening;
@@ -39,6 +41,8 @@ const TAP: Token = Token(0);
 const ROUTES: Token = Token(1);
 const CLOCK: Token = Token(2);
 const SIGNALS: Token = Token(3);
+const NAMES: Token = Token(4);
+const ECHOES: Token = Token(5);
 /// Control clients count up from here.
 const CONTROL: Token = Token(16);
 
@@ -91,6 +95,7 @@ pub struct Daemon {
     signals: Signals,
     control: Control,
     keeper: Keeper,
+    asking: Asking,
     started: Instant,
     stopping: bool,
     // Last, so that it is released when all the rest is gone.
@@ -113,6 +118,7 @@ impl Daemon {
         let lasting = config.globals.persist.then(|| paths.state.clone());
         let (keeper, memory) = Keeper::load(paths.runtime_dir.join("state"), lasting);
         let poll = Poll::new().map_err(failed("epoll"))?;
+        let asking = Asking::start(poll.registry(), NAMES, ECHOES).map_err(failed("name lookups"))?;
         let engine = Engine::new(config.clone(), memory, now);
         let mut daemon = Self {
             config,
@@ -130,6 +136,7 @@ impl Daemon {
             signals,
             control,
             keeper,
+            asking,
             started: now,
             stopping: false,
             _lock: lock,
@@ -181,6 +188,8 @@ impl Daemon {
                     ROUTES => self.take_links(now),
                     CLOCK => self.take_clock_step(now)?,
                     SIGNALS => self.take_signals(now)?,
+                    NAMES => self.take_names(now),
+                    ECHOES => self.take_echoes(now)?,
                     token => {
                         let asked = self.control.handle(token);
                         self.answer(now, asked);
@@ -201,6 +210,7 @@ impl Daemon {
             self.routes.deadline(),
             self.control.deadline(),
             self.keeper.deadline(),
+            self.asking.deadline(),
         ];
         deadlines.into_iter().flatten().min()
     }
@@ -217,6 +227,9 @@ impl Daemon {
                 }
             }
             Err(error) => log::warn!("route events: {error}; asking again"),
+        }
+        if self.asking.deadline().is_some_and(|at| at <= now) {
+            self.take_names(now);
         }
         self.engine.handle_timeout(now);
         let asked = self.control.expire(now);
@@ -314,11 +327,19 @@ impl Daemon {
                 Action::Poke { interface, peer, keepalive, .. } => {
                     self.tell(now, interface, |wireguard| wireguard.poke(interface, &peer, keepalive));
                 }
-                // Their adapters are still to come; the engine does not ask for them yet.
-                Action::Resolve { .. }
-                | Action::Probe { .. }
-                | Action::RotatePort { .. }
-                | Action::ReaddPeer { .. } => {}
+                Action::Resolve { host } => self.asking.resolve(&host),
+                Action::Probe { interface, target, token, .. } => {
+                    // The engine notices that nothing comes back; why is for whoever looks closely.
+                    if let Err(error) = self.asking.probe(interface, target, token) {
+                        log::debug!("probe: {error}");
+                    }
+                }
+                Action::RotatePort { interface } => {
+                    self.tell(now, interface, |wireguard| wireguard.rotate_port(interface));
+                }
+                Action::ReaddPeer { interface, peer } => {
+                    self.tell(now, interface, |wireguard| wireguard.readd_peer(interface, &peer));
+                }
                 Action::Remember => self.keeper.remember(now, &self.engine.memory()),
                 Action::Report(report) => self.report(&report),
             }

@@ -117,6 +117,11 @@ impl RouteMonitor {
         self.now.is_local(ip)
     }
 
+    /// The name of the link with this number.
+    pub fn name_of(&self, ifindex: u32) -> Option<Interface> {
+        self.now.link(ifindex).map(|known| known.link.interface)
+    }
+
     /// Reads what has arrived: to be called when the socket is readable, and at [`RouteMonitor::deadline`]. Tells at
     /// once about links that could be WireGuard; for the WAN call [`RouteMonitor::settled`] afterwards.
     ///
