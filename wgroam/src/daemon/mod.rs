@@ -338,7 +338,14 @@ impl Daemon {
                     self.tell(now, interface, |wireguard| wireguard.rotate_port(interface));
                 }
                 Action::ReaddPeer { interface, peer } => {
-                    self.tell(now, interface, |wireguard| wireguard.readd_peer(interface, &peer));
+                    self.tell(now, interface, |wireguard| {
+                        let (device, _) = wireguard.device(interface)?;
+                        let known = device.peers.iter().find(|known| known.public_key == peer);
+                        match known.and_then(|known| known.endpoint) {
+                            Some(endpoint) => wireguard.readd_peer(interface, &peer, endpoint),
+                            None => Ok(()),
+                        }
+                    });
                 }
                 Action::Remember => self.keeper.remember(now, &self.engine.memory()),
                 Action::Report(report) => self.report(&report),
