@@ -227,21 +227,8 @@ fn endpoint(value: &str) -> Result<SocketAddr, &'static str> {
     Ok(endpoint)
 }
 
-<<<<<<< HEAD
-fn hex(key: &PublicKey) -> String {
-=======
-/// None for a private key of zeroes: none is set.
-fn public_key(private: &Zeroizing<[u8; 32]>) -> Option<PublicKey> {
-    if private.iter().all(|&byte| byte == 0) {
-        return None;
-    }
-    let secret = x25519_dalek::StaticSecret::from(**private);
-    Some(PublicKey(x25519_dalek::PublicKey::from(&secret).to_bytes()))
-}
-
 /// Wiped when dropped: some keys are secret.
 fn hex(key: &[u8; 32]) -> Zeroizing<String> {
->>>>>>> adapters
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
     let mut text = Zeroizing::new(String::with_capacity(64));
     for byte in key {
