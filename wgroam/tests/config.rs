@@ -195,15 +195,11 @@ fn a_typo_in_a_name_is_a_warning_with_a_suggestion() {
 
 #[test]
 fn options_that_have_no_effect_yet_are_told_once() {
-    let text = "config tunnel 'wgr'\n\toption rotate_port '0'\n".to_owned()
-        + &peer("home", "wgr", KEY)
-        + "\tlist endpoint 'a.example:1'\n\tlist endpoint 'b.example:2'\n"
-        + &peer("other", "wgr", OTHER_KEY)
-        + "\tlist endpoint 'c.example:3'\n\toption probe '192.0.2.1'\n";
+    let text =
+        "config tunnel 'wgr'\n\toption unreachable '0'\nconfig tunnel 'wgs'\n\toption unreachable '1'\n";
     assert_eq!(
-        warnings(&text),
-        ["/etc/config/wgroam:2: this version waits for peers and does not chase them yet; checked, but \
-          without effect for now: rotate_port, endpoint, probe"]
+        warnings(text),
+        ["/etc/config/wgroam:2: checked, but without effect in this version: unreachable"]
     );
     assert_eq!(warnings("config tunnel 'wgr'\n\toption enabled '1'\n"), [""; 0]);
 }

@@ -113,7 +113,7 @@ mod tests {
         assert_eq!(
             out,
             "warning: FILE:10: peer 'home', option 'colour': is not known and has no effect; known here: \
-             tunnel, public_key, endpoint, family, keepalive, probe, readd\n\
+             tunnel, public_key, endpoint, family, keepalive, probe, probe_interval, readd\n\
              FILE is fine.\n\
              wgr: watched\n  peer home, xTIBA5rboUvnH4htodjb6e697QjLERt1NAB4mZqp8Dg=, keepalive 25 s after a poke\n\
              old: left alone (option enabled '0')\n\

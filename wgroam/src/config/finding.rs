@@ -175,11 +175,9 @@ impl fmt::Display for What {
             What::OtherPackages(names) => {
                 write!(f, "holds package {names} and no package 'wgroam'; defaults apply")
             }
-            What::NotYet(options) => write!(
-                f,
-                "this version waits for peers and does not chase them yet; checked, but without effect for now: {}",
-                options.join(", ")
-            ),
+            What::NotYet(options) => {
+                write!(f, "checked, but without effect in this version: {}", options.join(", "))
+            }
         }
     }
 }

@@ -94,6 +94,8 @@ pub struct Peer {
     pub keepalive: Option<u16>,
     /// Echo target inside the tunnel.
     pub probe: Option<IpAddr>,
+    /// Seconds from one probe to the next without any evidence, 1 to 3600; 0: only on evidence.
+    pub probe_interval: u16,
     /// May the peer be removed and added again, as the last resort?
     pub readd: bool,
 }

@@ -11,11 +11,12 @@ use crate::sorted::SortedMap;
 
 const GLOBALS_OPTIONS: &[&str] = &["enabled", "log_level", "persist", "wan"];
 const TUNNEL_OPTIONS: &[&str] = &["enabled", "interface", "unreachable", "rotate_port"];
-const PEER_OPTIONS: &[&str] = &["tunnel", "public_key", "endpoint", "family", "keepalive", "probe", "readd"];
+const PEER_OPTIONS: &[&str] =
+    &["tunnel", "public_key", "endpoint", "family", "keepalive", "probe", "probe_interval", "readd"];
 const SECTION_TYPES: &[&str] = &["wgroam", "tunnel", "peer"];
 
 /// What the roamer side will act upon: read and checked, without effect until then.
-const NOT_YET: &[&str] = &["endpoint", "family", "probe", "readd", "unreachable", "rotate_port"];
+const NOT_YET: &[&str] = &["unreachable"];
 
 /// Reads the sections of package `wgroam`; what is said about them begins with `source`.
 pub(super) fn read(parsed: &Parsed, source: &str) -> Result<Loaded, Errors> {
@@ -236,6 +237,7 @@ impl<'a> Typed<'a> {
         let family = self.option(section, "family", value::family).unwrap_or(Family::Any);
         let keepalive = self.option(section, "keepalive", value::keepalive);
         let probe = self.option(section, "probe", value::address);
+        let interval = self.option(section, "probe_interval", value::probe_interval);
         let readd = self.option(section, "readd", value::boolean).unwrap_or(false);
         let name = match &section.name {
             Some(name) => name.clone(),
@@ -249,6 +251,7 @@ impl<'a> Typed<'a> {
             family,
             keepalive,
             probe,
+            probe_interval: interval.unwrap_or(0),
             readd,
         })
     }

@@ -54,6 +54,16 @@ pub(super) fn keepalive(text: &str) -> Result<u16, What> {
     }
 }
 
+/// Seconds; 0 is off.
+pub(super) fn probe_interval(text: &str) -> Result<u16, What> {
+    match number(text) {
+        Some(seconds @ 0..=3600) => Ok(seconds),
+        _ => {
+            Err(bad_value(text, "allowed: whole seconds from 1 to 3600, 0 = only when the peer seems silent"))
+        }
+    }
+}
+
 pub(super) fn address(text: &str) -> Result<IpAddr, What> {
     let bare = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(text);
     bare.parse().map_err(|_| bad_value(text, "allowed: an IPv4 or IPv6 address, without a prefix length"))

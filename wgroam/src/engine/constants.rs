@@ -82,9 +82,9 @@ pub const CLEAR_WITHIN: Duration = millis(100);
 pub const POKE_SPACING: Duration = millis(200);
 /// One peer is poked at most this often in a row, ...
 pub const POKE_BURST: u32 = 10;
-/// ... and then once in this time (20 a minute), so that a flapping WAN makes no flood, and the last change still gets
-/// its poke within 3 s.
-pub const POKE_REFILL: Duration = secs(3);
+/// ... and then once in this time, so that a flapping WAN makes no flood, and the last change still gets its poke
+/// within a second.
+pub const POKE_REFILL: Duration = secs(1);
 /// Peers that are poked within one [`PACE_TICK`]: 2,500 a second, so 5,000 peers take 2 s. Each is two netlink
 /// entries and 32 to 148 bytes on the wire; more would fill the queues of a small uplink.
 pub const PACE_POKES: u32 = 50;
@@ -93,6 +93,71 @@ pub const PACE_TICK: Duration = millis(20);
 /// How often a remembered endpoint is set when the peer still shows none. Once is enough, unless `wg setconf` comes in
 /// between; what fails thrice is refused for a reason.
 pub const SEEDS: u8 = 3;
+
+// Silence, and what is done about it (ladder.rs).
+
+/// A new initiation to a peer may go out this long after the last one (messages.h: REKEY_TIMEOUT). Not ours to choose.
+pub const REKEY_TIMEOUT: Duration = secs(5);
+/// WireGuard repeats one after REKEY_TIMEOUT and up to a third of a second more; and this much slack.
+pub const REKEY_WINDOW: Duration = millis(5500);
+/// WireGuard answers data with a keepalive after this time when it has nothing else to say (messages.h:
+/// KEEPALIVE_TIMEOUT, 10 s); and a second for the way. Later silence is proof.
+pub const DEAD: Duration = secs(11);
+/// The same while our WAN changed lately ([`WAN_RECENT`]): that the path is another one weighs as much as half the time.
+pub const DEAD_AFTER_WAN: Duration = secs(6);
+/// See [`DEAD_AFTER_WAN`].
+pub const WAN_RECENT: Duration = secs(30);
+/// Data that is not answered for so long makes WireGuard start a handshake (KEEPALIVE_TIMEOUT + REKEY_TIMEOUT and its
+/// jitter). From then on only handshakes tell, and those come every 5 s.
+pub const HANDSHAKE_AFTER: Duration = millis(15_400);
+/// Something was sent that has to be answered, and nothing came for this long: the first steps, which harm nothing.
+pub const SILENCE: Duration = secs(5);
+/// A tunnel in which data flows one way only is answered every 10 s, by a keepalive. One that turned out to be like
+/// that is only called silent at [`DEAD`], for this long.
+pub const ONE_WAY_FOR: Duration = secs(600);
+/// Sending began no earlier than this before the look that shows it. Also from one look to the next while data flows
+/// to a chased peer; without data nothing is looked at oftener than before.
+pub const DATA_INTERVAL: Duration = secs(2);
+/// From one look to the next while a peer is silent.
+pub const WATCH_INTERVAL: Duration = millis(500);
+/// After a change of our WAN a chased peer is watched like that for so long, then it counts as idle.
+pub const WAN_WATCH: Duration = secs(10);
+/// From one of the first steps (poke, clear the source, probe) to the next: longer than any round trip on Earth.
+pub const STEP: Duration = secs(1);
+/// A WAN change was answered by a poke already; the next step comes after this.
+pub const WAN_STEP: Duration = millis(300);
+/// An endpoint was tried when something was sent there and this time passed. A late answer is not lost: WireGuard takes
+/// it, and goes back to where it came from.
+pub const TRIED_AFTER: Duration = millis(1000);
+/// Without anything that would have to be answered it is left after this.
+pub const TRY_LIMIT: Duration = secs(5);
+/// A probe without reply is lost after this.
+pub const PROBE_TIMEOUT: Duration = secs(1);
+/// So many in a row are proof, if the target has answered before.
+pub const PROBES_DEAD: u32 = 3;
+/// Probes that may be unanswered at a time.
+pub const PROBES_OPEN: usize = 4;
+/// When all was tried in vain, the rest is this part of the time that the peer is silent, a second at least: ...
+pub const REST_PART: u32 = 32;
+/// ... 2 s after a minute, 4 s after two, and a minute at most. Any event starts it all anew.
+pub const BACKOFF_MAX: Duration = secs(60);
+/// See [`REST_PART`].
+pub const REST_MIN: Duration = secs(1);
+/// While a peer is silent its names are asked for again after the same part of that time, but not oftener than this.
+pub const RESOLVE_AGAIN: Duration = secs(2);
+/// A name that fails is asked for again after this part of the time that it fails for, ...
+pub const NAME_BACKOFF: u32 = 48;
+/// ... a second at least and [`BACKOFF_MAX`] at most. So a name server that comes back after a minute is noticed
+/// within 2 s, which doubling (1, 2, 4 ... 32, 60 s) can't do, and one that is away for a day gets a question a minute.
+pub const NAME_RETRY: Duration = secs(1);
+/// From one question for a name to the next.
+pub const NAME_SPACING: Duration = secs(1);
+/// A question that has no answer after this is lost: the adapter's own deadline is shorter.
+pub const NAME_LOST: Duration = secs(30);
+/// Last good endpoints that are kept for each chased peer, one for each WAN.
+pub const GOOD_MAX: usize = 4;
+/// Steps that are kept for the status.
+pub const STEPS_KEPT: usize = 16;
 
 // Memory and bounds.
 

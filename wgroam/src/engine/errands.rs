@@ -37,7 +37,7 @@ impl Errands {
             return;
         }
         let not_before = turn(now, peer);
-        peer.errand = Some(Errand { not_before, reason, set });
+        peer.errand = Some(Errand { not_before, reason, set, clear: false, readd: false });
         self.queue.insert((not_before, interface, peer.seen.public_key), ());
     }
 
@@ -101,10 +101,12 @@ impl Engine {
                 self.actions.push_back(Action::SetEndpoint { interface, peer: key, endpoint, reason });
             }
             let just_seen = device.looks.answered.is_some_and(|look| now <= look + CLEAR_WITHIN);
-            if let (Reason::WanChanged, None, true, Some(endpoint)) =
-                (reason, endpoint, just_seen, peer.seen.endpoint)
-            {
+            let clear = errand.clear || reason == Reason::WanChanged;
+            if let (true, None, true, Some(endpoint)) = (clear, endpoint, just_seen, peer.seen.endpoint) {
                 self.actions.push_back(Action::ClearSource { interface, peer: key, endpoint });
+            }
+            if errand.readd {
+                self.actions.push_back(Action::ReaddPeer { interface, peer: key });
             }
             if let Some(due) = peer.next_repeat(now) {
                 device.looks.at(due, &self.ticks);
@@ -112,6 +114,9 @@ impl Engine {
             device.looks.hurry(now, &self.ticks);
             peer.pokes.take(now, POKE_REFILL);
             peer.last_poke = Some(now);
+            if let Some(chased) = &mut peer.chased {
+                chased.pokes += 1;
+            }
             let keepalive = self.settings.keepalive(interface, &peer.seen);
             self.actions.push_back(Action::Poke { interface, peer: key, keepalive, reason });
             self.actions.push_back(Action::Report(Report::Poked { interface, peer: key, reason }));

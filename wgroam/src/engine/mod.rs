@@ -3,12 +3,15 @@
 //! passes all of that in, so that the same events always give the same actions. How it decides: docs/design/engine.md.
 
 mod action;
+mod chase;
 pub mod constants;
 mod device;
 mod errands;
 mod event;
+mod ladder;
 mod look;
 mod memory;
+mod names;
 mod peer;
 mod rate;
 mod report;
@@ -22,7 +25,9 @@ mod view;
 pub use action::{Action, Reason};
 pub use event::{Command, Event, ResolveError, WanChange};
 pub use report::{Evidence, Report, Step};
-pub use status::{DeviceStatus, Move, PeerStatus, Problem, Status, StrangerStatus};
+pub use status::{
+    CandidateStatus, ChaseStatus, DeviceStatus, Move, PeerStatus, Problem, Status, StrangerStatus,
+};
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -33,6 +38,7 @@ use self::device::DeviceState;
 use self::errands::Errands;
 use self::look::Ticks;
 use self::memory::{Changed, Memory};
+use self::names::Names;
 use self::peer::Pending;
 use self::rate::Rate;
 use self::settings::Settings;
@@ -73,6 +79,11 @@ pub struct Engine {
     save_at: Option<Instant>,
     saved_at: Option<Instant>,
     errands: Errands,
+    names: Names,
+    /// The device that carries the best default route, as far as we were told.
+    wan: Option<Interface>,
+    /// Of the last probe.
+    token: u16,
     stranger_reports: Rate,
     timers: TimerTable,
     actions: VecDeque<Action>,
@@ -81,8 +92,11 @@ pub struct Engine {
 impl Engine {
     /// An engine that knows no device yet. `memory` is what an earlier one handed out by [`Engine::memory`].
     pub fn new(config: Config, memory: Vec<Remembered>, now: Instant) -> Engine {
-        Engine {
-            settings: Settings::new(config),
+        let settings = Settings::new(config);
+        let mut names = Names::default();
+        names.set(now, settings.hosts());
+        let mut engine = Engine {
+            settings,
             ticks: Ticks::new(now),
             devices: SortedMap::new(),
             unwatched: Vec::new(),
@@ -90,10 +104,15 @@ impl Engine {
             save_at: None,
             saved_at: None,
             errands: Errands::default(),
+            names,
+            wan: None,
+            token: 0,
             stranger_reports: Rate::default(),
             timers: TimerTable::default(),
             actions: VecDeque::new(),
-        }
+        };
+        engine.work(now);
+        engine
     }
 
     /// Takes in what happened. `now` never goes back from call to call.
@@ -109,7 +128,10 @@ impl Engine {
             }
             Event::WanChanged(change) => self.on_wan_changed(now, change),
             Event::ClockStepped { .. } => self.on_clock_stepped(now),
-            Event::Resolved { .. } | Event::ProbeReply { .. } => return,
+            Event::Resolved { host, answer } => self.on_resolved(now, host, answer),
+            Event::ProbeReply { interface, target, token } => {
+                self.on_probe_reply(now, interface, target, token);
+            }
             Event::Command(command) => self.on_command(now, command),
         }
         self.work(now);
@@ -121,7 +143,7 @@ impl Engine {
             match timer {
                 Timer::Poll => self.poll_devices(now),
                 // work() does whatever is due.
-                Timer::Look(_) | Timer::Pace | Timer::Remember => {}
+                Timer::Look(_) | Timer::Pace | Timer::Remember | Timer::Names => {}
             }
         }
         self.work(now);
@@ -155,6 +177,7 @@ impl Engine {
     /// Goes on with another configuration. What it does not change is not disturbed.
     pub fn reload(&mut self, now: Instant, config: Config) {
         self.settings = Settings::new(config);
+        self.names.set(now, self.settings.hosts());
         let dropped: Vec<_> =
             self.devices.keys().copied().filter(|&name| !self.settings.watches(name)).collect();
         for interface in dropped {
@@ -188,6 +211,10 @@ impl Engine {
     /// Does what is due, and sets the timers for the rest.
     fn work(&mut self, now: Instant) {
         self.run_errands(now);
+        while let Some(host) = self.names.due(now) {
+            self.actions.push_back(Action::Resolve { host });
+        }
+        self.timers.set(Timer::Names, self.names.deadline());
         if self.save_at.is_some_and(|moment| moment <= now) {
             (self.save_at, self.saved_at) = (None, Some(now));
             self.actions.push_back(Action::Remember);
@@ -295,6 +322,12 @@ impl Engine {
     fn on_wan_changed(&mut self, now: Instant, change: WanChange) {
         // Without a way out nothing can be sent; the next change brings one.
         let way_out = !matches!(change, WanChange::Down(_) | WanChange::Route(None));
+        if let WanChange::Route(device) = change {
+            self.wan = device;
+        }
+        if way_out {
+            self.names.reset(now);
+        }
         self.report(Report::WanChanged(change));
         for device in self.devices.values_mut().filter(|device| way_out && device.present()) {
             device.wan_changed = Some(now);
@@ -303,6 +336,7 @@ impl Engine {
     }
 
     fn on_clock_stepped(&mut self, now: Instant) {
+        self.names.reset(now);
         self.report(Report::ClockStepped);
         for device in self.devices.values_mut().filter(|device| device.present()) {
             device.clock_stepped = Some(now);

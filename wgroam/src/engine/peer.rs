@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
+use super::chase::Chased;
 use super::constants::*;
 use super::rate::Rate;
 use super::{Move, Reason};
@@ -38,6 +39,9 @@ pub(super) struct Observed {
     pub good: bool,
     /// A counter moved.
     pub traffic: bool,
+    /// Bytes sent and received since the last look.
+    pub sent: u64,
+    pub received: u64,
 }
 
 /// An authentic initiation of which it is not known yet whether WireGuard took it.
@@ -66,6 +70,10 @@ pub(super) struct Errand {
     pub not_before: Instant,
     pub reason: Reason,
     pub set: Option<SocketAddr>,
+    /// Clear the source address first.
+    pub clear: bool,
+    /// Remove the peer and add it again, with its new endpoint.
+    pub readd: bool,
 }
 
 /// An initiation that WireGuard did not take.
@@ -122,6 +130,8 @@ pub(super) struct PeerState {
     pub pokes: Rate,
     pub last_poke: Option<Instant>,
     pub clock_behind: Option<(Duration, Instant)>,
+    /// Only of a peer that we go to, or probe.
+    pub chased: Option<Box<Chased>>,
     pub not_taken: Option<NotTaken>,
     pub moves: u64,
     /// The latest first.
@@ -151,6 +161,7 @@ impl PeerState {
             pokes: Rate::default(),
             last_poke: None,
             clock_behind: None,
+            chased: None,
             not_taken: None,
             moves: 0,
             history: VecDeque::new(),
@@ -167,6 +178,9 @@ impl PeerState {
         self.seeds = 0;
         self.pending = None;
         self.repeat = None;
+        if let Some(chased) = &mut self.chased {
+            chased.reset();
+        }
     }
 
     /// WireGuard lost the session: the link went down and up.
@@ -185,6 +199,11 @@ impl PeerState {
         self.handshake_age(now).is_some_and(|age| age < REJECT_AFTER)
     }
 
+    /// Does WireGuard know nothing of it: no endpoint, no handshake, not a byte? Then adding it again loses nothing.
+    pub fn blank(&self) -> bool {
+        self.seen.endpoint.is_none() && self.seen.last_handshake.is_none() && self.seen.rx_bytes == 0
+    }
+
     /// Takes in what a look showed.
     pub fn observe(&mut self, look: &Look, peer: &Peer) -> Observed {
         let first = !self.counted;
@@ -194,10 +213,13 @@ impl PeerState {
 
         // A lower count is a new counter: the peer was removed and added between two looks.
         let base = if peer.rx_bytes < before.rx_bytes { 0 } else { before.rx_bytes };
+        let sent_base = if peer.tx_bytes < before.tx_bytes { 0 } else { before.tx_bytes };
         let handshake = peer.last_handshake.is_some() && peer.last_handshake != before.last_handshake;
         let mut seen = Observed {
             life: !first && (peer.rx_bytes > base || handshake),
             handshake: !first && handshake,
+            sent: if first { 0 } else { peer.tx_bytes - sent_base },
+            received: if first { 0 } else { peer.rx_bytes - base },
             traffic: !first && (peer.rx_bytes != before.rx_bytes || peer.tx_bytes != before.tx_bytes),
             ..Observed::default()
         };

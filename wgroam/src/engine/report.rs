@@ -120,8 +120,6 @@ pub enum Step {
     ClearSource,
     /// Sent an echo request through the tunnel.
     Probe,
-    /// Asked for its names again.
-    Resolve,
     /// Set another address, and poked.
     Try(SocketAddr),
     /// Changed our source port, and poked.
@@ -139,7 +137,6 @@ impl Step {
             Step::Poke => "poke",
             Step::ClearSource => "clear-source",
             Step::Probe => "probe",
-            Step::Resolve => "resolve",
             Step::Try(_) => "try",
             Step::RotatePort => "rotate-port",
             Step::Readd => "readd",
@@ -154,7 +151,6 @@ impl fmt::Display for Step {
             Step::Poke => f.write_str("poked it"),
             Step::ClearSource => f.write_str("cleared the source address and poked it"),
             Step::Probe => f.write_str("probed through the tunnel"),
-            Step::Resolve => f.write_str("asked for its names again"),
             Step::Try(endpoint) => write!(f, "tried {endpoint}"),
             Step::RotatePort => f.write_str("took another source port"),
             Step::Readd => f.write_str("removed and added it again"),

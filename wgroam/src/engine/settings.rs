@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! The configuration as the engine asks it.
 
-use crate::config::{self, Config};
+use crate::config::{self, Config, RotatePort};
 use crate::model::{Interface, Peer, PublicKey};
 use crate::sorted::SortedMap;
 
@@ -33,6 +33,30 @@ impl Settings {
     /// The peer's section.
     pub fn peer(&self, interface: Interface, peer: PublicKey) -> Option<&config::Peer> {
         self.peers.get(&(interface, peer)).map(|&at| &self.config.peers[at])
+    }
+
+    /// The section of a peer that we go to, or probe.
+    pub fn chased(&self, interface: Interface, peer: PublicKey) -> Option<&config::Peer> {
+        self.peer(interface, peer).filter(|section| !section.endpoints.is_empty() || section.probe.is_some())
+    }
+
+    /// The names and addresses of all peers that we go to.
+    pub fn hosts(&self) -> impl Iterator<Item = &str> {
+        let watched = self.config.peers.iter().filter(|peer| self.watches(peer.tunnel));
+        watched.flat_map(|peer| &peer.endpoints).map(|candidate| candidate.host.as_str())
+    }
+
+    /// May the source port of the interface change, as far as these, its peers, are concerned? Not when somebody may
+    /// rely on it: whoever is not chased has to find us where we are. Whether the port was configured can't be seen.
+    pub fn rotates(&self, interface: Interface, mut peers: impl Iterator<Item = PublicKey>) -> bool {
+        let mut tunnels = self.config.tunnels.iter();
+        let awaited = |peer: &config::Peer| peer.tunnel == interface && peer.endpoints.is_empty();
+        let chased = |key| self.peer(interface, key).is_some_and(|peer| !peer.endpoints.is_empty());
+        match tunnels.find(|tunnel| tunnel.interface == interface).map(|tunnel| tunnel.rotate_port) {
+            Some(RotatePort::Always) => true,
+            Some(RotatePort::Never) => false,
+            Some(RotatePort::Auto) | None => !self.config.peers.iter().any(awaited) && peers.all(chased),
+        }
     }
 
     /// The keepalive that a poke leaves behind: what the peer has, else what its section says, else none.

@@ -45,6 +45,7 @@ impl Engine {
         device.listen_port = snapshot.listen_port;
 
         let wishes = Wishes::take(device, look);
+        let may_rotate = self.may_rotate(device, now);
         let mut busy = false;
         let mut judged_again = None;
         device.round = device.round.wrapping_add(1);
@@ -64,6 +65,10 @@ impl Engine {
                 self.greet(device.interface, state, look, &wishes);
                 self.poke_wished(device.interface, state, look, &wishes);
             }
+            judged_again = earliest(
+                judged_again,
+                self.pursue(device.interface, state, look, &seen, &wishes, may_rotate),
+            );
         }
         let lost = |peer: &&mut Box<PeerState>| peer.round != device.round && peer.absent.is_none();
         for peer in device.peers.values_mut().filter(lost) {
@@ -214,12 +219,12 @@ impl Engine {
 }
 
 /// What was asked of all peers of a device, and is carried out by this look.
-struct Wishes {
+pub(super) struct Wishes {
     returns: u32,
     returned: bool,
-    wan_changed: bool,
-    clock_stepped: bool,
-    command: bool,
+    pub wan_changed: bool,
+    pub clock_stepped: bool,
+    pub command: bool,
 }
 
 impl Wishes {

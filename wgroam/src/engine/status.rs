@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! What is known, for people and programs: plain data, rendered elsewhere.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use super::Reason;
+use super::{Evidence, Reason, Step};
 use crate::initiation::Verdict;
 use crate::model::{Interface, PublicKey, WallTime};
 
@@ -65,8 +65,36 @@ pub struct PeerStatus {
     pub moves: u64,
     /// The last moves, the latest first.
     pub history: Vec<Move>,
+    /// Only of a peer that we go to, or probe.
+    pub chase: Option<ChaseStatus>,
     /// What is wrong with it, in the order of weight; empty when nothing is known to be.
     pub problems: Vec<Problem>,
+}
+
+/// What is known of the way to a peer that we go to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ChaseStatus {
+    /// It is silent: what says so, and for how long.
+    pub silent: Option<(Evidence, Duration)>,
+    /// Where it may be, in the order of the configuration.
+    pub candidates: Vec<CandidateStatus>,
+    /// What was done about its silence and how long ago, the latest first.
+    pub steps: Vec<(Duration, Step)>,
+    /// The round trip of the last probe that was answered.
+    pub round_trip: Option<Duration>,
+}
+
+/// A candidate.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CandidateStatus {
+    /// A name or an address.
+    pub host: String,
+    /// UDP port.
+    pub port: u16,
+    /// What it stands for, both families.
+    pub addresses: Vec<IpAddr>,
+    /// Why nothing newer is known.
+    pub error: Option<String>,
 }
 
 /// What is wrong with a peer.

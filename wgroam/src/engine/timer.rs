@@ -14,6 +14,8 @@ pub(super) enum Timer {
     Poll,
     /// Peers wait for their poke.
     Pace,
+    /// A name is to be asked for.
+    Names,
     /// What is remembered changed and was not yet told.
     Remember,
 }

@@ -5,7 +5,8 @@ use std::time::Instant;
 
 use super::device::DeviceState;
 use super::peer::PeerState;
-use super::{DeviceStatus, Engine, PeerStatus, Problem, Status};
+use super::{CandidateStatus, ChaseStatus, DeviceStatus, Engine, PeerStatus, Problem, Status};
+use crate::config;
 use crate::model::Interface;
 
 impl Engine {
@@ -50,8 +51,26 @@ impl Engine {
             keepalive: seen.keepalive,
             moves: peer.moves,
             history: peer.history(now),
+            chase: self.chase_status(now, interface, peer),
             problems: problems(now, peer),
         }
+    }
+
+    fn chase_status(&self, now: Instant, interface: Interface, peer: &PeerState) -> Option<ChaseStatus> {
+        let section = self.settings.chased(interface, peer.seen.public_key)?;
+        let chased = peer.chased.as_ref()?;
+        let age = |then: Instant| now.saturating_duration_since(then);
+        let candidate = |candidate: &config::Candidate| {
+            let (addresses, error) = self.names.lookup(&candidate.host);
+            let (host, error) = (candidate.host.clone(), error.map(ToString::to_string));
+            CandidateStatus { host, port: candidate.port, addresses, error }
+        };
+        Some(ChaseStatus {
+            silent: chased.ladder.as_ref().map(|ladder| (ladder.evidence, age(ladder.since))),
+            candidates: section.endpoints.iter().map(candidate).collect(),
+            steps: chased.steps.iter().map(|&(when, step)| (age(when), step)).collect(),
+            round_trip: chased.rtt,
+        })
     }
 }
 

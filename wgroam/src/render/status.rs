@@ -5,8 +5,8 @@ use std::fmt::Write;
 use std::time::Duration;
 
 use super::json::Json;
-use super::{ago, verdict_key, verdict_text, verdict_word, who};
-use crate::engine::{DeviceStatus, PeerStatus, Problem, Status};
+use super::{ago, json_step, verdict_key, verdict_text, verdict_word, who};
+use crate::engine::{CandidateStatus, ChaseStatus, DeviceStatus, PeerStatus, Problem, Status};
 use crate::model::Interface;
 
 /// How wide the text is at most, where its words allow.
@@ -57,6 +57,31 @@ fn device_text(text: &mut String, device: &DeviceStatus) {
     }
 }
 
+/// Where it may be, what its silence is, and what was done about it.
+fn chase_text(text: &mut String, chase: &ChaseStatus) {
+    for candidate in &chase.candidates {
+        let CandidateStatus { host, port, addresses, error } = candidate;
+        let addresses: Vec<_> = addresses.iter().map(ToString::to_string).collect();
+        let known = match (addresses.is_empty(), error) {
+            (false, None) if addresses.len() == 1 && addresses[0] == *host => String::new(),
+            (false, None) => format!(": {}", addresses.join(", ")),
+            (false, Some(error)) => format!(": {}, but not confirmed lately: {error}", addresses.join(", ")),
+            (true, Some(error)) => format!(": {error}"),
+            (true, None) => ": being asked for".to_string(),
+        };
+        wrapped(text, "    ", &format!("may be at {host}, port {port}{known}"));
+    }
+    if let Some(time) = chase.round_trip {
+        // Writing to a String cannot fail.
+        let _ = writeln!(text, "    last probe answered in {} ms", time.as_millis());
+    }
+    let Some((evidence, since)) = chase.silent else { return };
+    wrapped(text, "    ", &format!("silent for {}: {evidence}; tried so far, the latest first:", ago(since)));
+    for (age, step) in chase.steps.iter().filter(|(age, _)| *age <= since) {
+        wrapped(text, "      ", &format!("{} ago: {step}", ago(*age)));
+    }
+}
+
 fn peer_text(text: &mut String, peer: &PeerStatus) {
     let _ = writeln!(text, "  {}", who(peer.name.as_deref(), &peer.public_key));
     match (peer.endpoint, peer.reason, peer.endpoint_age) {
@@ -66,7 +91,13 @@ fn peer_text(text: &mut String, peer: &PeerStatus) {
         (Some(endpoint), ..) => {
             let _ = writeln!(text, "    at {endpoint}");
         }
+        (None, ..) if peer.chase.as_ref().is_some_and(|chase| !chase.candidates.is_empty()) => {
+            text.push_str("    no address of it is known yet\n");
+        }
         (None, ..) => text.push_str("    it has not called yet: nobody knows where it is\n"),
+    }
+    if let Some(chase) = &peer.chase {
+        chase_text(text, chase);
     }
     let handshake = match (peer.handshake_age, peer.alive) {
         // WireGuard says when the last one was, and forgot its keys since.
@@ -154,6 +185,23 @@ pub fn status_json(status: &Status, uptime: Duration) -> String {
     json.close()
 }
 
+/// The members `silent`, `silent_s`, `round_trip_s`, `candidates` and `steps`; none for a peer that is not chased.
+fn chase_json(json: &mut Json, chase: &ChaseStatus) {
+    json.maybe_string("silent", chase.silent.map(|(evidence, _)| evidence.word()));
+    json.seconds("silent_s", chase.silent.map(|(_, since)| since));
+    json.seconds("round_trip_s", chase.round_trip);
+    json.objects("candidates", &chase.candidates, |json, candidate| {
+        json.string("host", &candidate.host);
+        json.number("port", candidate.port.into());
+        json.objects("addresses", &candidate.addresses, |json, ip| json.string("address", &ip.to_string()));
+        json.maybe_string("error", candidate.error.as_deref());
+    });
+    json.objects("steps", &chase.steps, |json, (age, step)| {
+        json.seconds("age_s", Some(*age));
+        json_step(json, *step);
+    });
+}
+
 fn peer_json(json: &mut Json, peer: &PeerStatus) {
     json.string("public_key", &peer.public_key.to_string());
     json.maybe_string("name", peer.name.as_deref());
@@ -170,6 +218,9 @@ fn peer_json(json: &mut Json, peer: &PeerStatus) {
     json.number("tx_bytes", peer.tx_bytes);
     json.number("keepalive", peer.keepalive.into());
     json.number("moves", peer.moves);
+    if let Some(chase) = &peer.chase {
+        chase_json(json, chase);
+    }
     json.objects("history", &peer.history, |json, step| {
         json.seconds("age_s", Some(step.age));
         json.maybe_string("old_endpoint", step.old.map(|old| old.to_string()).as_deref());

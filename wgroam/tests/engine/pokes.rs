@@ -47,7 +47,7 @@ fn a_burst_of_wan_events_is_not_a_burst_of_pokes() {
     bench.run(secs(10));
     let pokes: Vec<_> = bench.pokes().iter().map(|(when, _)| *when).collect();
     assert!(pokes.windows(2).all(|pair| pair[1] - pair[0] >= POKE_SPACING));
-    assert!((20..=32).contains(&pokes.len()), "{} pokes in 70 s", pokes.len());
+    assert!((60..=82).contains(&pokes.len()), "{} pokes in 70 s", pokes.len());
     let last = pokes.last().unwrap();
     assert!(*last >= secs(11 + 60), "the last change gets its poke too, {last:?}");
 }
@@ -106,6 +106,7 @@ fn a_poke_leaves_the_keepalive_that_is_there_and_else_the_configured_one() {
         family: config::Family::Any,
         keepalive: Some(25),
         probe: None,
+        probe_interval: 0,
         readd: false,
     };
     let config = Config { peers: vec![section], ..Config::default() };

@@ -139,6 +139,7 @@ pub fn config(configured: bool) -> Config {
         family: config::Family::Any,
         keepalive: Some(21),
         probe: None,
+        probe_interval: 0,
         readd: false,
     };
     Config { globals: config::Globals::default(), tunnels: vec![tunnel], peers: vec![peer] }

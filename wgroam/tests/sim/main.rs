@@ -8,6 +8,7 @@
 mod model;
 mod nat;
 mod rng;
+mod roamer;
 mod scenarios;
 mod wireguard;
 mod world;

@@ -216,6 +216,17 @@ impl WireGuard {
         }
     }
 
+    /// netlink.c: set_peer with WGPEER_F_REMOVE_ME, and again as a new one (peer.c: wg_peer_create).
+    pub fn readd(&mut self, now: Time, wall: WallTime) {
+        (self.current, self.previous, self.next, self.handshake) = (None, None, None, None);
+        (self.last_sent_handshake, self.last_handshake) = (None, None);
+        (self.rx_bytes, self.tx_bytes, self.newest) = (0, 0, 0);
+        self.timers.clear();
+        self.staged.clear();
+        let keepalive = std::mem::take(&mut self.keepalive);
+        self.set_keepalive(now, wall, keepalive);
+    }
+
     /// device.c: wg_xmit. Without an endpoint the host gets an error (EDESTADDRREQ), and nothing is kept.
     pub fn transmit(&mut self, now: Time, wall: WallTime, payload: Payload) {
         if self.up && self.peer.is_some() && self.endpoint.is_some() {

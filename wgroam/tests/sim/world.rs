@@ -8,7 +8,9 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use wgroam::config::Config;
-use wgroam::engine::{Action, DeviceStatus, Engine, Event, Reason, Remembered, Report, WanChange};
+use wgroam::engine::{
+    Action, DeviceStatus, Engine, Event, Reason, Remembered, Report, ResolveError, WanChange,
+};
 use wgroam::initiation::{Timestamp, Verdict};
 use wgroam::model::{Interface, PublicKey, WallTime};
 
@@ -26,6 +28,12 @@ const LATENCY: Duration = Duration::from_millis(20);
 const ANSWER_TIME: Duration = Duration::from_millis(1);
 /// The adapter's debouncing of a WAN change.
 pub const DEBOUNCE: Duration = Duration::from_millis(100);
+/// A name server's.
+const DNS_TIME: Duration = Duration::from_millis(30);
+/// Pings from here on are the engine's probes.
+const PROBE: u64 = 1 << 40;
+/// Where R2's port is reachable a second time: port forwarding.
+pub const OTHER_PORT: u16 = 443;
 /// The wall clock when the world begins.
 const WALL: u64 = 1_700_000_000;
 
@@ -55,13 +63,25 @@ pub struct Host {
     pub clock_off: i64,
     /// Does its firewall let initiations in to WireGuard? (The tap sees them anyway.)
     pub firewall_open: bool,
+    /// It answers no pings.
+    pub mute: bool,
+    /// More addresses of it.
+    pub more: Vec<IpAddr>,
+    pub config: Config,
+    /// Under which own address and port others reached it: conntrack answers from there.
+    reached: BTreeMap<SocketAddr, SocketAddr>,
     /// What its verifier knows.
     newest: BTreeMap<PublicKey, Timestamp>,
     /// Every endpoint that its WireGuard ever had.
     pub endpoints: BTreeSet<SocketAddr>,
     pub sets: Vec<(Time, SocketAddr, Reason)>,
     pub pokes: usize,
+    pub probes: usize,
+    pub questions: usize,
+    pub snapshots: usize,
     pub reports: Vec<Report>,
+    /// Reports with their time.
+    pub told: Vec<(Time, Report)>,
     /// When answers to its pings came.
     pub pongs: Vec<Time>,
 }
@@ -74,13 +94,25 @@ impl Host {
             engine: None,
             clock_off: 0,
             firewall_open: true,
+            mute: false,
+            more: Vec::new(),
+            config: Config::default(),
+            reached: BTreeMap::new(),
             newest: BTreeMap::new(),
             endpoints: BTreeSet::new(),
             sets: Vec::new(),
             pokes: 0,
+            probes: 0,
+            questions: 0,
+            snapshots: 0,
+            told: Vec::new(),
             reports: Vec::new(),
             pongs: Vec::new(),
         }
+    }
+
+    fn is_at(&self, address: IpAddr) -> bool {
+        self.address == address || self.more.contains(&address)
     }
 
     fn wall(&self, now: Time) -> WallTime {
@@ -98,6 +130,13 @@ pub struct World {
     pub hosts: [Host; 2],
     /// None: R1 is reachable.
     pub nat: Option<Nat>,
+    /// None: no server answers.
+    pub dns: Option<BTreeMap<String, Vec<IpAddr>>>,
+    /// What R1's network does not let out: to these ports, over IPv6, any UDP, from these source ports of R1.
+    pub blocked_ports: BTreeSet<u16>,
+    pub no_ipv6: bool,
+    pub no_udp: bool,
+    pub swallowed: BTreeSet<u16>,
     /// Datagrams in a thousand that get lost.
     pub loss: u64,
     /// That many are lost next.
@@ -112,20 +151,7 @@ pub struct World {
 impl World {
     /// Both interfaces up and configured, R1 with R2's endpoint and this keepalive; R2 waits. `engines` of R1 and R2.
     pub fn new(seed: u64, keepalive: u16, engines: [bool; 2]) -> Self {
-        let mut rng = Rng(seed);
-        let nat = Nat::new([203, 0, 113, 2].into(), Rng(rng.next()));
-        let mut world = Self {
-            base: Instant::now(),
-            now: Time::ZERO,
-            hosts: [Host::new([10, 0, 0, 2]), Host::new([198, 51, 100, 2])],
-            nat: Some(nat),
-            loss: 0,
-            lose_next: 0,
-            recorded: Vec::new(),
-            rng,
-            calendar: BTreeMap::new(),
-            happenings: 0,
-        };
+        let mut world = Self::empty(seed);
         for host in [R2, R1] {
             if engines[host] {
                 world.start_engine(host, Vec::new());
@@ -137,6 +163,46 @@ impl World {
         world
     }
 
+    /// The same where R1 is told by its configuration where R2 is, and by WireGuard nothing.
+    pub fn chasing(seed: u64, keepalive: u16, config: Config, dns: &[IpAddr]) -> Self {
+        let mut world = Self::empty(seed);
+        world.hosts[R1].config = config;
+        world.dns = Some([("home.example".to_string(), dns.to_vec())].into());
+        for host in [R2, R1] {
+            world.start_engine(host, Vec::new());
+            world.create_interface(host);
+            world.configure(host, if host == R1 { keepalive } else { 0 });
+            if host == R1 {
+                world.wireguard(R1).endpoint = None;
+                world.wireguard(R1).outbox.clear();
+            }
+            world.set_link(host, true);
+        }
+        world
+    }
+
+    fn empty(seed: u64) -> Self {
+        let mut rng = Rng(seed);
+        let nat = Nat::new([203, 0, 113, 2].into(), Rng(rng.next()));
+        Self {
+            base: Instant::now(),
+            now: Time::ZERO,
+            hosts: [Host::new([10, 0, 0, 2]), Host::new([198, 51, 100, 2])],
+            nat: Some(nat),
+            dns: Some(BTreeMap::new()),
+            blocked_ports: BTreeSet::new(),
+            no_ipv6: false,
+            no_udp: false,
+            swallowed: BTreeSet::new(),
+            loss: 0,
+            lose_next: 0,
+            recorded: Vec::new(),
+            rng,
+            calendar: BTreeMap::new(),
+            happenings: 0,
+        }
+    }
+
     fn instant(&self) -> Instant {
         self.base + self.now
     }
@@ -144,7 +210,8 @@ impl World {
     pub fn start_engine(&mut self, host: usize, memory: Vec<Remembered>) {
         let newest = memory.iter().filter_map(|r| r.newest.map(|newest| (r.peer, newest)));
         self.hosts[host].newest = newest.collect();
-        self.hosts[host].engine = Some(Engine::new(Config::default(), memory, self.instant()));
+        self.hosts[host].engine = Some(Engine::new(self.hosts[host].config.clone(), memory, self.instant()));
+        self.carry_out(host);
         if let Some(wireguard) = &self.hosts[host].wireguard {
             let interface = wireguard.interface;
             self.tell(host, Event::DeviceUp { interface });
@@ -193,6 +260,19 @@ impl World {
         self.nat = Some(Nat::new([203, 0, 113, place].into(), rng));
         let change = WanChange::Address("wan".parse().unwrap(), self.hosts[R1].address);
         self.at(self.now + DEBOUNCE, Happening::Told(R1, Event::WanChanged(change)));
+    }
+
+    /// R2 gets another address; its name follows when `dns` says so.
+    pub fn move_r2(&mut self, address: IpAddr) {
+        self.hosts[R2].address = address;
+        self.hosts[R2].reached.clear();
+        let change = WanChange::Address("wan".parse().unwrap(), address);
+        self.at(self.now + DEBOUNCE, Happening::Told(R2, Event::WanChanged(change)));
+    }
+
+    /// What home.example stands for.
+    pub fn set_dns(&mut self, addresses: &[IpAddr]) {
+        self.dns = Some([("home.example".to_string(), addresses.to_vec())].into());
     }
 
     /// What the host's engine says now.
@@ -315,7 +395,10 @@ impl World {
             let (now, wall) = (self.now, self.hosts[host].wall(self.now));
             let router = &mut self.hosts[host];
             match (action, &mut router.wireguard) {
-                (Action::TakeSnapshot { .. }, _) => self.at(now + ANSWER_TIME, Happening::Answer(host)),
+                (Action::TakeSnapshot { .. }, _) => {
+                    router.snapshots += 1;
+                    self.at(now + ANSWER_TIME, Happening::Answer(host));
+                }
                 (Action::SetEndpoint { endpoint, reason, .. }, wireguard) => {
                     router.sets.push((now, endpoint, reason));
                     if let Some(wireguard) = wireguard {
@@ -336,9 +419,33 @@ impl World {
                     );
                 }
                 (Action::Poke { .. } | Action::Remember, _) => {}
-                (action @ (Action::Resolve { .. } | Action::Probe { .. }), _) => panic!("{action:?}"),
-                (action @ (Action::RotatePort { .. } | Action::ReaddPeer { .. }), _) => panic!("{action:?}"),
-                (Action::Report(report), _) => router.reports.push(report),
+                (Action::Resolve { host: name }, _) => {
+                    router.questions += 1;
+                    let temporary = ResolveError::Temporary("no server answers".into());
+                    let answer = match &self.dns {
+                        Some(dns) => dns.get(&name).cloned().ok_or(ResolveError::NotFound),
+                        None => Err(temporary),
+                    };
+                    let event = Event::Resolved { host: name, answer };
+                    self.at(now + DNS_TIME, Happening::Told(host, event));
+                }
+                (Action::Probe { token, .. }, Some(wireguard)) => {
+                    router.probes += 1;
+                    wireguard.transmit(now, wall, Payload::Ping(PROBE + u64::from(token)));
+                    self.flush(host);
+                }
+                (Action::RotatePort { .. }, Some(wireguard)) => {
+                    wireguard.port = 32_768 + (self.rng.next() % 28_000) as u16;
+                }
+                (Action::ReaddPeer { .. }, Some(wireguard)) => {
+                    wireguard.readd(now, wall);
+                    self.flush(host);
+                }
+                (Action::Probe { .. } | Action::RotatePort { .. } | Action::ReaddPeer { .. }, None) => {}
+                (Action::Report(report), _) => {
+                    router.told.push((now, report.clone()));
+                    router.reports.push(report);
+                }
             }
         }
     }
@@ -348,16 +455,31 @@ impl World {
         let (now, wall) = (self.now, self.hosts[host].wall(self.now));
         let router = &mut self.hosts[host];
         let Some(wireguard) = &mut router.wireguard else { return };
+        let mut probed = Vec::new();
         for payload in std::mem::take(&mut wireguard.inbox) {
             match payload {
+                Payload::Ping(_) if router.mute => {}
                 Payload::Ping(n) => wireguard.transmit(now, wall, Payload::Pong(n)),
+                Payload::Pong(n) if n >= PROBE => probed.push((n - PROBE) as u16),
                 Payload::Pong(_) => router.pongs.push(now),
                 Payload::Keepalive => {}
             }
         }
         router.endpoints.extend(wireguard.endpoint);
-        let source = SocketAddr::new(router.address, wireguard.port);
-        for (destination, body) in std::mem::take(&mut wireguard.outbox) {
+        let (interface, port) = (wireguard.interface, wireguard.port);
+        let own = SocketAddr::new(router.address, port);
+        let outbox = std::mem::take(&mut wireguard.outbox);
+        let mut reached = router.reached.clone();
+        reached.retain(|_, local| router.address == local.ip() || router.more.contains(&local.ip()));
+        for token in probed {
+            let event = Event::ProbeReply { interface, target: "fd00::1".parse().unwrap(), token };
+            self.at(now, Happening::Told(host, event));
+        }
+        for (destination, body) in outbox {
+            if host == R1 && self.swallowed.contains(&port) {
+                continue;
+            }
+            let source = reached.get(&destination).copied().unwrap_or(own);
             if host == R1 && matches!(body, Body::Initiation { .. }) {
                 self.recorded.push(body);
             }
@@ -371,12 +493,19 @@ impl World {
 
     /// Puts a datagram onto the network.
     pub fn send(&mut self, packet: Packet) {
-        let lost = self.rng.below(1000) < self.loss;
+        let lost = self.rng.below(1000) < self.loss || !self.lets_pass(&packet);
         if self.lose_next > 0 {
             self.lose_next -= 1;
         } else if !lost {
             self.at(self.now + LATENCY, Happening::Arrival(packet));
         }
+    }
+
+    /// Filters near R1, in both directions.
+    fn lets_pass(&self, packet: &Packet) -> bool {
+        let ports = [packet.source.port(), packet.destination.port()];
+        let v6 = packet.source.is_ipv6() || packet.destination.is_ipv6();
+        !self.no_udp && !(v6 && self.no_ipv6) && !ports.iter().any(|port| self.blocked_ports.contains(port))
     }
 
     fn arrive(&mut self, packet: Packet) {
@@ -386,15 +515,19 @@ impl World {
             let Some(inside) = nat.inbound(now, packet.source, packet.destination.port()) else { return };
             packet.destination = inside;
         }
-        let Some(host) = self.hosts.iter().position(|host| host.address == packet.destination.ip()) else {
+        let Some(host) = self.hosts.iter().position(|host| host.is_at(packet.destination.ip())) else {
             return;
         };
         let router = &mut self.hosts[host];
         let wall = router.wall(now);
-        let Some(wireguard) = router.wireguard.as_mut().filter(|wg| wg.port == packet.destination.port())
-        else {
+        let to = packet.destination.port();
+        let forwarded = host == R2 && to == OTHER_PORT;
+        let Some(wireguard) = router.wireguard.as_mut().filter(|wg| forwarded || wg.port == to) else {
             return;
         };
+        if host == R2 {
+            router.reached.insert(packet.source, packet.destination);
+        }
         let interface = wireguard.interface;
         let blocked = !router.firewall_open && matches!(packet.body, Body::Initiation { .. });
         if !blocked {

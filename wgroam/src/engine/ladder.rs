@@ -1,0 +1,409 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! The ladder: what is done, and in which order, when a peer that we go to is silent. One step at a look at most; the
+//! first sign of life ends it. Steps that could harm a session that works wait until it is sure that it does not.
+
+use std::net::{IpAddr, SocketAddr};
+use std::time::Instant;
+
+use super::chase::{Chased, Ladder, Stage};
+use super::constants::*;
+use super::device::DeviceState;
+use super::names::backoff;
+use super::peer::{Look, Observed, PeerState, same};
+use super::snapshot::Wishes;
+use super::{Action, Engine, Evidence, Reason, Report, ResolveError, Step};
+use crate::config;
+use crate::model::{Interface, PublicKey};
+
+/// One peer at one look.
+struct At<'a> {
+    interface: Interface,
+    key: PublicKey,
+    now: Instant,
+    section: &'a config::Peer,
+    /// Where it may be, best first.
+    list: Vec<SocketAddr>,
+    /// The names were answered since the silence began.
+    fresh: bool,
+    may_rotate: bool,
+}
+
+impl Engine {
+    /// May the source port change? Never while a session on the interface works.
+    pub(super) fn may_rotate(&self, device: &DeviceState, now: Instant) -> bool {
+        let dead = |peer: &PeerState| match &peer.chased {
+            Some(chased) if chased.ladder.is_some() => chased.dead(now, peer),
+            _ => !peer.alive(now),
+        };
+        let keys = device.present_peers().map(|peer| peer.seen.public_key);
+        self.settings.rotates(device.interface, keys) && device.present_peers().all(dead)
+    }
+
+    /// What a look tells of a peer that we go to, and what is done about it. Returns when to look again.
+    pub(super) fn pursue(
+        &mut self,
+        interface: Interface,
+        peer: &mut PeerState,
+        look: &Look,
+        seen: &Observed,
+        wishes: &Wishes,
+        may_rotate: bool,
+    ) -> Option<Instant> {
+        let (now, key) = (look.now, peer.seen.public_key);
+        let Some(section) = self.settings.chased(interface, key).cloned() else {
+            peer.chased = None;
+            return None;
+        };
+        let mut chased = peer.chased.take().unwrap_or_default();
+        let mut list = self.names.endpoints(&section);
+        chased.order(self.wan, &mut list);
+        let endpoint = peer.seen.endpoint;
+        if list.iter().any(|&other| same(Some(other), endpoint)) {
+            chased.origin = endpoint;
+        }
+        let since = chased.ladder.as_ref().map_or(now, |ladder| ladder.since);
+        let fresh = section.endpoints.iter().all(|candidate| self.names.fresh(&candidate.host, since));
+        let at = At { interface, key, now, section: &section, list, fresh, may_rotate };
+        self.take_signs(&at, &mut chased, peer, look, seen);
+        self.take_wishes(&at, &mut chased, peer, wishes);
+        chased.expire_probes(now);
+        self.look_for_evidence(&at, &mut chased, peer);
+        if look.up {
+            self.climb(&at, &mut chased, peer);
+        }
+        let next = self.next_look(&at, &mut chased, peer, seen);
+        peer.chased = Some(chased);
+        next
+    }
+
+    /// Signs of life end the ladder.
+    fn take_signs(
+        &mut self,
+        at: &At,
+        chased: &mut Chased,
+        peer: &mut PeerState,
+        look: &Look,
+        seen: &Observed,
+    ) {
+        // What came in before our WAN changed tells nothing of the new one.
+        let answered = seen.life && !Chased::only_calls(seen);
+        let moved = chased.ladder.as_ref().filter(|ladder| ladder.evidence == Evidence::WanChanged);
+        let stale = moved.is_some_and(|ladder| look.last.is_none_or(|last| last < ladder.since));
+        if answered && !stale {
+            if chased.one_way(seen) {
+                chased.one_way_until = Some(at.now + ONE_WAY_FOR);
+            }
+            self.recovered(at.interface, chased, peer, at.now);
+        }
+        chased.count(look, seen, peer, answered);
+        let good = peer.seen.endpoint.filter(|endpoint| seen.good && at.list.contains(endpoint));
+        if let Some(endpoint) = good {
+            chased.note_good(self.wan, endpoint);
+        }
+    }
+
+    fn recovered(&mut self, interface: Interface, chased: &mut Chased, peer: &mut PeerState, now: Instant) {
+        let Some(ladder) = chased.ladder.take() else { return };
+        // Not to be moved away from what answers.
+        if let Some(errand) = peer.errand.as_mut().filter(|errand| errand.reason == Reason::Candidate) {
+            errand.set = None;
+        }
+        let took = now.saturating_duration_since(ladder.since);
+        let (step, evidence, peer) = (ladder.last_step, ladder.evidence, peer.seen.public_key);
+        self.actions.push_back(Action::Report(Report::Recovered { interface, peer, step, evidence, took }));
+    }
+
+    /// What changed around us begins everything anew.
+    fn take_wishes(&mut self, at: &At, chased: &mut Chased, peer: &mut PeerState, wishes: &Wishes) {
+        let now = at.now;
+        if wishes.wan_changed {
+            chased.wan_changed = Some(now);
+            let ladder = chased.ladder.get_or_insert_with(|| Ladder::new(Evidence::WanChanged, now, now));
+            // The poke, and that it clears the source, come with the WAN change itself.
+            (ladder.resting, ladder.evidence) = (false, Evidence::WanChanged);
+            chased.start_over(now);
+            if let Some(ladder) = &mut chased.ladder {
+                (ladder.stage, ladder.due) = (Stage::Cleared, now + WAN_STEP);
+            }
+        } else if (wishes.clock_stepped && !peer.alive(now)) || wishes.command {
+            chased.start_over(now);
+            if let (true, Some(ladder)) = (wishes.clock_stepped && at.section.readd, &mut chased.ladder) {
+                // Its handshakes failed for the clock; a new one may only follow after 5 s, or in a new peer at once.
+                ladder.readded = true;
+                self.readd(at, chased, peer);
+            }
+        }
+    }
+
+    fn look_for_evidence(&mut self, at: &At, chased: &mut Chased, peer: &PeerState) {
+        let now = at.now;
+        let evidence = chased.evidence(now, peer, !at.section.endpoints.is_empty());
+        match (&mut chased.ladder, evidence) {
+            (None, Some((evidence, since))) => {
+                chased.ladder = Some(Ladder::new(evidence, since, now));
+            }
+            (Some(ladder), Some((evidence, _))) if ladder.evidence == Evidence::WanChanged => {
+                ladder.evidence = evidence;
+            }
+            (Some(ladder), None)
+                if ladder.evidence == Evidence::WanChanged && now >= ladder.since + WAN_WATCH =>
+            {
+                chased.ladder = None;
+            }
+            _ => {}
+        }
+    }
+
+    /// Takes the next step, if it is time.
+    fn climb(&mut self, at: &At, chased: &mut Chased, peer: &mut PeerState) {
+        let now = at.now;
+        let Some(mut ladder) = chased.ladder.take() else { return };
+        self.ask_names(at, &mut ladder);
+        // A poke that waits for its turn, or an endpoint that was just set: first see what comes of it.
+        let busy = peer.errand.is_some() || (peer.seen.endpoint.is_none() && peer.set.is_some());
+        if !busy && ladder.due <= now {
+            ladder.resting = false;
+            self.step(at, chased, &mut ladder, peer);
+        }
+        chased.ladder = Some(ladder);
+    }
+
+    fn ask_names(&mut self, at: &At, ladder: &mut Ladder) {
+        let outage = at.now.saturating_duration_since(ladder.since);
+        let again = backoff(outage, REST_PART, RESOLVE_AGAIN);
+        if ladder.asked.is_none_or(|asked| at.now >= asked + again) {
+            ladder.asked = Some(at.now);
+            for candidate in &at.section.endpoints {
+                self.names.want(at.now, &candidate.host);
+            }
+        }
+    }
+
+    fn step(&mut self, at: &At, chased: &mut Chased, ladder: &mut Ladder, peer: &mut PeerState) {
+        let now = at.now;
+        if peer.seen.endpoint.is_none() {
+            ladder.stage = Stage::Trying;
+        }
+        match ladder.stage {
+            Stage::Start => {
+                self.errands.add(now, at.interface, peer, Reason::Silence, None);
+                (ladder.stage, ladder.due) = (Stage::Poked, now + STEP);
+                ladder.give_chance(now);
+                self.told(at, chased, ladder, Step::Poke);
+            }
+            Stage::Poked => {
+                self.errands.add(now, at.interface, peer, Reason::Silence, None);
+                if let Some(errand) = &mut peer.errand {
+                    errand.clear = true;
+                }
+                (ladder.stage, ladder.due) = (Stage::Cleared, now + STEP);
+                self.told(at, chased, ladder, Step::ClearSource);
+            }
+            Stage::Cleared if at.section.probe.is_some() => {
+                self.probe(at, chased);
+                (ladder.stage, ladder.due) = (Stage::Probed, now + STEP);
+                self.told(at, chased, ladder, Step::Probe);
+            }
+            Stage::Cleared | Stage::Probed | Stage::Trying => self.try_next(at, chased, ladder, peer),
+        }
+    }
+
+    fn try_next(&mut self, at: &At, chased: &mut Chased, ladder: &mut Ladder, peer: &mut PeerState) {
+        let now = at.now;
+        ladder.stage = Stage::Trying;
+        ladder.due = now + WATCH_INTERVAL;
+        if let Some(endpoint) = peer.seen.endpoint {
+            let stale = chased.stale(peer, &at.list, at.fresh);
+            let wait = if stale {
+                ladder.evidence == Evidence::WanChanged && now < ladder.since + STEP
+            } else {
+                !chased.dead(now, peer) || !chased.tried(now, ladder, peer)
+            };
+            if wait {
+                if at.section.probe.is_some() && chased.probes.is_empty() {
+                    self.probe(at, chased);
+                }
+                return;
+            }
+            if !ladder.tried.contains(&endpoint) {
+                ladder.tried.push(endpoint);
+            }
+        }
+        let next = at.list.iter().copied().find(|endpoint| !ladder.tried.contains(endpoint));
+        if let Some(next) = next {
+            self.go_to(at, chased, ladder, peer, next);
+            ladder.tried.push(next);
+            self.told(at, chased, ladder, Step::Try(next));
+        } else if at.may_rotate
+            && peer.seen.endpoint.is_some()
+            && !std::mem::replace(&mut ladder.rotated, true)
+        {
+            self.actions.push_back(Action::RotatePort { interface: at.interface });
+            self.errands.add(now, at.interface, peer, Reason::Silence, None);
+            ladder.give_chance(now);
+            self.told(at, chased, ladder, Step::RotatePort);
+        } else if at.section.readd
+            && peer.seen.endpoint.is_some()
+            && !std::mem::replace(&mut ladder.readded, true)
+        {
+            ladder.give_chance(now);
+            chased.ladder = None;
+            self.readd(at, chased, peer);
+            self.told(at, chased, ladder, Step::Readd);
+        } else {
+            let outage = now.saturating_duration_since(ladder.since);
+            let rest = backoff(outage, REST_PART, REST_MIN);
+            // Without any address there is nothing to rest from: the names have to be answered first.
+            if !at.list.is_empty() || peer.seen.endpoint.is_some() {
+                self.go_back(at, chased, ladder, peer);
+                self.told(at, chased, ladder, Step::Rest(rest));
+            }
+            ladder.again(now + rest);
+            ladder.resting = true;
+        }
+    }
+
+    /// Sets a candidate and pokes the peer there; a live session is kept, without one this is a handshake.
+    fn go_to(
+        &mut self,
+        at: &At,
+        chased: &mut Chased,
+        ladder: &mut Ladder,
+        peer: &mut PeerState,
+        endpoint: SocketAddr,
+    ) {
+        self.errands.add(at.now, at.interface, peer, Reason::Candidate, Some(endpoint));
+        let blank = peer.blank();
+        // With a keepalive and no endpoint WireGuard spends its one initiation in 5 s on nothing, again and again.
+        if let Some(errand) = peer.errand.as_mut().filter(|_| blank) {
+            errand.readd = true;
+        }
+        ladder.give_chance(at.now);
+        if at.section.probe.is_some() {
+            self.probe(at, chased);
+        }
+    }
+
+    /// To the best candidate, after all were tried.
+    fn go_back(&mut self, at: &At, chased: &mut Chased, ladder: &mut Ladder, peer: &mut PeerState) {
+        match at.list.first() {
+            Some(&best) if !same(Some(best), peer.seen.endpoint) => {
+                self.go_to(at, chased, ladder, peer, best)
+            }
+            _ => {}
+        }
+    }
+
+    fn readd(&mut self, at: &At, chased: &mut Chased, peer: &mut PeerState) {
+        self.errands.add(at.now, at.interface, peer, Reason::Silence, None);
+        if let Some(errand) = &mut peer.errand {
+            errand.readd = true;
+        }
+        chased.probes.clear();
+    }
+
+    fn probe(&mut self, at: &At, chased: &mut Chased) {
+        let Some(target) = at.section.probe else { return };
+        self.token = self.token.wrapping_add(1);
+        if chased.probes.len() >= PROBES_OPEN {
+            chased.probes.pop_front();
+        }
+        chased.probes.push_back((self.token, at.now));
+        let (interface, peer, token) = (at.interface, at.key, self.token);
+        self.actions.push_back(Action::Probe { interface, peer, target, token });
+    }
+
+    fn told(&mut self, at: &At, chased: &mut Chased, ladder: &mut Ladder, step: Step) {
+        ladder.last_step = Some(step);
+        chased.steps.truncate(STEPS_KEPT - 1);
+        chased.steps.push_front((at.now, step));
+        let after = at.now.saturating_duration_since(ladder.since);
+        let (interface, peer, evidence) = (at.interface, at.key, ladder.evidence);
+        self.actions.push_back(Action::Report(Report::Step { interface, peer, step, evidence, after }));
+    }
+
+    /// Sends the regular probe, if one is due, and says when something is to be seen next.
+    fn next_look(
+        &mut self,
+        at: &At,
+        chased: &mut Chased,
+        peer: &PeerState,
+        seen: &Observed,
+    ) -> Option<Instant> {
+        let now = at.now;
+        let interval = std::time::Duration::from_secs(at.section.probe_interval.into());
+        let regular = !interval.is_zero() && at.section.probe.is_some() && peer.alive(now);
+        if regular && chased.next_probe.is_none_or(|next| next <= now) {
+            chased.next_probe = Some(now + interval);
+            if chased.ladder.is_none() {
+                self.probe(at, chased);
+            }
+        }
+        let watched = match &chased.ladder {
+            Some(ladder) if ladder.resting => Some(ladder.due),
+            Some(ladder) => Some(ladder.due.clamp(now + LOOK_GRID, now + WATCH_INTERVAL)),
+            None if chased.unanswered.is_some() => Some(now + WATCH_INTERVAL),
+            None => Chased::data(seen).then_some(now + DATA_INTERVAL),
+        };
+        let lost = chased.probes.front().map(|&(_, sent)| sent + PROBE_TIMEOUT);
+        let probe = chased.next_probe.filter(|_| regular);
+        [watched, lost, probe].into_iter().flatten().min().map(|at| at.max(now + LOOK_GRID))
+    }
+
+    pub(super) fn on_resolved(
+        &mut self,
+        now: Instant,
+        host: String,
+        answer: Result<Vec<IpAddr>, ResolveError>,
+    ) {
+        let changed = self.names.answer(now, &host, &answer);
+        if !changed {
+            return;
+        }
+        let good = answer.is_ok();
+        self.report(Report::Name { host: host.clone(), answer });
+        let settings = &self.settings;
+        for device in self.devices.values_mut().filter(|device| device.present() && good) {
+            let mut concerned = false;
+            for peer in device.peers.values_mut() {
+                let section = settings.chased(device.interface, peer.seen.public_key);
+                let names_it =
+                    section.is_some_and(|section| section.endpoints.iter().any(|c| c.host == host));
+                concerned |= names_it;
+                // What is new is tried as soon as it may be.
+                let ladder = peer.chased.as_mut().and_then(|chased| chased.ladder.as_mut());
+                if let Some(ladder) = ladder.filter(|_| names_it) {
+                    (ladder.stage, ladder.due, ladder.resting) = (Stage::Trying, now, false);
+                }
+            }
+            if concerned {
+                device.looks.now(now, &self.ticks);
+            }
+        }
+    }
+
+    /// Only replies that came out of the tunnel are brought here: they were authenticated by WireGuard.
+    pub(super) fn on_probe_reply(&mut self, now: Instant, interface: Interface, target: IpAddr, token: u16) {
+        let Some(device) = self.devices.get_mut(&interface) else { return };
+        let asked = |peer: &&mut Box<PeerState>| {
+            let section = self.settings.chased(interface, peer.seen.public_key);
+            section.is_some_and(|section| section.probe == Some(target))
+        };
+        let mut over = Vec::new();
+        for peer in device.peers.values_mut().filter(asked) {
+            let Some(chased) = &mut peer.chased else { continue };
+            if chased.reply(now, token).is_some() && chased.ladder.is_some() {
+                over.push(peer.seen.public_key);
+            }
+        }
+        for key in over {
+            let Some(device) = self.devices.get_mut(&interface) else { return };
+            device.looks.now(now, &self.ticks);
+            let Some(peer) = device.peers.get_mut(&key) else { continue };
+            let Some(ladder) = peer.chased.as_mut().and_then(|chased| chased.ladder.take()) else { continue };
+            let took = now.saturating_duration_since(ladder.since);
+            let (step, evidence) = (ladder.last_step, ladder.evidence);
+            self.report(Report::Recovered { interface, peer: key, step, evidence, took });
+        }
+    }
+}
