@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Callable
 
+from .stage import Stage
 from .topology import ATTACKER_ADDRESS, KEEPALIVE
 from .wireguard import Keys
 
@@ -19,6 +20,10 @@ class Scenario:
     limit: float  # seconds: longer than this is never
     reach: float  # seconds: the silence that wgroam must reach
     reach_userspace: float = None  # the same with wireguard-go, where it can't be reached there
+    stage: type = Stage  # what it plays on
+    lasts: float = 0.0  # seconds: how long its trouble lasts, where that can be chosen
+    journey: bool = False  # of the travelling side: `run journeys` and `test --all` play it, `run all` does not yet
+    vm_only: bool = False  # it does to the machine what only ci/vm's may suffer
 
     def reach_with(self, wireguard):
         """The silence that wgroam must reach with this kind of WireGuard, in seconds."""
@@ -35,11 +40,11 @@ class Scenario:
 UNSENT_HANDSHAKE = 6  # seconds
 
 
-def scenario(name, wgroam_on, limit, reach, reach_userspace=None):
-    """Registers a story."""
+def scenario(name, wgroam_on, limit, reach, **more):
+    """Registers a story; `more`: of the fields of Scenario."""
 
     def register(play):
-        SCENARIOS[name] = Scenario(name, play, wgroam_on, limit, reach, reach_userspace)
+        SCENARIOS[name] = Scenario(name, play, wgroam_on, limit, reach, **more)
         return play
 
     return register
