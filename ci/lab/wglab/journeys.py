@@ -167,6 +167,7 @@ def dead_tunnel(stage):
 def flapping_wan(stage):
     """R1's WAN goes and comes each second, each time with another address; then it stays, and R2 sends."""
     stage.set_out()
+    stage.idle()
     cpu = {name: daemon.cpu_s() for name, daemon in stage.daemons.items()}
     for _ in range(max(1, round(stage.settings.lasts / 2))):
         time.sleep(1)
