@@ -18,5 +18,7 @@ journey     a stage on which R1 begins with R2's name
 journeys    the stories of the travelling side
 report      a story's outcome as JSON
 suite       the scenarios that a release must pass
-cli         arguments
+cli         arguments of ci/lab/lab
+figures     tables and plots of many runs
+bench       ci/bench: many runs of many scenarios
 """

@@ -36,6 +36,7 @@ def parser():
     run.add_argument("--age", type=float, default=0, help="seconds that the tunnel has been up before, default 0")
     run.add_argument("--packets", type=int, default=100_000, help="hostile packets (forgery), default 100000")
     run.add_argument("--rate", type=int, default=5_000, help="of them per second, default 5000")
+    run.add_argument("--gate", type=Path, metavar="FILE", help="take turns with other runs that name the same file")
     run.add_argument("--quick", action="store_true", help="20000 hostile packets")
     run.add_argument("--verbose", action="store_true", help="say on stderr what is done to the network")
     test = verbs.add_parser("test", help="play what a release must pass, and count")
@@ -88,6 +89,7 @@ def run(arguments, words):
             rate=arguments.rate,
             lasts=lasts.get(name, 0.0),
             age=arguments.age,
+            gate=arguments.gate,
         )
         report = play(name, settings, narrator() if arguments.verbose else lambda text: None)
         print(json.dumps(report), flush=True)

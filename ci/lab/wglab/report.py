@@ -27,7 +27,7 @@ def play(name, settings, narrate):
         report["age_s"] = settings.age
     stage = None
     try:
-        with Lab(narrate) as lab:
+        with Lab(narrate, settings.gate) as lab:
             try:
                 narrate(f"{name}: {scenario.text}")
                 stage = scenario.stage(lab, settings, scenario.wgroam_on)

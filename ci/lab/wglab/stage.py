@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """What a scenario plays on: the topology, wgroam on the routers where the scenario has it, and the moves all stories share."""
+import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,9 @@ from .tap import DATA, INITIATION, INITIATION_LENGTH, KEEPALIVE_LENGTH, Tap
 from .topology import FAR_HOST, KEEPALIVE, LAN_HOST, PORT, R2_ADDRESS, Topology
 from .rivals import RIVALS
 from .wgroam import Wgroam, anchor_config, roamer_config
+
+SHARP = 8  # seconds: what ends sooner is measured while no other run is set up (see Gate)
+SET_UP = 15  # seconds: no run's set-up takes longer
 
 
 @dataclass
@@ -26,6 +30,7 @@ class Settings:
     rate: int  # hostile packets per second
     lasts: float = 0.0  # seconds: how long the trouble lasts, in scenarios where that can be chosen
     age: float = 0.0  # seconds that the tunnel has been up when something happens to it
+    gate: Path = None  # see Gate
 
 
 class Stage:
@@ -41,6 +46,7 @@ class Stage:
         self.details = {}
         self.problems = []
         self.initiation = None
+        lab.gate.set_up()
         topology = Topology(lab, settings.wireguard)
         self.topology = topology
         self.lan, self.r1, self.nat = topology.lan, topology.r1, topology.nat
@@ -90,10 +96,19 @@ class Stage:
         """The tunnel works and gets as old as it shall be; then the scenario may begin."""
         if self.settings.age:
             self.narrate(f"{self.settings.age:.0f} s pass")
-            time.sleep(self.settings.age)
+        self.pass_time(self.settings.age, time.sleep)
         self.details["endpoint_before"] = self.r2.endpoint()
         self.lab.disturbed_at = None
         self.narrate(f"R2 sees R1 at {self.details['endpoint_before']}")
+
+    def pass_time(self, seconds, wait):
+        """Calls `wait` with so many seconds, in two parts: others may set up in the first one only."""
+        until = time.monotonic() + seconds
+        if seconds > SET_UP:
+            self.lab.gate.release()
+            wait(seconds - SET_UP)
+        self.lab.gate.measure()
+        wait(max(0, until - time.monotonic()))
 
     def idle(self):
         """Traffic ends, and what was sent is acknowledged: a tunnel that nothing will notice the loss of for 25 s.
@@ -112,7 +127,11 @@ class Stage:
         and `until` is true; None when that takes longer than `limit` (None: the scenario's)."""
         limit = limit or self.settings.limit
         self.narrate(f"{who} sends")
+        opener = threading.Timer(SHARP, self.lab.gate.release)
+        opener.daemon = True
+        opener.start()
         seconds = prober.silence(limit, self.lab.disturbed_at, until)
+        opener.cancel()
         for name, daemon in self.daemons.items():
             for line in daemon.news():
                 self.narrate(f"wgroam on {name.upper()} says: {line}")
