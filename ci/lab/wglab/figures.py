@@ -86,7 +86,7 @@ def markdown(scenarios, table, about, plot):
         f"![How long the tunnel is silent, with wgroam and without]({plot})",
         "",
         "Seconds from the disturbance to the first answer through the tunnel: **median (worst; runs)**. `> 240` is never: so long",
-        "was waited. In dead-tunnel it is how long a connection hangs until it is refused. The last column says how many times",
+        "were waited. In dead-tunnel it is how long a connection hangs until it is refused. The last column says how many times",
         "longer than with wgroam it takes with the best of the others. **!** marks what did not keep its reach or failed a check.",
         "",
         "| scenario | wgroam has to reach | " + " | ".join(words for words, _ in CONTENDERS.values()) + " | ratio |",
@@ -177,7 +177,8 @@ def bar(cell, y, colour, ours):
         out.append(f'<rect x="{LEFT}" y="{y}" width="{to - LEFT:.1f}" height="{BAR - 1}" fill="{colour}"/>')
         out.append(f'<line x1="{to:.1f}" y1="{middle}" x2="{worst:.1f}" y2="{middle}" stroke="{colour}" stroke-width="2"/>')
         words = seconds(cell.median, cell.limit) + " s" + (", or never" if math.isinf(cell.worst) else "")
-        out.append(text(max(to, worst) + 5, middle + 4, words, weight=weight))
+        asked = place(cell.reach) if ours and cell.reach is not None else 0
+        out.append(text(max(to, worst, asked) + 5, middle + 4, words, weight=weight))
     if ours and cell.reach is not None:
         out.append(f'<rect x="{place(cell.reach) - 1:.1f}" y="{y - 2}" width="2" height="{BAR + 3}" fill="#000000"/>')
     return out
