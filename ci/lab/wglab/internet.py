@@ -2,6 +2,7 @@
 """The internet between the two routers, with a name server: a real dnsmasq, whose answers live 0 seconds."""
 import shutil
 import signal
+import time
 
 from .lab import LabError
 from .namespace import Namespace
@@ -26,11 +27,18 @@ class Internet(Namespace):
             raise LabError("dnsmasq is missing; 'ci/need userspace-lab' installs it")
         self.ip(f"address add {DNS_ADDRESS}/32 dev lo")
         self.hosts.write_text("")
+        ready = self.lab.folder / "dnsmasq.pid"
         self.dnsmasq = self.start(
-            *("dnsmasq", "--keep-in-foreground", "--conf-file=/dev/null", "--user=root", "--pid-file="),
+            *("dnsmasq", "--keep-in-foreground", "--conf-file=/dev/null", "--user=root", f"--pid-file={ready}"),
             *("--no-resolv", "--no-hosts", f"--addn-hosts={self.hosts}", f"--local=/{DOMAIN}/", "--local-ttl=0"),
             *(f"--listen-address={DNS_ADDRESS}", "--bind-interfaces"),
         )
+        # Before it has come so far, a signal would end it.
+        deadline = time.monotonic() + 10
+        while not ready.exists():
+            if self.dnsmasq.poll() is not None or time.monotonic() > deadline:
+                raise LabError("dnsmasq does not come up")
+            time.sleep(0.01)
 
     def point_name(self, name, *addresses):
         """The name has these addresses and no others, at once: nobody may remember the old ones."""

@@ -14,6 +14,7 @@ from .wgroam import anchor_config, roamer_config
 AT_HOME = f"{HOME}:{PORT}"
 REKEY_TIMEOUT = 5  # seconds between two handshake attempts (whitepaper, 6.1)
 TCP_PORT = 80  # what h6 serves
+R1_LAN, DISCARD_PORT = "192.168.1.1", 9
 
 
 class Journey(Stage):
@@ -77,7 +78,12 @@ class Journey(Stage):
             return self.silence(prober, who, until=lambda: tap.next(0.001) is not None)
 
     def serve(self):
-        """h6 answers TCP connections; returns a socket to be closed."""
+        """h6 answers TCP connections; returns a socket to be closed.
+
+        The LAN's cable gets slow: in namespaces a refusal comes back while connect() still sends, and then the kernel
+        takes no notice of it before it sends again, a second later (tcp_v6_err, sock_owned_by_user). No real cable is as
+        fast as that."""
+        self.lan.run(*"tc qdisc add dev eth0 root tbf rate 10mbit burst 1600 latency 100ms".split())
         with self.h6.entered():
             listener = socket.socket(socket.AF_INET6, socket.SOCK_STREAM)
         listener.bind(("::", TCP_PORT))
@@ -89,8 +95,12 @@ class Journey(Stage):
         seconds."""
         with self.lan.entered():
             client = socket.socket(socket.AF_INET6, socket.SOCK_STREAM)
-        with client:
+            filler = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        with client, filler:
             client.settimeout(patience)
+            # What the cable takes at once; the connection has to wait a millisecond behind it.
+            for _ in range(2):
+                filler.sendto(bytes(1400), (R1_LAN, DISCARD_PORT))
             begun = time.monotonic()
             try:
                 client.connect((FAR_HOST, TCP_PORT))
