@@ -4,15 +4,21 @@
 lab         what one run owns (folder, namespaces, processes), and that all of it goes away
 namespace   a network namespace: run, start, look inside
 wireguard   a WireGuard interface, of the kernel or of wireguard-go
+internet    what lies between the routers, with its name server
 topology    the nodes and what can happen to them
 prober      echo requests through the tunnel: how long is the silence?
 tap         what passes a wire
 flood       the hostile packets
 wgroam      the daemon on one router
+rivals      what others run on R1 instead
 stage       a topology with or without wgroam, and a running account: what a scenario plays on
+vm          the way into ci/vm/run
 scenarios   the stories
+journey     a stage on which R1 begins with R2's name
+journeys    the stories of the travelling side
 report      a story's outcome as JSON
 suite       the scenarios that a release must pass
-vm          the way into ci/vm/run
-cli         arguments
+cli         arguments of ci/lab/lab
+figures     tables and plots of many runs
+bench       ci/bench: many runs of many scenarios
 """

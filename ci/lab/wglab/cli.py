@@ -8,9 +8,10 @@ import sys
 import time
 from pathlib import Path
 
-from . import suite, vm
+from . import journeys, suite, vm  # noqa: F401 (journeys registers its scenarios)
 from .lab import LabError
 from .report import play
+from .rivals import RIVALS
 from .scenarios import SCENARIOS
 from .stage import Settings
 
@@ -19,20 +20,27 @@ BOOT_SECONDS = 90  # a machine's start and end, on a slow day
 SCENARIO_SECONDS = 120  # what a scenario takes besides its silence, in a machine on a slow day
 
 
+LASTING = ", ".join(f"{s.name} ({s.lasts:.0f})" for s in SCENARIOS.values() if s.lasts)
+
+
 def parser():
     """The arguments."""
     top = argparse.ArgumentParser(prog="lab", description="Two routers, a NAT and a WireGuard tunnel in namespaces.")
     verbs = top.add_subparsers(dest="verb", required=True)
     verbs.add_parser("list", help="the scenarios, a line each")
     run = verbs.add_parser("run", help="play scenarios; each prints a JSON object on a line of its own")
-    run.add_argument("scenarios", nargs="+", metavar="SCENARIO", help="a name of `lab list`, or: all")
-    run.add_argument("--with", dest="with_", choices=("wgroam", "nothing"), default="wgroam")
+    run.add_argument("scenarios", nargs="+", metavar="SCENARIO", help="a name of `lab list`, or: all, journeys")
+    run.add_argument("--with", dest="with_", choices=("wgroam", "nothing", *RIVALS), default="wgroam")
     run.add_argument("--limit", type=float, help="seconds after which a silence counts as never")
+    run.add_argument("--lasts", type=float, help="seconds that the trouble lasts, in " + LASTING)
+    run.add_argument("--age", type=float, default=0, help="seconds that the tunnel has been up before, default 0")
     run.add_argument("--packets", type=int, default=100_000, help="hostile packets (forgery), default 100000")
     run.add_argument("--rate", type=int, default=5_000, help="of them per second, default 5000")
+    run.add_argument("--gate", type=Path, metavar="FILE", help="take turns with other runs that name the same file")
     run.add_argument("--quick", action="store_true", help="20000 hostile packets")
     run.add_argument("--verbose", action="store_true", help="say on stderr what is done to the network")
     test = verbs.add_parser("test", help="play what a release must pass, and count")
+    test.add_argument("--all", action="store_true", help="the journeys too")
     for verb, choices in ((run, ("userspace", "kernel")), (test, ("userspace", "kernel", "both"))):
         verb.add_argument("--wireguard", choices=choices, default=choices[-1] if verb is test else "userspace")
         verb.add_argument("--wgroam", type=Path, default=RELEASE / "wgroam", help="the binary")
@@ -52,17 +60,22 @@ def narrator():
 
 def run(arguments, words):
     """`lab run`."""
-    names = list(SCENARIOS) if arguments.scenarios == ["all"] else arguments.scenarios
+    names = arguments.scenarios
+    if names in (["all"], ["journeys"]):
+        names = [name for name, scenario in SCENARIOS.items() if scenario.journey == (names == ["journeys"])]
     for name in names:
         if name not in SCENARIOS:
             raise LabError(f"there is no scenario '{name}'; there are: {', '.join(SCENARIOS)}")
     if arguments.quick:
         arguments.packets = 20_000
     limits = {name: arguments.limit or SCENARIOS[name].limit for name in names}
-    if arguments.wireguard == "kernel" and not vm.kernel_has_wireguard():
-        if vm.inside():
-            raise LabError("the kernel of ci/vm has no WireGuard")
-        command = vm.command(words, BOOT_SECONDS + sum(limits.values()) + SCENARIO_SECONDS * len(names))
+    lasts = {name: arguments.lasts or SCENARIOS[name].lasts for name in names if SCENARIOS[name].lasts}
+    needs_kernel = arguments.wireguard == "kernel" and not vm.kernel_has_wireguard()
+    if needs_kernel and vm.inside():
+        raise LabError("the kernel of ci/vm has no WireGuard")
+    if not vm.inside() and (needs_kernel or any(SCENARIOS[name].vm_only for name in names)):
+        seconds = sum(limits.values()) + sum(lasts.values()) + (arguments.age + SCENARIO_SECONDS) * len(names)
+        command = vm.command(words, BOOT_SECONDS + seconds)
         os.execv(command[0], command)
     good = True
     for name in names:
@@ -74,6 +87,9 @@ def run(arguments, words):
             limit=limits[name],
             packets=arguments.packets,
             rate=arguments.rate,
+            lasts=lasts.get(name, 0.0),
+            age=arguments.age,
+            gate=arguments.gate,
         )
         report = play(name, settings, narrator() if arguments.verbose else lambda text: None)
         print(json.dumps(report), flush=True)
@@ -93,7 +109,7 @@ def main(words):
     try:
         if arguments.verb == "list":
             for scenario in SCENARIOS.values():
-                print(f"{scenario.name:<16}{scenario.text}")
+                print(f"{scenario.name:<22}{scenario.text}")
             return 0
         if arguments.verb == "run":
             return run(arguments, words)

@@ -56,12 +56,37 @@ def prefix(pid):
     return f"wgl{pid}-"
 
 
+class Gate:
+    """A file that several runs at once share, so that none sets up, which takes a lot of CPU time, while another measures."""
+
+    def __init__(self, path):
+        """`path`: None for a run that is alone."""
+        self.file = open(path, "a") if path else None
+
+    def _lock(self, how):
+        if self.file:
+            fcntl.flock(self.file, how)
+
+    def set_up(self):
+        """Waits until nobody sets up or measures."""
+        self._lock(fcntl.LOCK_EX)
+
+    def measure(self):
+        """Waits until nobody sets up. Any number may measure at once: it is waiting, mostly."""
+        self._lock(fcntl.LOCK_SH)
+
+    def release(self):
+        """Now others may do either."""
+        self._lock(fcntl.LOCK_UN)
+
+
 class Lab:
     """One run's folder, namespaces and processes. A context manager: leaving it removes everything."""
 
-    def __init__(self, narrate=lambda text: None):
-        """`narrate` is called with a line of text for each thing that happens."""
+    def __init__(self, narrate=lambda text: None, gate=None):
+        """`narrate` is called with a line of text for each thing that happens; `gate`: the path of a Gate."""
         self.narrate = narrate
+        self.gate = Gate(gate)
         self.disturbed_at = None
         self.processes = []
         self.namespaces = []

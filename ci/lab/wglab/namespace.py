@@ -36,6 +36,7 @@ class Namespace:
         # wireguard-go, wg and wgroam meet in /var/run/wireguard, which is not per namespace: each node gets its own.
         self.sockets = lab.folder / f"{node}.wireguard"
         self.sockets.mkdir()
+        self.resolv_conf = None  # a file: what this node has for /etc/resolv.conf
         # No duplicate address detection: an address is usable at once.
         for device in ("all", "default"):
             self.sysctl(f"net/ipv6/conf/{device}/accept_dad", 0)
@@ -80,6 +81,8 @@ class Namespace:
         _libc.mount(b"sys", b"/sys", b"sysfs", 0, None)
         os.makedirs("/var/run/wireguard", exist_ok=True)
         _call("mount", str(self.sockets).encode(), b"/var/run/wireguard", None, MS_BIND, None)
+        if self.resolv_conf is not None:
+            _call("mount", str(self.resolv_conf).encode(), b"/etc/resolv.conf", None, MS_BIND, None)
 
     def run(self, *command, stdin="", check=True):
         """Runs a command to its end and returns what it printed."""

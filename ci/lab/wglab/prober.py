@@ -57,15 +57,15 @@ class Prober:
                     return sequence
         return None
 
-    def silence(self, limit, since=None):
-        """Seconds from `since` (by time.monotonic; None: now) until the first reply to a probe sent from now on; None
-        when there is none within `limit`."""
+    def silence(self, limit, since=None, until=lambda: True):
+        """Seconds from `since` (by time.monotonic; None: now) until the first reply to a probe sent from now on at which
+        `until` is true; None when there is none within `limit`."""
         begun = since if since is not None else time.monotonic()
         ours = set()
         while (now := time.monotonic()) < begun + limit:
             ours.add(self._send())
             while (left := now + INTERVAL - time.monotonic()) > 0:
-                if self._receive(left) in ours:
+                if self._receive(left) in ours and until():
                     return time.monotonic() - begun
         return None
 

@@ -4,12 +4,11 @@ import time
 
 from .lab import Lab, LabError
 from .scenarios import SCENARIOS
-from .stage import Stage
 
 
 def play(name, settings, narrate):
-    """Plays a scenario on a stage of its own. With wgroam it is ok when the silence is within reach; with nothing, when
-    it could be measured, however long it is; and either way when all that the scenario checks is good."""
+    """Plays a scenario on a stage of its own. With wgroam it is ok when the silence is within reach; else, when it could
+    be measured, however long it is; and either way when all that the scenario checks is good."""
     scenario = SCENARIOS[name]
     reach = scenario.reach_with(settings.wireguard) if settings.with_ == "wgroam" else None
     begun = time.monotonic()
@@ -22,12 +21,16 @@ def play(name, settings, narrate):
         "limit_s": settings.limit,
         "reach_s": reach,
     }
+    if scenario.lasts:
+        report["lasts_s"] = settings.lasts
+    if settings.age:
+        report["age_s"] = settings.age
     stage = None
     try:
-        with Lab(narrate) as lab:
+        with Lab(narrate, settings.gate) as lab:
             try:
                 narrate(f"{name}: {scenario.text}")
-                stage = Stage(lab, settings, scenario.wgroam_on)
+                stage = scenario.stage(lab, settings, scenario.wgroam_on)
                 recovery = scenario.play(stage)
                 if recovery is not None:
                     report["recovery_s"] = round(recovery, 3)

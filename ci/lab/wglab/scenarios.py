@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Callable
 
+from .stage import Stage
 from .topology import ATTACKER_ADDRESS, KEEPALIVE
 from .wireguard import Keys
 
@@ -19,6 +20,12 @@ class Scenario:
     limit: float  # seconds: longer than this is never
     reach: float  # seconds: the silence that wgroam must reach
     reach_userspace: float = None  # the same with wireguard-go, where it can't be reached there
+    stage: type = Stage  # what it plays on
+    lasts: float = 0.0  # seconds: how long its trouble lasts, where that can be chosen
+    journey: bool = False  # of the travelling side: `run journeys` and `test --all` play it, `run all` does not yet
+    vm_only: bool = False  # it does to the machine what only ci/vm's may suffer
+    bench: bool = True  # there is a silence in it to compare
+    same_as: str = None  # a scenario that is the same but for what wgroam does
 
     def reach_with(self, wireguard):
         """The silence that wgroam must reach with this kind of WireGuard, in seconds."""
@@ -35,17 +42,17 @@ class Scenario:
 UNSENT_HANDSHAKE = 6  # seconds
 
 
-def scenario(name, wgroam_on, limit, reach, reach_userspace=None):
-    """Registers a story."""
+def scenario(name, wgroam_on, limit, reach, **more):
+    """Registers a story; `more`: of the fields of Scenario."""
 
     def register(play):
-        SCENARIOS[name] = Scenario(name, play, wgroam_on, limit, reach, reach_userspace)
+        SCENARIOS[name] = Scenario(name, play, wgroam_on, limit, reach, **more)
         return play
 
     return register
 
 
-@scenario("steady", wgroam_on=("r1", "r2"), limit=10, reach=1)
+@scenario("steady", wgroam_on=("r1", "r2"), limit=10, reach=1, bench=False)
 def steady(stage):
     """Nothing happens: the LAN behind R1 pings h6 through the tunnel."""
     stage.begin()
@@ -85,7 +92,9 @@ def anchor_reboot(stage):
     return stage.silence(stage.from_h6, "R2's side")
 
 
-@scenario("anchor-restart", wgroam_on=("r2",), limit=150, reach=1, reach_userspace=UNSENT_HANDSHAKE)
+@scenario(
+    "anchor-restart", wgroam_on=("r2",), limit=150, reach=1, reach_userspace=UNSENT_HANDSHAKE, same_as="anchor-reboot"
+)
 def anchor_restart(stage):
     """As anchor-reboot, and wgroam is started anew too: what it knows is in its state file."""
     stage.begin()
@@ -98,7 +107,7 @@ def anchor_restart(stage):
     return stage.silence(stage.from_h6, "R2's side")
 
 
-@scenario("forgery", wgroam_on=("r2",), limit=10, reach=1)
+@scenario("forgery", wgroam_on=("r2",), limit=10, reach=1, bench=False)
 def forgery(stage):
     """A third host sends forged, replayed and random packets to R2; the endpoint must not move."""
     stage.begin()
@@ -125,7 +134,7 @@ def forgery(stage):
     return stage.silence(stage.from_lan, "the LAN")
 
 
-@scenario("bad-key", wgroam_on=("r2",), limit=10, reach=1)
+@scenario("bad-key", wgroam_on=("r2",), limit=10, reach=1, bench=False)
 def bad_key(stage):
     """A stranger calls R2, and somebody with a wrong key for R2; wgroam says who and what."""
     stage.begin()

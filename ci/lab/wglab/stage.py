@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """What a scenario plays on: the topology, wgroam on the routers where the scenario has it, and the moves all stories share."""
+import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,8 +9,12 @@ from .flood import Flood
 from .lab import LabError
 from .prober import Prober
 from .tap import DATA, INITIATION, INITIATION_LENGTH, KEEPALIVE_LENGTH, Tap
-from .topology import FAR_HOST, KEEPALIVE, LAN_HOST, PORT, Topology
-from .wgroam import Wgroam
+from .topology import FAR_HOST, KEEPALIVE, LAN_HOST, PORT, R2_ADDRESS, Topology
+from .rivals import RIVALS
+from .wgroam import Wgroam, anchor_config, roamer_config
+
+SHARP = 8  # seconds: what ends sooner is measured while no other run is set up (see Gate)
+SET_UP = 15  # seconds: no run's set-up takes longer
 
 
 @dataclass
@@ -17,12 +22,15 @@ class Settings:
     """How a scenario is played."""
 
     wireguard: str  # "userspace" or "kernel"
-    with_: str  # "wgroam" or "nothing"
+    with_: str  # "wgroam", "nothing", or one of RIVALS
     wgroam: Path  # the binary
     hostile: Path  # the example that sends hostile packets
     limit: float  # seconds after which a silence counts as never
     packets: int  # how many hostile packets
     rate: int  # hostile packets per second
+    lasts: float = 0.0  # seconds: how long the trouble lasts, in scenarios where that can be chosen
+    age: float = 0.0  # seconds that the tunnel has been up when something happens to it
+    gate: Path = None  # see Gate
 
 
 class Stage:
@@ -38,10 +46,11 @@ class Stage:
         self.details = {}
         self.problems = []
         self.initiation = None
+        lab.gate.set_up()
         topology = Topology(lab, settings.wireguard)
         self.topology = topology
         self.lan, self.r1, self.nat = topology.lan, topology.r1, topology.nat
-        self.r2, self.h6, self.attacker = topology.r2, topology.h6, topology.attacker
+        self.inet, self.r2, self.h6, self.attacker = topology.inet, topology.r2, topology.h6, topology.attacker
         self.from_lan = Prober(self.lan, FAR_HOST)
         self.from_h6 = Prober(self.h6, LAN_HOST)
 
@@ -65,14 +74,41 @@ class Stage:
         if self.from_lan.silence(20) is None:
             raise LabError("the tunnel does not come up: no answer from h6 within 20 s")
         for name in self.wgroam_on:
-            daemon = Wgroam(getattr(self, name), self.settings.wgroam)
-            self.daemons[name] = daemon
-            daemon.start()
-            daemon.news()
-            self.narrate(f"wgroam runs on {name.upper()}")
+            self.start_wgroam(name, (roamer_config if name == "r1" else anchor_config)(getattr(self, name)))
+            self.daemons[name].news()
+        self.start_rival(f"{R2_ADDRESS}:{PORT}")
+        self.ready()
+
+    def start_wgroam(self, name, config):
+        """wgroam runs on that router, with this configuration or, when it ran there before, its old one."""
+        if name not in self.daemons:
+            self.daemons[name] = Wgroam(getattr(self, name), self.settings.wgroam, config)
+        self.daemons[name].start()
+        self.narrate(f"wgroam runs on {name.upper()}")
+
+    def start_rival(self, endpoint):
+        """If we play with a rival, it now runs on R1."""
+        if self.settings.with_ in RIVALS:
+            first = RIVALS[self.settings.with_](self.r1, endpoint)
+            self.narrate(f"{self.settings.with_} runs on R1, first in {first:.0f} s")
+
+    def ready(self):
+        """The tunnel works and gets as old as it shall be; then the scenario may begin."""
+        if self.settings.age:
+            self.narrate(f"{self.settings.age:.0f} s pass")
+        self.pass_time(self.settings.age, time.sleep)
         self.details["endpoint_before"] = self.r2.endpoint()
         self.lab.disturbed_at = None
         self.narrate(f"R2 sees R1 at {self.details['endpoint_before']}")
+
+    def pass_time(self, seconds, wait):
+        """Calls `wait` with so many seconds, in two parts: others may set up in the first one only."""
+        until = time.monotonic() + seconds
+        if seconds > SET_UP:
+            self.lab.gate.release()
+            wait(seconds - SET_UP)
+        self.lab.gate.measure()
+        wait(max(0, until - time.monotonic()))
 
     def idle(self):
         """Traffic ends, and what was sent is acknowledged: a tunnel that nothing will notice the loss of for 25 s.
@@ -86,16 +122,21 @@ class Stage:
                 raise LabError("the tunnel does not become idle: no keepalive seen")
         self.narrate(f"the tunnel is idle: a keepalive has just passed, R1's next one is {KEEPALIVE} s away")
 
-    def silence(self, prober, who):
-        """Seconds from the disturbance (now, if nothing was disturbed) until `prober` has an answer through the tunnel;
-        None when it takes too long."""
+    def silence(self, prober, who, limit=None, until=lambda: True):
+        """Seconds from the disturbance (now, if nothing was disturbed) until `prober` has an answer through the tunnel,
+        and `until` is true; None when that takes longer than `limit` (None: the scenario's)."""
+        limit = limit or self.settings.limit
         self.narrate(f"{who} sends")
-        seconds = prober.silence(self.settings.limit, self.lab.disturbed_at)
+        opener = threading.Timer(SHARP, self.lab.gate.release)
+        opener.daemon = True
+        opener.start()
+        seconds = prober.silence(limit, self.lab.disturbed_at, until)
+        opener.cancel()
         for name, daemon in self.daemons.items():
             for line in daemon.news():
                 self.narrate(f"wgroam on {name.upper()} says: {line}")
         if seconds is None:
-            self.narrate(f"no answer within {self.settings.limit:.0f} s")
+            self.narrate(f"no answer within {limit:.0f} s")
         else:
             self.narrate(f"the first answer came after {seconds:.2f} s")
         self.look()

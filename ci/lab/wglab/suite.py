@@ -19,6 +19,7 @@ from .scenarios import SCENARIOS
 from .stage import Settings
 
 KERNEL_SECONDS = 1500  # for the kernel's part, machine included, on a slow day
+ALL_SECONDS = 3000  # the same with the journeys
 NOISE = 2.0  # seconds; two runs of the same silence differ by less
 
 
@@ -31,6 +32,7 @@ class Step:
     limit: float = None  # seconds; None: the scenario's own
     silent: bool = False  # a control: the lab must be able to show the outage that wgroam heals
     no_worse: bool = False  # than the step before it
+    lasts: float = None  # seconds of trouble; None: the scenario's own
 
 
 STEPS = [
@@ -44,6 +46,32 @@ STEPS = [
     Step("forgery"),
     Step("nat-rebind", "nothing"),
     Step("nat-rebind", no_worse=True),
+]
+
+
+# Of the travelling side. Shorter than the scenarios' own, where the length does not matter.
+JOURNEYS = [
+    Step("anchor-moves"),
+    Step("anchor-moves-probed"),
+    Step("anchor-moves", "nothing", limit=20, silent=True),
+    Step("both-move"),
+    Step("blocked-port"),
+    Step("blocked-port", "nothing", limit=20, silent=True),
+    Step("broken-family"),
+    Step("broken-family", "nothing", limit=20, silent=True),
+    Step("nat-blackhole"),
+    Step("nat-blackhole", "nothing", limit=20, silent=True),
+    Step("dns-late", lasts=20),
+    Step("dns-wrong-then-right"),
+    Step("dns-wrong-then-right", "nothing", limit=20, silent=True),
+    Step("clock-back"),
+    Step("wan-returns"),
+    Step("wan-returns", "nothing", limit=10, silent=True),
+    Step("dead-tunnel"),
+    Step("dead-tunnel", "nothing", limit=20, silent=True),
+    Step("flapping-wan", lasts=20),
+    Step("flapping-wan", "nothing", limit=6, lasts=6, silent=True),
+    Step("captive-portal", lasts=20),
 ]
 
 
@@ -95,7 +123,9 @@ def verdict(step, report, before):
 def play_steps(arguments, wireguard, count):
     """All steps with one kind of WireGuard."""
     report = None
-    for step in STEPS:
+    for step in STEPS + (JOURNEYS if arguments.all else []):
+        if SCENARIOS[step.scenario].vm_only and wireguard == "userspace":
+            continue  # the kernel's part plays it
         settings = Settings(
             wireguard=wireguard,
             with_=step.with_,
@@ -104,17 +134,21 @@ def play_steps(arguments, wireguard, count):
             limit=step.limit or SCENARIOS[step.scenario].limit,
             packets=100_000,
             rate=5_000,
+            lasts=SCENARIOS[step.scenario].lasts if step.lasts is None else step.lasts,
         )
         before, report = report, play(step.scenario, settings, lambda text: None)
         good, words = verdict(step, report, before)
-        count.note(good, f"{wireguard:<10}{step.scenario:<15}with {step.with_:<8}{words}", report)
+        count.note(good, f"{wireguard:<10}{step.scenario:<21}with {step.with_:<8}{words}", report)
 
 
 def kernel_part(arguments):
     """Starts the kernel's part as a process, in ci/vm where this kernel has no WireGuard."""
     words = ["test", "--wireguard", "kernel"]
     words += ["--wgroam", str(arguments.wgroam.resolve()), "--hostile", str(arguments.hostile.resolve())]
-    command = [str(vm.LAB), *words] if vm.kernel_has_wireguard() else vm.command(words, KERNEL_SECONDS)
+    if arguments.all:
+        words.append("--all")
+    here = vm.kernel_has_wireguard() and not arguments.all  # a clock that a journey sets is the machine's
+    command = [str(vm.LAB), *words] if here else vm.command(words, ALL_SECONDS if arguments.all else KERNEL_SECONDS)
     return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
 
 

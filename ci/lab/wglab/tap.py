@@ -14,8 +14,10 @@ DATA, KEEPALIVE_LENGTH = 4, 32
 class Tap:
     """Sees the UDP payloads, over IPv4, to and from a port; both directions."""
 
-    def __init__(self, node, device, port):
+    def __init__(self, node, device, port, replies_only=False):
+        """`replies_only`: only what comes from the port."""
         self.port = port
+        self.replies_only = replies_only
         with node.entered():
             self.socket = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, socket.htons(ETH_P_ALL))
             self.socket.bind((device, ETH_P_ALL))
@@ -37,7 +39,7 @@ class Tap:
                 continue
             header = (packet[0] & 15) * 4
             source, target = struct.unpack_from("!HH", packet, header)
-            if self.port in (source, target):
+            if source == self.port or (target == self.port and not self.replies_only):
                 return packet[header + 8 :]
         return None
 

@@ -2,25 +2,32 @@
 """The nodes, and what can happen to them. Each verb says what it does through the lab's `narrate`.
 
     lan --- R1 --- nat --- inet --- R2 --- h6
-                             |
-                         attacker
+             |              |
+             +--- backup ---+--- attacker
 
 lan   192.168.1.10, 2001:db8:a::10     a computer behind the travelling router
 R1    10.0.0.2 behind the NAT          the travelling router; its LAN's IPv6 comes through the tunnel
 nat   203.0.113.2                      a hotel's router: lets in what was asked for only
+backup 100.64.0.2 on R1                a cable to the internet past the NAT, down until a scenario wants it
+inet  192.0.2.53                       with the name server, where a scenario starts it
 R2    198.51.100.2, 2001:db8:b::1      the router at home
 h6    2001:db8:b::10                   a computer with IPv6
 attacker 192.0.2.66                    knows the public keys, no private one
 """
+from .internet import DNS_ADDRESS, Internet
 from .namespace import Namespace
 from .wireguard import Device, Keys
 
 PORT = 51820
 R2_ADDRESS = "198.51.100.2"
+R2_ADDRESS6 = "2001:db8:ffff::2"  # its WAN's; nobody routes to it
+R2_NEW_ADDRESS = "198.51.100.3"
+NOBODY = "198.51.100.77"  # an address at home's provider that nobody has
 ATTACKER_ADDRESS = "192.0.2.66"
 NAT_ADDRESS = "203.0.113.2"
 LAN_HOST = "2001:db8:a::10"
 FAR_HOST = "2001:db8:b::10"
+PREFIX = "2001:db8:a::/64"  # of the LAN; it comes through the tunnel
 KEEPALIVE = 25  # seconds; what WireGuard's own documentation recommends behind NAT
 
 
@@ -28,6 +35,12 @@ def forwards(node):
     """Makes a node a router."""
     node.sysctl("net/ipv4/ip_forward", 1)
     node.sysctl("net/ipv6/conf/all/forwarding", 1)
+
+
+def successor(address):
+    """The next IPv4 address of a /24."""
+    network, _, host = address.rpartition(".")
+    return f"{network}.{int(host) + 1}"
 
 
 def cable(one, its_device, other, other_device):
@@ -64,6 +77,11 @@ class Router(Namespace):
         self.lab.disturb()
         self.ip(*self.commands)
 
+    def start_anew(self):
+        """A reboot, as far as WireGuard goes: the interface is made anew, as the configuration has it."""
+        self.device.delete()
+        self._up()
+
     def endpoint(self):
         """Where this router's WireGuard believes the other one to be."""
         return self.device.endpoint(self.peer)
@@ -75,6 +93,12 @@ class Roamer(Router):
     def __init__(self, lab, wireguard):
         super().__init__(lab, "r1", wireguard)
         self.address = "10.0.0.2"
+
+    def use_dns(self):
+        """It asks the internet's name server. Asked again after a second: what resolvers do differs (musl 2.5 s, glibc
+        5 s), and is not what the lab measures."""
+        self.resolv_conf = self.lab.folder / "resolv.conf"
+        self.resolv_conf.write_text(f"nameserver {DNS_ADDRESS}\noptions timeout:1 attempts:2\n")
 
     def _use(self, address):
         self.ip(
@@ -88,8 +112,38 @@ class Roamer(Router):
         """As when another access point hands out another address: the old one is gone at once."""
         old = self.address
         self.lab.disturb()
-        self._use(f"10.0.0.{int(old.rpartition('.')[2]) + 1}")
+        self._use(successor(old))
         self.lab.narrate(f"R1's WAN address changes from {old} to {self.address}")
+
+    def lose_wan(self):
+        """The cable is out: the kernel drops the routes, netifd the address."""
+        self.lab.disturb()
+        self.ip("link set wan down", "address flush dev wan scope global")
+        self.lab.narrate("R1's WAN is gone")
+
+    def regain_wan(self, another=False):
+        """It is back, with address and default route; `another`: by another access point, with another address."""
+        if another:
+            self.address = successor(self.address)
+        self.lab.disturb()
+        self.ip("link set wan up")
+        self._use(self.address)
+        self.lab.narrate(f"R1's WAN is there, with the address {self.address}")
+
+    def add_backup(self):
+        """A second uplink, for when there is no other."""
+        self.ip("address add 100.64.0.2/24 dev backup", "link set backup up", "route add default via 100.64.0.1 metric 100")
+        self.lab.narrate("R1 has a second uplink, which is only used when the first is gone")
+
+    def route_endpoint(self, gateway):
+        """What netifd does when it sets an interface up: a host route to the endpoint, by the WAN of that moment."""
+        self.ip(f"route replace {R2_ADDRESS}/32 via {gateway}")
+        self.lab.narrate(f"netifd's host route to R2 leads by {gateway}")
+
+    def gain_ipv6(self):
+        """The hotel announces IPv6."""
+        self.ip("address add 2001:db8:1::2/64 dev wan nodad", "route add default via fe80::1 dev wan")
+        self.lab.narrate("R1 has an IPv6 address and an IPv6 default route")
 
 
 class Anchor(Router):
@@ -97,6 +151,32 @@ class Anchor(Router):
 
     def __init__(self, lab, wireguard):
         super().__init__(lab, "r2", wireguard)
+
+    def listen_also(self, port):
+        """Its firewall redirects a second port to WireGuard's."""
+        self.run("nft", "-f", "-", stdin=REDIRECT.format(port=port))
+
+    def change_wan_address(self):
+        """Its provider hands out another address; the old one is gone at once."""
+        self.lab.disturb()
+        self.ip(
+            f"address delete {R2_ADDRESS}/24 dev wan",
+            f"address add {R2_NEW_ADDRESS}/24 dev wan",
+            "route replace default via 198.51.100.1",
+        )
+        self.lab.narrate(f"R2's WAN address changes from {R2_ADDRESS} to {R2_NEW_ADDRESS}")
+
+    def vanish(self):
+        """Its WAN is cut."""
+        self.lab.disturb()
+        self.ip("link set wan down")
+        self.lab.narrate("R2's WAN is cut")
+
+    def reappear(self):
+        """Its WAN works again."""
+        self.lab.disturb()
+        self.ip("link set wan up", "route replace default via 198.51.100.1")
+        self.lab.narrate("R2's WAN works again")
 
     def drop_interface(self):
         """R2 goes down: its interface is gone, with the endpoint that it had learned."""
@@ -156,6 +236,38 @@ table ip hotel {{
         self.lab.narrate("the NAT forgets R1's mapping: what R2 sends to the old port is dropped")
 
 
+    def _forbid(self, *rules):
+        self.run("nft", "-f", "-", stdin=FORBIDDEN.format(rules="\n\t\t".join(rules)))
+
+    def filter_port(self, port):
+        """Nothing goes out to this UDP port; what is on its way is lost too."""
+        self.lab.disturb()
+        self._forbid(f"udp dport {port} drop", f"udp sport {port} drop")
+        self.lab.narrate(f"the NAT filters UDP port {port}, and says nothing")
+
+    def swallow(self, port):
+        """A black hole: what R1 sends from this port, and what is meant for it, is lost for good."""
+        self.lab.disturb()
+        self._forbid(f"iifname inside udp sport {port} drop", f"oifname inside udp dport {port} drop")
+        self.lab.narrate(f"the NAT swallows all that R1 sends from port {port}")
+
+    def swallow_ipv6(self):
+        """It announces IPv6 that leads nowhere."""
+        self.ip("address add fe80::1/64 dev inside nodad", "route add blackhole ::/0")
+        self.lab.narrate("the NAT announces IPv6, and drops what comes by it")
+
+    def close_portal(self):
+        """A captive portal: no UDP before somebody has accepted the terms."""
+        self._forbid("meta l4proto udp drop")
+        self.lab.narrate("a captive portal: the NAT drops all UDP")
+
+    def open_portal(self):
+        """Somebody has accepted the terms."""
+        self.lab.disturb()
+        self._forbid()
+        self.lab.narrate("the captive portal opens")
+
+
 class Attacker(Namespace):
     """The third host."""
 
@@ -174,6 +286,27 @@ class Attacker(Namespace):
         device.set_keepalive(server, KEEPALIVE)
 
 
+FORBIDDEN = """
+table inet forbidden
+delete table inet forbidden
+table inet forbidden {{
+	chain forward {{
+		type filter hook forward priority -10; policy accept
+		{rules}
+	}}
+}}
+"""
+
+REDIRECT = f"""
+table ip also {{{{
+	chain prerouting {{{{
+		type nat hook prerouting priority dstnat
+		iifname wan udp dport {{port}} redirect to :{PORT}
+	}}}}
+}}}}
+"""
+
+
 class Topology:
     """All nodes, connected and addressed; the tunnel is not up yet."""
 
@@ -182,7 +315,7 @@ class Topology:
         self.lan = Namespace(lab, "lan")
         self.r1 = Roamer(lab, wireguard)
         self.nat = Nat(lab)
-        self.inet = Namespace(lab, "inet")
+        self.inet = Internet(lab)
         self.r2 = Anchor(lab, wireguard)
         self.h6 = Namespace(lab, "h6")
         self.attacker = Attacker(lab, wireguard)
@@ -191,6 +324,7 @@ class Topology:
         cable(self.lan, "eth0", self.r1, "lan")
         cable(self.r1, "wan", self.nat, "inside")
         cable(self.nat, "outside", self.inet, "hotel")
+        cable(self.r1, "backup", self.inet, "phone")
         cable(self.r2, "wan", self.inet, "home")
         cable(self.h6, "eth0", self.r2, "lan")
         cable(self.attacker, "eth0", self.inet, "far")
@@ -200,7 +334,7 @@ class Topology:
     def _number(self):
         """Addresses and routes. The peers of a cable must all be there before links come up."""
         plan = {
-            self.inet: ["hotel 203.0.113.1/24", "home 198.51.100.1/24", "far 192.0.2.1/24"],
+            self.inet: ["hotel 203.0.113.1/24", "home 198.51.100.1/24", "far 192.0.2.1/24", "phone 100.64.0.1/24"],
             self.nat: ["inside 10.0.0.1/24", f"outside {NAT_ADDRESS}/24"],
             self.r1: ["lan 192.168.1.1/24", "lan 2001:db8:a::1/64", f"wan {self.r1.address}/24"],
             self.r2: ["lan 2001:db8:b::1/64", f"wan {R2_ADDRESS}/24"],
@@ -227,21 +361,39 @@ class Topology:
 
     def bring_tunnel_up(self):
         """R2's interface first, then R1's, then R1's keepalive: another order costs the first handshake's retry, 5 s."""
+        self._bring_anchor_up("fd00:99::2/128", PREFIX)
+        # All of the IPv6 internet, and not ::/0: the kernel's multicast reports would be data in the tunnel.
+        self._bring_roamer_up(PORT, ["fd00:99::1/128", "2000::/3"], ["2000::/3"], f"{R2_ADDRESS}:{PORT}")
+        self.lab.narrate("the tunnel is up: R1 behind the NAT has called R2")
+
+    def bring_interfaces_up(self, full=False):
+        """Both interfaces as a road warrior has them: R1's with a port of the kernel's choice and no endpoint, and only
+        the LAN's prefix goes into the tunnel. `full`: all IPv4 goes into the tunnel too."""
+        self._bring_anchor_up("fd00:99::2/128", PREFIX)
+        allowed_ips = ["fd00:99::1/128", "2000::/3"]
+        routes = [f"::/0 from {PREFIX}"]
+        if full:
+            allowed_ips.append("0.0.0.0/0")
+            routes += ["0.0.0.0/1", "128.0.0.0/1"]
+        self._bring_roamer_up(0, allowed_ips, routes, None)
+        self.lab.narrate("both interfaces are up; R1's does not know where R2 is")
+
+    def _bring_anchor_up(self, *allowed_ips):
         self.r2.bring_up(
             peer=self.r1,
             listen_port=PORT,
             address="fd00:99::1/64",
-            allowed_ips="fd00:99::2/128, 2001:db8:a::/64",
-            routes=["2001:db8:a::/64"],
+            allowed_ips=", ".join(allowed_ips),
+            routes=[PREFIX],
         )
+
+    def _bring_roamer_up(self, listen_port, allowed_ips, routes, endpoint):
         self.r1.bring_up(
             peer=self.r2,
-            listen_port=PORT,
+            listen_port=listen_port,
             address="fd00:99::2/64",
-            # All of the IPv6 internet, and not ::/0: the kernel's multicast reports would be data in the tunnel.
-            allowed_ips="fd00:99::1/128, 2000::/3",
-            routes=["2000::/3"],
-            endpoint=f"{R2_ADDRESS}:{PORT}",
+            allowed_ips=", ".join(allowed_ips),
+            routes=routes,
+            endpoint=endpoint,
         )
         self.r1.device.set_keepalive(self.r1.peer, KEEPALIVE)
-        self.lab.narrate("the tunnel is up: R1 behind the NAT has called R2")

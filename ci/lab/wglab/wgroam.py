@@ -8,35 +8,39 @@ from pathlib import Path
 from .lab import LabError
 from .topology import PORT, R2_ADDRESS
 
-ROAMER = """
+GLOBALS = """
 config wgroam 'globals'
 	option log_level 'info'
-
-config tunnel 'wgr'
-
-config peer 'home'
-	option tunnel 'wgr'
-	option public_key '{peer}'
-	list endpoint '%s:%d'
-	option keepalive '25'
-""" % (R2_ADDRESS, PORT)
-
-ANCHOR = """
-config wgroam 'globals'
-	option log_level 'info'
-
-config tunnel 'wgr'
-
-config peer 'roamer'
-	option tunnel 'wgr'
-	option public_key '{peer}'
 """
+
+
+def anchor_config(router):
+    """R2's: it waits for its peer."""
+    return GLOBALS + section("tunnel", "wgr") + section("peer", "roamer", tunnel="wgr", public_key=router.peer)
+
+
+def roamer_config(router, endpoints=(f"{R2_ADDRESS}:{PORT}",), tunnel=None, **options):
+    """R1's: it chases its peer by these candidates. `tunnel` and `options`: more options of the tunnel and the peer."""
+    home = {"tunnel": "wgr", "public_key": router.peer, "endpoint": endpoints, "keepalive": "25", **options}
+    return GLOBALS + section("tunnel", "wgr", **(tunnel or {})) + section("peer", "home", **home)
+
+
+def section(kind, name, **options):
+    """A UCI section; a tuple becomes a list."""
+    lines = [f"config {kind} '{name}'"]
+    for option, value in options.items():
+        if isinstance(value, tuple):
+            lines += [f"\tlist {option} '{entry}'" for entry in value]
+        else:
+            lines.append(f"\toption {option} '{value}'")
+    return "\n" + "\n".join(lines) + "\n"
 
 
 class Wgroam:
     """wgroam as a person would run it; its state file outlives `stop`."""
 
-    def __init__(self, router, binary):
+    def __init__(self, router, binary, config):
+        """`config`: the text of /etc/config/wgroam."""
         if not os.access(binary, os.X_OK):
             raise LabError(f"there is no {binary}; 'make build' makes it, --wgroam names another")
         self.router = router
@@ -46,7 +50,7 @@ class Wgroam:
         self.state = folder / f"{router.node}.state"
         self.config = folder / f"{router.node}.config"
         self.log = folder / f"{router.node}.log"
-        self.config.write_text((ROAMER if router.node == "r1" else ANCHOR).format(peer=router.peer))
+        self.config.write_text(config)
         self.process = None
         self.heard = 0
 

@@ -63,6 +63,10 @@ class Device:
         """Persistent keepalive; 0 = off."""
         self.node.run("wg", "set", self.name, "peer", peer, "persistent-keepalive", seconds)
 
+    def listen_port(self):
+        """The UDP port it listens on and sends from."""
+        return int(self.node.run("wg", "show", self.name, "listen-port"))
+
     def endpoint(self, peer):
         """Where WireGuard itself believes the peer to be; None when it has no idea."""
         for line in self.node.run("wg", "show", self.name, "endpoints").splitlines():

@@ -1,0 +1,192 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What the bench's runs say: medians, a table for people, a plot that is understood at a glance."""
+import math
+import statistics
+from dataclasses import dataclass
+from xml.sax.saxutils import escape
+
+CONTENDERS = {  # name -> (words, colour)
+    "wgroam": ("wgroam", "#0b7a4b"),
+    "nothing": ("WireGuard alone", "#8c8c8c"),
+    "reresolve": ("reresolve-dns.sh, every 30 s", "#d98b2b"),
+    "watchdog": ("the watchdog's policy, every 60 s", "#b5534a"),
+}
+
+
+@dataclass
+class Cell:
+    """All runs of one scenario with one contender, in seconds; math.inf for never."""
+
+    silences: list
+    limit: float  # seconds after which a silence counted as never
+    problems: list
+    reach: float = None  # seconds: what wgroam has to keep
+
+    @property
+    def median(self):
+        """The lower one of two, so that it is a run's."""
+        return statistics.median_low(self.silences)
+
+    @property
+    def worst(self):
+        """The longest."""
+        return max(self.silences)
+
+
+def cells(reports):
+    """{(scenario, contender): Cell} of the runs' reports; a run that failed counts as a problem, not as a silence."""
+    result = {}
+    for report in reports:
+        key = report["scenario"], report["with"]
+        cell = result.setdefault(key, Cell([], report["limit_s"], [], report["reach_s"]))
+        failed = "endpoint_after" not in report  # it did not come to its end
+        if not failed:
+            cell.silences.append(math.inf if report["recovery_s"] is None else report["recovery_s"])
+        if failed or not report["ok"]:
+            cell.problems += report.get("problems", ["?"])
+    return result
+
+
+def seconds(value, limit):
+    """A silence in words."""
+    if math.isinf(value):
+        return f"> {limit:.0f}"
+    if value < 0.1:
+        return f"{value:.3f}"
+    return f"{value:.2f}" if value < 10 else f"{value:.0f}"
+
+
+def ratio(scenario, table):
+    """How many times longer than with wgroam the silence is with the best of the others, by the medians."""
+    ours = table.get((scenario, "wgroam"))
+    others = [cell for (name, with_), cell in table.items() if name == scenario and with_ != "wgroam" and cell.silences]
+    if not ours or not ours.silences or not others or math.isinf(ours.median):
+        return "-"
+    best = min(others, key=lambda cell: cell.median)
+    never = math.isinf(best.median)
+    times = (best.limit if never else best.median) / max(ours.median, 0.001)
+    return f"{'> ' if never else ''}{times:.1f}" if times < 10 else f"{'> ' if never else ''}{times:.0f}"
+
+
+def entry(cell):
+    """A cell of the table."""
+    if cell is None:
+        return "-"
+    if not cell.silences:
+        return "failed"
+    text = f"{seconds(cell.median, cell.limit)} ({seconds(cell.worst, cell.limit)}; {len(cell.silences)})"
+    return text + (" **!**" if cell.problems else "")
+
+
+def markdown(scenarios, table, about, plot):
+    """The page. `scenarios`: name -> what happens; `about`: what ran, name -> words; `plot`: the picture's file name."""
+    lines = [
+        "# Benchmarks",
+        "",
+        f"![How long the tunnel is silent, with wgroam and without]({plot})",
+        "",
+        "Seconds from the disturbance to the first answer through the tunnel: **median (worst; runs)**. `> 240` is never: so long",
+        "were waited. In dead-tunnel it is how long a connection hangs until it is refused. The last column says how many times",
+        "longer than with wgroam it takes with the best of the others. **!** marks what did not keep its reach or failed a check.",
+        "",
+        "| scenario | wgroam has to reach | " + " | ".join(words for words, _ in CONTENDERS.values()) + " | ratio |",
+        "|---|---|" + "---|" * (len(CONTENDERS) + 1),
+    ]
+    for name in scenarios:
+        row = [table.get((name, with_)) for with_ in CONTENDERS]
+        reach = next((f"{cell.reach:g}" for cell in row if cell and cell.reach is not None), "-")
+        lines.append(f"| {name} | {reach} | " + " | ".join(map(entry, row)) + f" | {ratio(name, table)} |")
+    lines += ["", "What happens in each:", ""]
+    lines += [f"- **{name}**: {text}" for name, text in scenarios.items()]
+    lines += ["", "## How it was measured", "", "| | |", "|---|---|"]
+    lines += [f"| {name} | {words} |" for name, words in about.items()]
+    lines += ["", NOTES]
+    problems = [f"- {name}, {with_}: {text}" for (name, with_), cell in table.items() for text in sorted(set(cell.problems))]
+    if problems:
+        lines += ["", "## What was not good", "", *problems]
+    return "\n".join(lines) + "\n"
+
+
+NOTES = """\
+- The same network, the same WireGuard, the same moments: the runs of a scenario happen to a tunnel that has been up for 0, 24,
+  48, 72 and 96 s, as the scripts wait until the last handshake is 135 or 150 s old. Cron's moment is random.
+- Waiting is done side by side: several worlds at once, on one machine. None is set up in the first 8 s of another's silence,
+  nor in the 15 s before.
+- reresolve-dns.sh is wireguard-tools' own, as Debian installs it. The watchdog is a model of OpenWrt's wireguard_watchdog in
+  twenty lines (ci/lab/watchdog-model). Both run on R1 only, and know one name and one port, as their configuration does.
+- anchor-restart and anchor-moves-probed differ from anchor-reboot and anchor-moves only in what wgroam does: the others'
+  figures are the same runs.
+- What the labs can't show is in [design/labs.md](design/labs.md)."""
+
+LEFT, RIGHT, WIDTH = 225, 110, 1000  # pixels
+BAR, GAP, HEAD, FOOT = 11, 16, 96, 40
+SHORTEST, LONGEST = 0.01, 400  # seconds: the axis
+
+
+def place(value):
+    """Where on the axis a silence lies, in pixels."""
+    share = (math.log10(max(value, SHORTEST * 1.15)) - math.log10(SHORTEST)) / math.log10(LONGEST / SHORTEST)
+    return LEFT + (WIDTH - LEFT - RIGHT) * min(share, 1)
+
+
+def svg(scenarios, table, subtitle):
+    """The plot: a group of bars for each scenario."""
+    group = BAR * len(CONTENDERS) + GAP
+    bottom = HEAD + group * len(scenarios)
+    height = bottom + FOOT
+    out = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" font-family="sans-serif" font-size="11">',
+        f'<rect width="{WIDTH}" height="{height}" fill="#ffffff"/>',
+        text(16, 26, "How long is the tunnel silent?  Shorter is better.", size=18, weight="bold"),
+        text(16, 46, subtitle, colour="#555555"),
+    ]
+    x = 16
+    for words, colour in CONTENDERS.values():
+        out += [f'<rect x="{x}" y="58" width="12" height="12" fill="{colour}"/>', text(x + 17, 68, words)]
+        x += 45 + 6.3 * len(words)
+    out += [f'<rect x="{x}" y="57" width="2" height="14" fill="#000000"/>', text(x + 8, 68, "what wgroam has to reach")]
+    for tick, words in ((0.01, "10 ms"), (0.1, "0.1 s"), (1, "1 s"), (10, "10 s"), (60, "1 min"), (240, "4 min")):
+        at = LEFT if tick == SHORTEST else place(tick)
+        out.append(f'<line x1="{at:.1f}" y1="{HEAD - 8}" x2="{at:.1f}" y2="{bottom}" stroke="#dddddd"/>')
+        out.append(text(at, bottom + 15, words, colour="#555555", anchor="middle"))
+    out.append(text(LEFT, bottom + 30, "The axis is logarithmic. Bar: median. Thin line: worst run.", colour="#555555"))
+    for row, name in enumerate(scenarios):
+        top = HEAD + row * group
+        out.append(text(LEFT - 12, top + group / 2 - 2, name, size=13, weight="bold", anchor="end"))
+        for place_in_group, (with_, (_, colour)) in enumerate(CONTENDERS.items()):
+            cell = table.get((name, with_))
+            if cell is not None:
+                out += bar(cell, top + place_in_group * BAR, colour, with_ == "wgroam")
+    return "\n".join(out + ["</svg>"]) + "\n"
+
+
+def bar(cell, y, colour, ours):
+    """One bar, with its value; an arrow for never."""
+    end = WIDTH - RIGHT
+    middle = y + BAR / 2 - 0.5
+    weight = "bold" if ours else "normal"
+    out = []
+    if not cell.silences:
+        return [text(LEFT + 4, middle + 4, "the run failed", colour=colour)]
+    if math.isinf(cell.median):
+        out.append(f'<rect x="{LEFT}" y="{y}" width="{end - LEFT}" height="{BAR - 1}" fill="{colour}"/>')
+        out.append(f'<path d="M{end} {y - 2} L{end + 10} {middle} L{end} {y + BAR + 1} Z" fill="{colour}"/>')
+        out.append(text(end + 14, middle + 4, "never", weight=weight))
+    else:
+        to, worst = place(cell.median), place(cell.worst)
+        out.append(f'<rect x="{LEFT}" y="{y}" width="{to - LEFT:.1f}" height="{BAR - 1}" fill="{colour}"/>')
+        out.append(f'<line x1="{to:.1f}" y1="{middle}" x2="{worst:.1f}" y2="{middle}" stroke="{colour}" stroke-width="2"/>')
+        words = seconds(cell.median, cell.limit) + " s" + (", or never" if math.isinf(cell.worst) else "")
+        asked = place(cell.reach) if ours and cell.reach is not None else 0
+        out.append(text(max(to, worst, asked) + 5, middle + 4, words, weight=weight))
+    if ours and cell.reach is not None:
+        out.append(f'<rect x="{place(cell.reach) - 1:.1f}" y="{y - 2}" width="2" height="{BAR + 3}" fill="#000000"/>')
+    return out
+
+
+def text(x, y, words, size=11, weight="normal", colour="#222222", anchor="start"):
+    """Words in the plot."""
+    return (
+        f'<text x="{x:.1f}" y="{y:.1f}" font-size="{size}" font-weight="{weight}" fill="{colour}" '
+        f'text-anchor="{anchor}">{escape(words)}</text>'
+    )

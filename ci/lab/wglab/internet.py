@@ -1,0 +1,71 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The internet between the two routers, with a name server: a real dnsmasq, whose answers live 0 seconds."""
+import shutil
+import signal
+import time
+
+from .lab import LabError
+from .namespace import Namespace
+
+DNS_ADDRESS = "192.0.2.53"
+DOMAIN = "example.net"
+HOME = f"home.{DOMAIN}"  # the name of R2
+
+
+class Internet(Namespace):
+    """What lies between the hotel and home."""
+
+    def __init__(self, lab):
+        super().__init__(lab, "inet")
+        self.names = {}
+        self.hosts = lab.folder / "hosts"
+        self.dnsmasq = None
+
+    def start_dns(self):
+        """From now on there is a name server; it knows no name yet."""
+        if shutil.which("dnsmasq") is None:
+            raise LabError("dnsmasq is missing; 'ci/need userspace-lab' installs it")
+        self.ip(f"address add {DNS_ADDRESS}/32 dev lo")
+        self.hosts.write_text("")
+        ready = self.lab.folder / "dnsmasq.pid"
+        self.dnsmasq = self.start(
+            *("dnsmasq", "--keep-in-foreground", "--conf-file=/dev/null", "--user=root", f"--pid-file={ready}"),
+            *("--no-resolv", "--no-hosts", f"--addn-hosts={self.hosts}", f"--local=/{DOMAIN}/", "--local-ttl=0"),
+            *(f"--listen-address={DNS_ADDRESS}", "--bind-interfaces"),
+        )
+        # Before it has come so far, a signal would end it.
+        deadline = time.monotonic() + 10
+        while not ready.exists():
+            if self.dnsmasq.poll() is not None or time.monotonic() > deadline:
+                raise LabError("dnsmasq does not come up")
+            time.sleep(0.01)
+
+    def point_name(self, name, *addresses):
+        """The name has these addresses and no others, at once: nobody may remember the old ones."""
+        self.names[name] = addresses
+        lines = [f"{address} {name}\n" for name, addresses in self.names.items() for address in addresses]
+        self.hosts.write_text("".join(lines))
+        self.lab.disturb()
+        self.dnsmasq.send_signal(signal.SIGHUP)
+        self.lab.narrate(f"the name {name} now means {' and '.join(addresses)}")
+
+    def silence_dns(self):
+        """No question reaches the name server; nobody hears why."""
+        self.run("nft", "-f", "-", stdin=SILENT)
+        self.lab.narrate("there is no DNS: questions are lost")
+
+    def restore_dns(self):
+        """The name server answers again."""
+        self.lab.disturb()
+        self.run("nft", "delete", "table", "ip", "silent")
+        self.lab.narrate("there is DNS")
+
+
+SILENT = f"""
+table ip silent {{
+	chain prerouting {{
+		type filter hook prerouting priority -300; policy accept
+		ip daddr {DNS_ADDRESS} drop
+	}}
+}}
+"""
