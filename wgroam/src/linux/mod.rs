@@ -6,6 +6,7 @@ pub mod control;
 pub mod files;
 pub mod netlink;
 pub mod process;
+pub mod resolver;
 pub mod route;
 pub mod signals;
 pub mod syslog;
