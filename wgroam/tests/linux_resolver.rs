@@ -6,6 +6,7 @@
 mod common;
 
 use std::fs;
+use std::io::ErrorKind;
 use std::net::{IpAddr, UdpSocket};
 use std::os::fd::AsRawFd;
 use std::process::{Command, Stdio};
@@ -100,7 +101,9 @@ fn answer(resolver: &mut Resolver) -> Answer {
     let mut events = Events::with_capacity(4);
     let until = Instant::now() + Duration::from_secs(5);
     loop {
-        poll.poll(&mut events, Some(until.saturating_duration_since(Instant::now()))).unwrap();
+        while let Err(error) = poll.poll(&mut events, Some(until.saturating_duration_since(Instant::now()))) {
+            assert_eq!(error.kind(), ErrorKind::Interrupted);
+        }
         assert!(!events.is_empty(), "no answer within 5 s");
         if let Some(answer) = resolver.next() {
             return answer;
