@@ -3,6 +3,7 @@
 
 pub mod clock;
 pub mod control;
+pub mod echo;
 pub mod files;
 pub mod netlink;
 pub mod process;

@@ -1,0 +1,405 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! Echo requests (ICMP, ICMPv6) through a tunnel, and their replies: does anybody live at its other end?
+//!
+//! - **A request goes out by the interface it is for.** Each packet names it (IP_PKTINFO, IPV6_PKTINFO), so that routes
+//!   by other devices do not count. IPv4 takes the target for a neighbour where the interface has no route to it
+//!   (net/ipv4/route.c: ip_route_output_key_hash_rcu), IPv6 refuses. `unreachable` routes do not stop it.
+//! - **A reply counts only from whom was asked, by the interface that was asked**: what comes by a tunnel is
+//!   authenticated by it, what comes by the WAN is by nobody. The request carries both, and a secret; a reply has to
+//!   bring them back (RFC 792 and RFC 4443 make it return the data).
+//! - **Only our own replies wake the daemon**: raw sockets see every ICMP packet of the machine, so the kernel drops the
+//!   other types (ICMP_FILTER, ICMP6_FILTER) and the replies to other people's pings (a packet filter on the
+//!   identifier).
+
+use std::io::{self, IoSlice, IoSliceMut};
+use std::mem;
+use std::net::{IpAddr, SocketAddrV4, SocketAddrV6};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+
+use libc::{
+    BPF_ABS, BPF_B, BPF_H, BPF_IND, BPF_JEQ, BPF_JMP, BPF_K, BPF_LD, BPF_LDX, BPF_MSH, BPF_RET, c_int,
+    in_pktinfo, in6_pktinfo, sock_filter, sock_fprog, socklen_t,
+};
+use mio::event::Source;
+use mio::unix::SourceFd;
+use mio::{Interest, Registry, Token};
+use nix::cmsg_space;
+use nix::errno::Errno;
+use nix::net::if_::if_nametoindex;
+use nix::sys::socket::{
+    ControlMessage, ControlMessageOwned, MsgFlags, SockaddrIn, SockaddrIn6, SockaddrLike, recvmsg, sendmsg,
+};
+
+use crate::model::Interface;
+
+/// Half of what the kernel then allows: some 40 replies wait, more than there are probes a second.
+const RECEIVE_BUFFER: c_int = 16 * 1024;
+
+/// The same for both families: type, code, checksum, identifier, sequence number; 2 bytes each but the first two.
+const HEADER: usize = 8;
+/// Secret, interface, target.
+const DATA: usize = 8 + 4 + 16;
+
+const ECHO_REQUEST: u8 = 8;
+const ECHO_REPLY: u8 = 0;
+const ECHO_REQUEST_V6: u8 = 128;
+const ECHO_REPLY_V6: u8 = 129;
+
+/// include/uapi/linux/icmp.h and icmpv6.h: a set bit stops that type.
+const ICMP_FILTER: c_int = 1;
+const ICMPV6_FILTER: c_int = 1;
+
+/// A reply to one of our requests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Reply {
+    /// Who was asked, and answered.
+    pub source: IpAddr,
+    /// By this link, the one that was asked by.
+    pub ifindex: u32,
+    /// What [`Echo::send`] was given.
+    pub token: u16,
+}
+
+/// Sends echo requests and hears their replies. Needs CAP_NET_RAW. Works in the network namespace in which it was
+/// opened.
+///
+/// Its readiness is edge-triggered: call [`Echo::next`] until it has nothing more.
+pub struct Echo {
+    v4: OwnedFd,
+    /// None in a kernel without IPv6.
+    v6: Option<OwnedFd>,
+    mark: Mark,
+}
+
+/// What tells our requests from all others.
+struct Mark {
+    identifier: u16,
+    secret: [u8; 8],
+}
+
+impl Echo {
+    /// Opens the sockets.
+    ///
+    /// # Errors
+    /// EPERM without CAP_NET_RAW.
+    pub fn open() -> io::Result<Self> {
+        let mark = Mark::random()?;
+        let v4 = raw_socket(libc::AF_INET, libc::IPPROTO_ICMP)?;
+        set(&v4, libc::SOL_RAW, ICMP_FILTER, &!(1u32 << ECHO_REPLY))?;
+        set(&v4, libc::IPPROTO_IP, libc::IP_PKTINFO, &1)?;
+        // The filter sees an IPv4 packet from its IP header on (raw.c: raw_rcv), and an IPv6 one from its ICMPv6 header
+        // on (net/ipv6/raw.c: rawv6_rcv).
+        filter(
+            &v4,
+            &mut [statement(BPF_LDX | BPF_B | BPF_MSH, 0), statement(BPF_LD | BPF_H | BPF_IND, 4)],
+            &mark,
+        )?;
+
+        let v6 = match raw_socket(libc::AF_INET6, libc::IPPROTO_ICMPV6) {
+            Ok(socket) => Some(socket),
+            Err(error) if error.raw_os_error() == Some(libc::EAFNOSUPPORT) => None,
+            Err(error) => return Err(error),
+        };
+        if let Some(v6) = &v6 {
+            let mut stopped = [u32::MAX; 8];
+            stopped[usize::from(ECHO_REPLY_V6) / 32] &= !(1 << (ECHO_REPLY_V6 % 32));
+            set(v6, libc::IPPROTO_ICMPV6, ICMPV6_FILTER, &stopped)?;
+            set(v6, libc::IPPROTO_IPV6, libc::IPV6_RECVPKTINFO, &1)?;
+            filter(v6, &mut [statement(BPF_LD | BPF_H | BPF_ABS, 4)], &mark)?;
+        }
+        Ok(Self { v4, v6, mark })
+    }
+
+    /// Sends one request to `target` by `interface`. `token` comes back with the reply, if there is one.
+    ///
+    /// # Errors
+    /// The message names the interface, and says what is wrong as far as the kernel tells: the interface is not there or
+    /// down, has no route to the target (IPv6), no peer of it has the target among its allowed IPs, that peer has no
+    /// endpoint, a firewall on this machine drops it.
+    pub fn send(&mut self, interface: Interface, target: IpAddr, token: u16) -> io::Result<()> {
+        let ifindex = if_nametoindex(interface.as_str()).map_err(|error| {
+            io::Error::new(io::Error::from(error).kind(), format!("{interface}: there is no such interface"))
+        })?;
+        let sent = match (target, &self.v6) {
+            (IpAddr::V4(ip), _) => {
+                let packet = self.mark.request(ECHO_REQUEST, ifindex, target, token);
+                // SAFETY: all-zero bytes are a valid in_pktinfo.
+                let mut by: in_pktinfo = unsafe { mem::zeroed() };
+                by.ipi_ifindex = ifindex as _;
+                let to = SockaddrIn::from(SocketAddrV4::new(ip, 0));
+                transmit(&self.v4, &packet, ControlMessage::Ipv4PacketInfo(&by), &to)
+            }
+            (IpAddr::V6(ip), Some(v6)) => {
+                let packet = self.mark.request(ECHO_REQUEST_V6, ifindex, target, token);
+                // SAFETY: all-zero bytes are a valid in6_pktinfo.
+                let mut by: in6_pktinfo = unsafe { mem::zeroed() };
+                by.ipi6_ifindex = ifindex as _;
+                let scope = if ip.is_unicast_link_local() { ifindex } else { 0 };
+                let to = SockaddrIn6::from(SocketAddrV6::new(ip, 0, 0, scope));
+                transmit(v6, &packet, ControlMessage::Ipv6PacketInfo(&by), &to)
+            }
+            (IpAddr::V6(_), None) => Err(Errno::EAFNOSUPPORT),
+        };
+        sent.map_err(|errno| self.explain(interface, target, errno))
+    }
+
+    /// The next reply, or `None` when nothing waits.
+    #[allow(clippy::should_implement_trait, reason = "it can fail, and an end is only the end for now")]
+    pub fn next(&mut self) -> io::Result<Option<Reply>> {
+        // The longest IPv4 header, and what we sent; a longer reply is none of ours.
+        let mut buffer = [0; 60 + HEADER + DATA + 1];
+        while let Some((packet, from, ifindex)) = receive::<SockaddrIn>(&self.v4, &mut buffer)? {
+            let header = usize::from(packet.first().map_or(0, |byte| byte & 15)) * 4;
+            let message = packet.get(header..).unwrap_or_default();
+            if let Some(reply) = self.mark.reply(ECHO_REPLY, message, from.ip().into(), ifindex) {
+                return Ok(Some(reply));
+            }
+        }
+        let Some(v6) = &self.v6 else { return Ok(None) };
+        while let Some((message, from, ifindex)) = receive::<SockaddrIn6>(v6, &mut buffer)? {
+            if let Some(reply) = self.mark.reply(ECHO_REPLY_V6, message, from.ip().into(), ifindex) {
+                return Ok(Some(reply));
+            }
+        }
+        Ok(None)
+    }
+
+    /// "Required key not available" is WireGuard's for: no peer for that address.
+    fn explain(&self, interface: Interface, target: IpAddr, errno: Errno) -> io::Error {
+        let error = io::Error::from(errno);
+        let what = match errno {
+            Errno::ENETUNREACH
+            | Errno::EHOSTUNREACH
+            | Errno::ENETDOWN
+            | Errno::EADDRNOTAVAIL
+            | Errno::ENODEV => {
+                if self.is_up(interface) {
+                    format!("no route or no source address for {target} by this interface")
+                } else {
+                    "the interface is down".into()
+                }
+            }
+            Errno::ENOKEY => format!("no peer has {target} among its allowed IPs"),
+            Errno::EDESTADDRREQ => {
+                format!("the peer that has {target} among its allowed IPs has no endpoint")
+            }
+            Errno::EPERM => format!("a firewall rule on this machine drops echo requests to {target}"),
+            Errno::EAFNOSUPPORT => "the kernel has no IPv6".into(),
+            _ => error.to_string(),
+        };
+        io::Error::new(error.kind(), format!("{interface}: {what}"))
+    }
+
+    /// Unknown counts as up.
+    fn is_up(&self, interface: Interface) -> bool {
+        // SAFETY: all-zero bytes are a valid ifreq, whose name is longer than any interface's.
+        let mut request: libc::ifreq = unsafe { mem::zeroed() };
+        for (to, from) in request.ifr_name.iter_mut().zip(interface.as_str().bytes()) {
+            *to = from as _;
+        }
+        // SAFETY: SIOCGIFFLAGS reads the name and writes the flags of the ifreq.
+        let flags = unsafe {
+            match libc::ioctl(self.v4.as_raw_fd(), libc::SIOCGIFFLAGS as _, &mut request) {
+                0 => request.ifr_ifru.ifru_flags,
+                _ => return true,
+            }
+        };
+        c_int::from(flags) & libc::IFF_UP != 0
+    }
+
+    fn sockets(&self) -> impl Iterator<Item = RawFd> {
+        [Some(&self.v4), self.v6.as_ref()].into_iter().flatten().map(AsRawFd::as_raw_fd)
+    }
+}
+
+/// Both sockets under one token.
+impl Source for Echo {
+    fn register(&mut self, registry: &Registry, token: Token, interests: Interest) -> io::Result<()> {
+        self.sockets().try_for_each(|fd| SourceFd(&fd).register(registry, token, interests))
+    }
+
+    fn reregister(&mut self, registry: &Registry, token: Token, interests: Interest) -> io::Result<()> {
+        self.sockets().try_for_each(|fd| SourceFd(&fd).reregister(registry, token, interests))
+    }
+
+    fn deregister(&mut self, registry: &Registry) -> io::Result<()> {
+        self.sockets().try_for_each(|fd| SourceFd(&fd).deregister(registry))
+    }
+}
+
+impl Mark {
+    fn random() -> io::Result<Self> {
+        let mut bytes = [0u8; 10];
+        // SAFETY: the buffer is valid for its size. So few bytes come whole (getrandom(2)).
+        if unsafe { libc::getrandom(bytes.as_mut_ptr().cast(), bytes.len(), 0) } != bytes.len() as isize {
+            return Err(io::Error::last_os_error());
+        }
+        let [a, b, secret @ ..] = bytes;
+        Ok(Self { identifier: u16::from_ne_bytes([a, b]), secret })
+    }
+
+    fn request(&self, kind: u8, ifindex: u32, target: IpAddr, token: u16) -> [u8; HEADER + DATA] {
+        let mut packet = [0; HEADER + DATA];
+        packet[0] = kind;
+        packet[4..6].copy_from_slice(&self.identifier.to_be_bytes());
+        packet[6..8].copy_from_slice(&token.to_be_bytes());
+        packet[HEADER..].copy_from_slice(&self.data(ifindex, target));
+        // The kernel does it for ICMPv6, and leaves it to us for ICMP (raw(7)).
+        if kind == ECHO_REQUEST {
+            let sum = checksum(&packet);
+            packet[2..4].copy_from_slice(&sum.to_be_bytes());
+        }
+        packet
+    }
+
+    /// The reply that this message is, if it is one to a request of ours.
+    fn reply(&self, kind: u8, message: &[u8], source: IpAddr, ifindex: u32) -> Option<Reply> {
+        let (header, data) = message.split_first_chunk::<HEADER>()?;
+        let ours = header[..2] == [kind, 0]
+            && header[4..6] == self.identifier.to_be_bytes()
+            && *data == self.data(ifindex, source);
+        ours.then(|| Reply { source, ifindex, token: u16::from_be_bytes([header[6], header[7]]) })
+    }
+
+    fn data(&self, ifindex: u32, target: IpAddr) -> [u8; DATA] {
+        let target = match target {
+            IpAddr::V4(ip) => ip.to_ipv6_mapped(),
+            IpAddr::V6(ip) => ip,
+        };
+        let mut data = [0; DATA];
+        data[..8].copy_from_slice(&self.secret);
+        data[8..12].copy_from_slice(&ifindex.to_be_bytes());
+        data[12..].copy_from_slice(&target.octets());
+        data
+    }
+}
+
+/// The Internet checksum (RFC 1071) of an even number of bytes.
+fn checksum(bytes: &[u8]) -> u16 {
+    let sum: u32 = bytes.chunks_exact(2).map(|pair| u32::from(u16::from_be_bytes([pair[0], pair[1]]))).sum();
+    let folded = (sum >> 16) + (sum & 0xffff);
+    !((folded >> 16) + folded) as u16
+}
+
+fn raw_socket(family: c_int, protocol: c_int) -> io::Result<OwnedFd> {
+    let kind = libc::SOCK_RAW | libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC;
+    // SAFETY: no pointers; the descriptor is new and ours.
+    let socket = unsafe {
+        let fd = Errno::result(libc::socket(family, kind, protocol))?;
+        OwnedFd::from_raw_fd(fd)
+    };
+    set(&socket, libc::SOL_SOCKET, libc::SO_RCVBUF, &RECEIVE_BUFFER)?;
+    Ok(socket)
+}
+
+fn statement(code: u32, k: u32) -> sock_filter {
+    sock_filter { code: code as u16, jt: 0, jf: 0, k }
+}
+
+/// Lets only those packets pass whose identifier, as these instructions load it, is ours.
+fn filter(socket: &OwnedFd, load: &mut [sock_filter], mark: &Mark) -> io::Result<()> {
+    let mut program = load.to_vec();
+    program.push(sock_filter { jf: 1, ..statement(BPF_JMP | BPF_JEQ | BPF_K, u32::from(mark.identifier)) });
+    program.push(statement(BPF_RET | BPF_K, u32::MAX));
+    program.push(statement(BPF_RET | BPF_K, 0));
+    let program = sock_fprog { len: program.len() as u16, filter: program.as_mut_ptr() };
+    set(socket, libc::SOL_SOCKET, libc::SO_ATTACH_FILTER, &program)
+}
+
+fn set<T>(socket: &OwnedFd, level: c_int, option: c_int, value: &T) -> io::Result<()> {
+    // SAFETY: the value is valid for its size, and what a sock_fprog points to outlives the call.
+    Errno::result(unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            level,
+            option,
+            std::ptr::from_ref(value).cast(),
+            mem::size_of::<T>() as socklen_t,
+        )
+    })?;
+    Ok(())
+}
+
+fn transmit(
+    socket: &OwnedFd,
+    packet: &[u8],
+    by: ControlMessage,
+    to: &impl SockaddrLike,
+) -> Result<(), Errno> {
+    loop {
+        match sendmsg(socket.as_raw_fd(), &[IoSlice::new(packet)], &[by], MsgFlags::empty(), Some(to)) {
+            Ok(_) => return Ok(()),
+            Err(Errno::EINTR) => {}
+            Err(errno) => return Err(errno),
+        }
+    }
+}
+
+/// The next packet, its sender and the link it came by. `None`: nothing waits.
+fn receive<'a, S: SockaddrLike>(
+    socket: &OwnedFd,
+    buffer: &'a mut [u8],
+) -> io::Result<Option<(&'a [u8], S, u32)>> {
+    let mut control = cmsg_space!(in6_pktinfo);
+    loop {
+        let mut parts = [IoSliceMut::new(buffer)];
+        let received =
+            match recvmsg::<S>(socket.as_raw_fd(), &mut parts, Some(&mut control), MsgFlags::empty()) {
+                Ok(received) => received,
+                Err(Errno::EINTR) => continue,
+                Err(Errno::EAGAIN) => return Ok(None),
+                Err(errno) => return Err(errno.into()),
+            };
+        let ifindex = received.cmsgs()?.find_map(|message| match message {
+            ControlMessageOwned::Ipv4PacketInfo(by) => Some(by.ipi_ifindex as u32),
+            ControlMessageOwned::Ipv6PacketInfo(by) => Some(by.ipi6_ifindex),
+            _ => None,
+        });
+        // The kernel gives both with each packet.
+        if let (Some(from), Some(ifindex)) = (received.address, ifindex) {
+            let length = received.bytes;
+            return Ok(Some((&buffer[..length], from, ifindex)));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{Ipv4Addr, Ipv6Addr};
+
+    use super::*;
+
+    const MARK: Mark = Mark { identifier: 0x1234, secret: [7; 8] };
+
+    #[test]
+    fn a_checksum_makes_the_sum_come_out_as_all_ones() {
+        let packet = MARK.request(ECHO_REQUEST, 3, Ipv4Addr::LOCALHOST.into(), 0xffff);
+        assert_eq!(checksum(&packet), 0);
+        assert_ne!(packet[2..4], [0, 0]);
+        // RFC 1071, 3: the sum of these is ddf2.
+        assert_eq!(checksum(&[0x00, 0x01, 0xf2, 0x03, 0xf4, 0xf5, 0xf6, 0xf7]), !0xddf2);
+    }
+
+    #[test]
+    fn a_reply_counts_only_from_whom_was_asked_by_the_way_that_was_asked() {
+        let target = IpAddr::from(Ipv6Addr::LOCALHOST);
+        let mut reply = MARK.request(ECHO_REPLY_V6, 3, target, 9);
+        assert_eq!(
+            MARK.reply(ECHO_REPLY_V6, &reply, target, 3),
+            Some(Reply { source: target, ifindex: 3, token: 9 })
+        );
+        assert_eq!(MARK.reply(ECHO_REPLY_V6, &reply, target, 4), None);
+        assert_eq!(MARK.reply(ECHO_REPLY_V6, &reply, Ipv6Addr::UNSPECIFIED.into(), 3), None);
+        assert_eq!(MARK.reply(ECHO_REPLY, &reply, target, 3), None);
+        for length in 0..reply.len() {
+            assert_eq!(MARK.reply(ECHO_REPLY_V6, &reply[..length], target, 3), None);
+        }
+        assert_eq!(MARK.reply(ECHO_REPLY_V6, &[&reply[..], &[0]].concat(), target, 3), None);
+        // Checksum and token may be anything; nothing else.
+        for at in (0..reply.len()).filter(|at| !(2..4).contains(at) && !(6..8).contains(at)) {
+            reply[at] ^= 1;
+            assert_eq!(MARK.reply(ECHO_REPLY_V6, &reply, target, 3), None, "byte {at}");
+            reply[at] ^= 1;
+        }
+    }
+}
