@@ -46,6 +46,21 @@ fn poke_sends_exactly_one_packet_and_leaves_the_keepalive() {
 }
 
 #[test]
+fn another_port_is_taken_at_once_and_the_session_survives() {
+    wireguard::another_port_is_taken_at_once_and_the_session_survives(create);
+}
+
+#[test]
+fn a_peer_added_again_is_as_before_and_begins_a_handshake() {
+    wireguard::a_peer_added_again_is_as_before_and_begins_a_handshake(create);
+}
+
+#[test]
+fn a_peer_that_is_not_there_is_not_added() {
+    wireguard::a_peer_that_is_not_there_is_not_added(create);
+}
+
+#[test]
 fn missing_and_foreign_interfaces_are_told_apart() {
     wireguard::missing_and_foreign_interfaces_are_told_apart(create);
 }

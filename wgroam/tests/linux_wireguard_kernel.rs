@@ -56,6 +56,21 @@ fn poke_sends_exactly_one_packet_and_leaves_the_keepalive() {
 }
 
 #[test]
+fn another_port_is_taken_at_once_and_the_session_survives() {
+    wireguard::another_port_is_taken_at_once_and_the_session_survives(create);
+}
+
+#[test]
+fn a_peer_added_again_is_as_before_and_begins_a_handshake() {
+    wireguard::a_peer_added_again_is_as_before_and_begins_a_handshake(create);
+}
+
+#[test]
+fn a_peer_that_is_not_there_is_not_added() {
+    wireguard::a_peer_that_is_not_there_is_not_added(create);
+}
+
+#[test]
 fn missing_and_foreign_interfaces_are_told_apart() {
     wireguard::missing_and_foreign_interfaces_are_told_apart(create);
 }
@@ -140,4 +155,82 @@ fn interfaces_that_come_and_go_are_told() {
     assert_ne!(index("wg0"), first);
     run("ip link add other type veth");
     assert_eq!(read(), []);
+}
+
+fn peer_with(allowed_ips: u32) -> wgroam::model::PublicKey {
+    let key = wgroam::model::PublicKey([9; 32]);
+    let allowed: String = (0..allowed_ips).map(|n| format!("AllowedIPs=fd01::{n:x}/128\n")).collect();
+    std::fs::write("/run/wg0.conf", format!("[Peer]\nPublicKey={key}\n{allowed}")).unwrap();
+    run("wg setconf wg0 /run/wg0.conf");
+    key
+}
+
+/// One message carries some 1,600 of them. More are refused, and stay.
+#[test]
+fn a_peer_with_more_allowed_ips_than_a_message_can_carry_is_left_alone() {
+    common::enter_own_network();
+    let _wg0 = create("wg0");
+    let mut wireguard = wgroam::linux::wireguard::WireGuard::new();
+    let (wg0, endpoint) = ("wg0".parse().unwrap(), "192.0.2.1:51820".parse().unwrap());
+    let shown = || run("wg show wg0 allowed-ips").split_whitespace().skip(1).count();
+    let key = peer_with(1600);
+    wireguard.readd_peer(wg0, &key, endpoint).unwrap();
+    assert_eq!((shown(), run("wg show wg0 endpoints").trim()), (1600, format!("{key}\t{endpoint}").as_str()));
+    let key = peer_with(1700);
+    let error = wireguard.readd_peer(wg0, &key, endpoint).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        format!(
+            "wg0: peer {} has too many allowed IPs to be added again in one step; left as it is",
+            key.short()
+        )
+    );
+    assert_eq!((shown(), run("wg show wg0 endpoints").trim()), (1700, format!("{key}\t(none)").as_str()));
+}
+
+/// Somebody who reads the device all the time never sees it without the peer or any part of it.
+#[test]
+fn nobody_sees_a_peer_half_added() {
+    common::enter_own_network();
+    let _wg0 = create("wg0");
+    let key = peer_with(500);
+    let (wg0, endpoint) = ("wg0".parse().unwrap(), "192.0.2.1:51820".parse().unwrap());
+    let stop = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let reader = scope.spawn(|| {
+            let mut wireguard = wgroam::linux::wireguard::WireGuard::new();
+            let mut looks = 0;
+            while !stop.load(std::sync::atomic::Ordering::Relaxed) {
+                // A dump of several messages that something changed under may be given up.
+                if let Ok((device, _)) = wireguard.device(wg0) {
+                    assert_eq!(device.peers.len(), 1);
+                    looks += 1;
+                }
+            }
+            looks
+        });
+        let mut wireguard = wgroam::linux::wireguard::WireGuard::new();
+        for _ in 0..200 {
+            wireguard.readd_peer(wg0, &key, endpoint).unwrap();
+        }
+        stop.store(true, std::sync::atomic::Ordering::Relaxed);
+        assert!(reader.join().unwrap() > 0);
+    });
+    assert_eq!(run("wg show wg0 allowed-ips").split_whitespace().skip(1).count(), 500);
+}
+
+/// What WireGuard itself refuses to carry.
+#[test]
+fn an_echo_that_wireguard_can_not_send_says_why() {
+    common::enter_own_network();
+    let _wg0 = create("wg0");
+    run("ip link set wg0 up");
+    let mut echo = wgroam::linux::echo::Echo::open().unwrap();
+    let mut error =
+        |target: &str| echo.send("wg0".parse().unwrap(), target.parse().unwrap(), 0).unwrap_err().to_string();
+    run("ip addr add 10.0.0.1/24 dev wg0");
+    assert_eq!(error("10.0.0.2"), "wg0: no peer has 10.0.0.2 among its allowed IPs");
+    let key = wgroam::model::PublicKey([9; 32]);
+    run(&format!("wg set wg0 peer {key} allowed-ips 10.0.0.0/24"));
+    assert_eq!(error("10.0.0.2"), "wg0: the peer that has 10.0.0.2 among its allowed IPs has no endpoint");
 }

@@ -65,6 +65,8 @@ impl Troubles {
 pub fn is_final(error: &Error) -> bool {
     match error {
         Error::Gone(_) | Error::NotWireGuard(_) | Error::Denied(_) | Error::SocketDenied(_) => true,
+        // The device is there all the same.
+        Error::NoPeer(..) | Error::TooManyAllowedIps(..) => false,
         Error::Malformed(..) | Error::Io(..) => false,
     }
 }

@@ -185,3 +185,117 @@ pub fn whoever_may_not_is_told_so(create: Create, message: &str) {
     });
     unprivileged.join().unwrap();
 }
+
+/// wg0 and wg1 with a session between them over the loopback device, each the other's only peer. Returns their keys.
+fn pair(create: Create) -> (Vec<Box<dyn Any>>, PublicKey, PublicKey) {
+    let (first, private) = one(create);
+    let second = create("wg1");
+    let public0: PublicKey = shell(&format!("echo {private} | wg pubkey")).trim().parse().unwrap();
+    let (private1, public1) = genkey();
+    shell(&format!("echo {private1} >/run/key1; wg set wg1 private-key /run/key1 listen-port 51821"));
+    run("ip link set wg1 up");
+    run(&format!("wg set wg0 peer {public1} endpoint 127.0.0.1:51821"));
+    run(&format!("wg set wg1 peer {public0}"));
+    let mut wireguard = WireGuard::new();
+    wireguard.poke(wg0(), &public1, 0).unwrap();
+    wait_until("the session is there", || {
+        peer(&wireguard.device(wg1()).unwrap().0, &public0).last_handshake.is_some()
+    });
+    sleep(Duration::from_millis(300));
+    (vec![first, second], public0, public1)
+}
+
+fn wg1() -> Interface {
+    "wg1".parse().unwrap()
+}
+
+pub fn another_port_is_taken_at_once_and_the_session_survives(create: Create) {
+    let (_interfaces, public0, public1) = pair(create);
+    let mut wireguard = WireGuard::new();
+    let mut ports = vec![51820];
+    for _ in 0..3 {
+        let handshake = peer(&wireguard.device(wg0()).unwrap().0, &public1).last_handshake;
+        wireguard.rotate_port(wg0()).unwrap();
+        let port = wireguard.device(wg0()).unwrap().0.listen_port;
+        assert!(port != 0 && !ports.contains(&port), "{port} after {ports:?}");
+        ports.push(port);
+        assert!(run("ss -Hlun").contains(&format!(":{port} ")));
+        let before = peer(&wireguard.device(wg1()).unwrap().0, &public0).rx_bytes;
+        wireguard.poke(wg0(), &public1, 0).unwrap();
+        sleep(Duration::from_millis(500));
+        let far = peer(&wireguard.device(wg1()).unwrap().0, &public0);
+        // One keepalive from the new port, with the old session.
+        assert_eq!((far.rx_bytes - before, far.endpoint.unwrap().port()), (32, port));
+        assert_eq!(peer(&wireguard.device(wg0()).unwrap().0, &public1).last_handshake, handshake);
+    }
+    assert_eq!(wireguard.device(wg1()).unwrap().0.listen_port, 51821);
+}
+
+/// What `wg show wg0 dump` says about a peer's settings: preshared key, endpoint, allowed IPs, keepalive.
+fn settings(public: &PublicKey) -> Vec<String> {
+    let dump = run("wg show wg0 dump");
+    let line = dump.lines().find(|line| line.starts_with(&public.to_string())).unwrap();
+    let fields: Vec<_> = line.split('\t').collect();
+    let mut allowed: Vec<_> = fields[3].split(',').collect();
+    allowed.sort_unstable();
+    vec![fields[1].into(), fields[2].into(), allowed.join(","), fields[7].into()]
+}
+
+pub fn a_peer_added_again_is_as_before_and_begins_a_handshake(create: Create) {
+    let (_interfaces, public0, public1) = pair(create);
+    let mut wireguard = WireGuard::new();
+    let (_, other) = genkey();
+    run(&format!(
+        "wg set wg0 peer {other} persistent-keepalive 9 allowed-ips 10.9.0.0/16 preshared-key /run/key"
+    ));
+    let others = settings(&other);
+    let hundreds: String =
+        (0..300).map(|n| format!(",10.1.{}.{}/32,fd01::{n:x}/128", n / 256, n % 256)).collect();
+    let psk = run("wg genpsk");
+    std::fs::write("/run/psk", &psk).unwrap();
+    for (keepalive, preshared, allowed) in [
+        (0, false, String::new()),
+        (25, false, "0.0.0.0/0,::/0".into()),
+        (0, true, "10.0.0.0/8".into()),
+        (17, true, format!("fd00::/64{hundreds}")),
+    ] {
+        let file = if preshared { "/run/psk" } else { "/dev/null" };
+        run(&format!("wg set wg1 peer {public0} preshared-key {file}"));
+        let mut set =
+            format!("wg set wg0 peer {public1} preshared-key {file} persistent-keepalive {keepalive}");
+        if !allowed.is_empty() {
+            set += &format!(" allowed-ips {allowed}");
+        }
+        run(&set);
+        let before = settings(&public1);
+        assert_eq!(before[0] == psk.trim(), preshared);
+        // The far end takes one initiation of a peer in 20 ms, and one with a newer timestamp only.
+        sleep(Duration::from_millis(100));
+        let count = |wireguard: &mut WireGuard| wireguard.device(wg0()).unwrap().0.peers.len();
+        assert_eq!(count(&mut wireguard), 2);
+        let endpoint = "127.0.0.1:51821".parse().unwrap();
+        wireguard.readd_peer(wg0(), &public1, endpoint).unwrap();
+        wait_until("there is a new session", || {
+            peer(&wireguard.device(wg0()).unwrap().0, &public1).last_handshake.is_some()
+        });
+        assert_eq!(settings(&public1), before);
+        assert_eq!(count(&mut wireguard), 2);
+        // From zero: it was another peer.
+        let now = peer(&wireguard.device(wg0()).unwrap().0, &public1);
+        assert!(now.rx_bytes < 92 + 32 * 4 && now.tx_bytes < 148 + 32 * 4, "{now:?}");
+    }
+    assert_eq!(settings(&other), others);
+
+    // With another endpoint.
+    wireguard.readd_peer(wg0(), &public1, "[2001:db8::1]:443".parse().unwrap()).unwrap();
+    assert_eq!(settings(&public1)[1], "[2001:db8::1]:443");
+}
+
+pub fn a_peer_that_is_not_there_is_not_added(create: Create) {
+    let (_interface, _) = one(create);
+    let (_, public) = genkey();
+    let mut wireguard = WireGuard::new();
+    let error = wireguard.readd_peer(wg0(), &public, "192.0.2.1:51820".parse().unwrap()).unwrap_err();
+    assert!(matches!(error, Error::NoPeer(interface, key) if (interface, key) == (wg0(), public)), "{error}");
+    assert_eq!(run("wg show wg0 peers"), "");
+}

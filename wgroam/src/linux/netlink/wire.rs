@@ -4,6 +4,8 @@
 //! Netlink speaks the machine's own byte order. The reader takes the order as an argument, so that bytes recorded on
 //! a big-endian machine are read by the same code on any other (docs/design/netlink.md).
 
+use zeroize::Zeroizing;
+
 /// The byte order of a netlink conversation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Endian {
@@ -222,8 +224,8 @@ fn align(length: usize) -> usize {
     length.saturating_add(3) & !3
 }
 
-/// A request, in this machine's byte order. Requests are small: what they hold is never secret, and fits in a page.
-pub struct Request(Vec<u8>);
+/// A request, in this machine's byte order. Wiped when dropped; see [`Request::reserve`] for one that holds a secret.
+pub struct Request(Zeroizing<Vec<u8>>);
 
 impl Request {
     /// A request of this kind; `fixed` is the header that its protocol puts before the attributes.
@@ -232,7 +234,19 @@ impl Request {
         bytes[4..6].copy_from_slice(&kind.to_ne_bytes());
         bytes[6..8].copy_from_slice(&flags.to_ne_bytes());
         bytes.extend_from_slice(fixed);
-        Self(bytes)
+        Self(Zeroizing::new(bytes))
+    }
+
+    /// Makes room for so many bytes more. A request that outgrows its room is copied, and the old bytes are not wiped:
+    /// to be called before a secret is added.
+    pub fn reserve(&mut self, bytes: usize) {
+        self.0.reserve(bytes);
+    }
+
+    /// Bytes so far.
+    #[allow(clippy::len_without_is_empty, reason = "it has a header from the start")]
+    pub fn len(&self) -> usize {
+        self.0.len()
     }
 
     /// Adds an attribute.
@@ -252,11 +266,12 @@ impl Request {
         fill(self);
         let length = (self.0.len() - start) as u16;
         self.0[start..start + 2].copy_from_slice(&length.to_ne_bytes());
-        self.0.resize(align(self.0.len()), 0);
+        let padded = align(self.0.len());
+        self.0.resize(padded, 0);
     }
 
     /// The bytes to send.
-    pub fn finish(mut self, sequence: u32) -> Vec<u8> {
+    pub fn finish(mut self, sequence: u32) -> Zeroizing<Vec<u8>> {
         let length = self.0.len() as u32;
         self.0[0..4].copy_from_slice(&length.to_ne_bytes());
         self.0[8..12].copy_from_slice(&sequence.to_ne_bytes());

@@ -2,7 +2,7 @@
 //! Reads the kernel's description of a WireGuard device (WG_CMD_GET_DEVICE). Pure, and in any byte order.
 //!
 //! Layout: include/uapi/linux/wireguard.h. The private key goes straight from the receive buffer, which is wiped,
-//! into a [`PrivateKey`]; preshared keys are not touched.
+//! into a [`PrivateKey`]; preshared keys are not touched (see [`super::readd`] for when they are).
 
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
 
@@ -13,7 +13,7 @@ use crate::model::{Device, Peer, PrivateKey, PublicKey, WallTime};
 pub(super) const WGDEVICE_A_IFINDEX: u16 = 1;
 const WGDEVICE_A_PRIVATE_KEY: u16 = 3;
 const WGDEVICE_A_PUBLIC_KEY: u16 = 4;
-const WGDEVICE_A_LISTEN_PORT: u16 = 6;
+pub(super) const WGDEVICE_A_LISTEN_PORT: u16 = 6;
 pub(super) const WGDEVICE_A_PEERS: u16 = 8;
 
 pub(super) const WGPEER_A_PUBLIC_KEY: u16 = 1;

@@ -5,25 +5,32 @@ use std::net::SocketAddr;
 
 use nix::sys::socket::SockProtocol;
 
-use super::super::netlink::wire::Request;
+use super::super::netlink::wire::{Bytes, Malformed, Request};
 use super::super::netlink::{Failure, Socket};
 use super::super::route::message::Link;
 use super::dump::{
-    Dump, GENL_HEADER, WGDEVICE_A_IFINDEX, WGDEVICE_A_PEERS, WGPEER_A_ENDPOINT, WGPEER_A_FLAGS,
-    WGPEER_A_KEEPALIVE, WGPEER_A_PUBLIC_KEY, sockaddr,
+    Dump, GENL_HEADER, WGDEVICE_A_IFINDEX, WGDEVICE_A_LISTEN_PORT, WGDEVICE_A_PEERS, WGPEER_A_ENDPOINT,
+    WGPEER_A_FLAGS, WGPEER_A_KEEPALIVE, WGPEER_A_PUBLIC_KEY, sockaddr,
 };
+use super::readd::Kept;
 use super::{Backend, Error};
 use crate::model::{Device, PrivateKey, PublicKey};
 
 const WG_GENL_VERSION: u8 = 1;
 const WG_CMD_GET_DEVICE: u8 = 0;
 const WG_CMD_SET_DEVICE: u8 = 1;
+const WGPEER_F_REMOVE_ME: u32 = 1 << 0;
+const WGPEER_F_REPLACE_ALLOWEDIPS: u32 = 1 << 1;
 /// Leave a peer that is not there alone.
 const WGPEER_F_UPDATE_ONLY: u32 = 1 << 2;
 
 /// A dump that something changes under is asked for again, so often. A dump of 5,000 peers takes milliseconds; only
 /// somebody who changes the device in a loop gets past this.
 const ATTEMPTS: u32 = 5;
+
+/// All peers of a message are one attribute, whose length is a number of 16 bits. The rest is for the entries that need
+/// no more than a key, an endpoint and a few numbers each.
+const MAX_KEPT: usize = u16::MAX as usize - 1024;
 
 /// Any keepalive will do to go on from 0 for a moment; this is the usual one.
 const SOME_KEEPALIVE: u16 = 25;
@@ -64,17 +71,46 @@ impl Kernel {
         asked
     }
 
+    /// Reads the whole device, into a `new` one each time that something changed meanwhile.
+    fn dump<D>(
+        &mut self,
+        link: &Link,
+        new: impl Fn() -> D,
+        each: impl Fn(&mut D, Bytes) -> Result<(), Malformed>,
+    ) -> Result<D, Error> {
+        let mut dump = new();
+        let mut attempt = 0;
+        self.ask(link, &mut |socket, family| {
+            loop {
+                dump = new();
+                let mut request = command(family, WG_CMD_GET_DEVICE, libc::NLM_F_DUMP);
+                request.attribute(WGDEVICE_A_IFINDEX, &link.ifindex.to_ne_bytes());
+                match socket.ask(request, &mut |message| each(&mut dump, message.payload)) {
+                    Err(Failure::Interrupted) if attempt < ATTEMPTS => attempt += 1,
+                    asked => return asked,
+                }
+            }
+        })?;
+        Ok(dump)
+    }
+
     /// Changes peers, each entry in turn, all in one message.
     fn set(&mut self, link: &Link, peer: &PublicKey, entries: &[Change]) -> Result<(), Error> {
         self.ask(link, &mut |socket, family| {
             let mut request = command(family, WG_CMD_SET_DEVICE, libc::NLM_F_ACK);
             request.attribute(WGDEVICE_A_IFINDEX, &link.ifindex.to_ne_bytes());
+            request.reserve(entries.iter().map(Change::size).sum());
             request.nested(WGDEVICE_A_PEERS, &mut |request| {
                 for entry in entries {
                     request.nested(0, &mut |request| {
                         request.attribute(WGPEER_A_PUBLIC_KEY, &peer.0);
-                        request.attribute(WGPEER_A_FLAGS, &WGPEER_F_UPDATE_ONLY.to_ne_bytes());
+                        request.attribute(WGPEER_A_FLAGS, &entry.flags().to_ne_bytes());
                         match entry {
+                            Change::Remove => {}
+                            Change::Add(endpoint, kept) => {
+                                request.attribute(WGPEER_A_ENDPOINT, &sockaddr(*endpoint));
+                                kept.write(request);
+                            }
                             Change::Endpoint(endpoint) => {
                                 request.attribute(WGPEER_A_ENDPOINT, &sockaddr(*endpoint));
                             }
@@ -91,26 +127,44 @@ impl Kernel {
 }
 
 /// What changes about a peer.
-enum Change {
+enum Change<'a> {
     Endpoint(SocketAddr),
     Keepalive(u16),
+    Remove,
+    Add(SocketAddr, &'a Kept),
+}
+
+impl Change<'_> {
+    fn flags(&self) -> u32 {
+        match self {
+            Change::Endpoint(_) | Change::Keepalive(_) => WGPEER_F_UPDATE_ONLY,
+            Change::Remove => WGPEER_F_UPDATE_ONLY | WGPEER_F_REMOVE_ME,
+            Change::Add(..) => WGPEER_F_REPLACE_ALLOWEDIPS,
+        }
+    }
+
+    /// At most so many bytes of a request.
+    fn size(&self) -> usize {
+        // Headers, key, flags, endpoint.
+        128 + match self {
+            Change::Add(_, kept) => kept.size(),
+            _ => 0,
+        }
+    }
+}
+
+/// What makes a peer send: the kernel does when its keepalive goes from 0 to something (netlink.c: set_peer). It takes
+/// the entries of a message in turn, so one message is enough, and nobody ever sees the keepalive in between.
+fn poke(keepalive: u16) -> Vec<Change<'static>> {
+    match keepalive {
+        0 => vec![Change::Keepalive(0), Change::Keepalive(SOME_KEEPALIVE), Change::Keepalive(0)],
+        _ => vec![Change::Keepalive(0), Change::Keepalive(keepalive)],
+    }
 }
 
 impl Backend for Kernel {
     fn device(&mut self, link: &Link) -> Result<(Device, Option<PrivateKey>), Error> {
-        let mut dump = Dump::new(link);
-        let mut attempt = 0;
-        self.ask(link, &mut |socket, family| {
-            loop {
-                dump = Dump::new(link);
-                let mut request = command(family, WG_CMD_GET_DEVICE, libc::NLM_F_DUMP);
-                request.attribute(WGDEVICE_A_IFINDEX, &link.ifindex.to_ne_bytes());
-                match socket.ask(request, &mut |message| dump.message(message.payload)) {
-                    Err(Failure::Interrupted) if attempt < ATTEMPTS => attempt += 1,
-                    asked => return asked,
-                }
-            }
-        })?;
+        let dump = self.dump(link, || Dump::new(link), |dump, payload| dump.message(payload))?;
         Ok(dump.finish())
     }
 
@@ -118,17 +172,32 @@ impl Backend for Kernel {
         self.set(link, peer, &[Change::Endpoint(endpoint)])
     }
 
-    /// The kernel sends when the keepalive goes from 0 to something (netlink.c: set_peer). It takes the entries of a
-    /// message in turn, so one message is enough, and nobody ever sees the keepalive in between.
     fn poke(&mut self, link: &Link, peer: &PublicKey, keepalive: u16) -> Result<(), Error> {
-        match keepalive {
-            0 => self.set(
-                link,
-                peer,
-                &[Change::Keepalive(0), Change::Keepalive(SOME_KEEPALIVE), Change::Keepalive(0)],
-            ),
-            _ => self.set(link, peer, &[Change::Keepalive(0), Change::Keepalive(keepalive)]),
+        self.set(link, peer, &poke(keepalive))
+    }
+
+    fn rotate_port(&mut self, link: &Link) -> Result<(), Error> {
+        self.ask(link, &mut |socket, family| {
+            let mut request = command(family, WG_CMD_SET_DEVICE, libc::NLM_F_ACK);
+            request.attribute(WGDEVICE_A_IFINDEX, &link.ifindex.to_ne_bytes());
+            request.attribute(WGDEVICE_A_LISTEN_PORT, &0_u16.to_ne_bytes());
+            socket.ask(request, &mut |_| Ok(()))
+        })
+    }
+
+    /// The kernel holds its locks from the first entry of a message to the last (wg_set_device), so that whoever reads
+    /// the device sees the peer before or after.
+    fn readd_peer(&mut self, link: &Link, peer: &PublicKey, endpoint: SocketAddr) -> Result<(), Error> {
+        let kept = self.dump(link, Kept::default, |kept, payload| kept.message(payload, peer))?;
+        if !kept.found {
+            return Err(Error::NoPeer(link.interface, *peer));
         }
+        if kept.size() > MAX_KEPT {
+            return Err(Error::TooManyAllowedIps(link.interface, *peer));
+        }
+        let mut changes = vec![Change::Remove, Change::Add(endpoint, &kept)];
+        changes.extend(poke(kept.keepalive));
+        self.set(link, peer, &changes)
     }
 }
 

@@ -3,6 +3,7 @@
 
 pub mod dump;
 pub mod genl;
+mod readd;
 pub mod uapi;
 
 use std::fmt;
@@ -27,6 +28,18 @@ pub trait Backend {
     /// Makes WireGuard send the peer one authenticated packet now, and leaves this persistent keepalive behind
     /// (seconds, 0 = off). On an interface that is down nothing is sent.
     fn poke(&mut self, link: &Link, peer: &PublicKey, keepalive: u16) -> Result<(), Error>;
+
+    /// Has WireGuard listen on another port, a random one, at once. The sessions survive. On an interface that is
+    /// down it chooses the port when it comes up; until then it is 0.
+    fn rotate_port(&mut self, link: &Link) -> Result<(), Error>;
+
+    /// Removes the peer and adds it again in one step, with the preshared key, allowed IPs and keepalive it has and this
+    /// endpoint, and makes it begin a handshake. What is forgotten: its session, its counters, and the newest timestamp
+    /// that it proved itself with.
+    ///
+    /// # Errors
+    /// [`Error::NoPeer`], and [`Error::TooManyAllowedIps`]: nothing was changed.
+    fn readd_peer(&mut self, link: &Link, peer: &PublicKey, endpoint: SocketAddr) -> Result<(), Error>;
 }
 
 /// All WireGuard interfaces of this network namespace.
@@ -78,6 +91,23 @@ impl WireGuard {
         backend.poke(&link, peer, keepalive)
     }
 
+    /// Another source port: [`Backend::rotate_port`]. Not where the owner set a port that others rely on.
+    pub fn rotate_port(&mut self, interface: Interface) -> Result<(), Error> {
+        let (link, backend) = self.backend(interface)?;
+        backend.rotate_port(&link)
+    }
+
+    /// A fresh start with a peer: [`Backend::readd_peer`].
+    pub fn readd_peer(
+        &mut self,
+        interface: Interface,
+        peer: &PublicKey,
+        endpoint: SocketAddr,
+    ) -> Result<(), Error> {
+        let (link, backend) = self.backend(interface)?;
+        backend.readd_peer(&link, peer, endpoint)
+    }
+
     /// The kernel itself says whether a link is its own WireGuard. (Asking the "wireguard" family would do too, but
     /// on a machine without it every question makes the kernel start modprobe.)
     fn backend(&mut self, interface: Interface) -> Result<(Link, &mut dyn Backend), Error> {
@@ -104,6 +134,11 @@ pub enum Error {
     Denied(Interface),
     /// The socket of a WireGuard in user space says that we may not.
     SocketDenied(Interface),
+    /// There is no such peer. Only [`Backend::readd_peer`] tells.
+    NoPeer(Interface, PublicKey),
+    /// The peer has more allowed IPs than one request to the kernel can hold (some 1,600), so that it can't be added
+    /// again in one step.
+    TooManyAllowedIps(Interface, PublicKey),
     /// The answer can't be read.
     Malformed(Interface, &'static str),
     /// Anything else.
@@ -141,6 +176,12 @@ impl fmt::Display for Error {
                 f,
                 "{interface}: may not open {}; run wgroam as the user who runs this WireGuard",
                 uapi::socket_path(*interface).display()
+            ),
+            Error::NoPeer(interface, peer) => write!(f, "{interface}: there is no peer {}", peer.short()),
+            Error::TooManyAllowedIps(interface, peer) => write!(
+                f,
+                "{interface}: peer {} has too many allowed IPs to be added again in one step; left as it is",
+                peer.short()
             ),
             Error::Malformed(interface, what) => {
                 write!(f, "{interface}: WireGuard's answer can't be read: {what}")

@@ -16,6 +16,7 @@ use nix::sys::time::TimeVal;
 use zeroize::Zeroizing;
 
 use super::super::route::message::Link;
+use super::readd::Kept;
 use super::{Backend, Error};
 use crate::model::{Device, Interface, Peer, PrivateKey, PublicKey, WallTime};
 
@@ -54,26 +55,88 @@ impl Backend for Userspace {
     }
 
     fn set_endpoint(&mut self, link: &Link, peer: &PublicKey, endpoint: SocketAddr) -> Result<(), Error> {
-        let peer = hex(peer);
+        let peer = hex(&peer.0);
+        let peer = peer.as_str();
         let request = format!("set=1\npublic_key={peer}\nupdate_only=true\nendpoint={endpoint}\n\n");
         ask(link.interface, &request, &mut |_, _| Ok(()))
     }
 
-    /// As in the kernel, a keepalive that goes from 0 to something sends (wireguard-go's device/uapi.go: pkaOn), and
-    /// peers that are named twice are changed twice, in turn.
     fn poke(&mut self, link: &Link, peer: &PublicKey, keepalive: u16) -> Result<(), Error> {
         let mut request = String::from("set=1\n");
-        let steps: &[u16] = if keepalive == 0 { &[0, SOME_KEEPALIVE, 0] } else { &[0, keepalive] };
-        for seconds in steps {
-            request += "public_key=";
-            request += &hex(peer);
-            request += "\nupdate_only=true\npersistent_keepalive_interval=";
-            request += &seconds.to_string();
-            request += "\n";
-        }
+        poke(&mut request, &hex(&peer.0), keepalive);
         request += "\n";
         ask(link.interface, &request, &mut |_, _| Ok(()))
     }
+
+    fn rotate_port(&mut self, link: &Link) -> Result<(), Error> {
+        ask(link.interface, "set=1\nlisten_port=0\n\n", &mut |_, _| Ok(()))
+    }
+
+    /// wireguard-go takes one request at a time (IpcSetOperation holds its lock), so that whoever reads the device sees
+    /// the peer before or after.
+    fn readd_peer(&mut self, link: &Link, peer: &PublicKey, endpoint: SocketAddr) -> Result<(), Error> {
+        let name = hex(&peer.0);
+        let mut kept = Kept::default();
+        let mut here = false;
+        ask(link.interface, "get=1\n\n", &mut |key, value| {
+            if key == "public_key" {
+                here = value == name.as_str();
+                kept.found |= here;
+            } else if here {
+                kept_line(&mut kept, key, value)?;
+            }
+            Ok(())
+        })?;
+        if !kept.found {
+            return Err(Error::NoPeer(link.interface, *peer));
+        }
+        // It holds the preshared key: room for all of it from the start, so that it is not copied when it grows. An
+        // allowed IP takes 54 bytes at most.
+        let mut request = Zeroizing::new(String::with_capacity(1024 + 64 * kept.allowed_ips.len()));
+        *request += "set=1\npublic_key=";
+        *request += &name;
+        *request += "\nupdate_only=true\nremove=true\npublic_key=";
+        *request += &name;
+        *request += &format!("\nreplace_allowed_ips=true\nendpoint={endpoint}\n");
+        if let Some(key) = &kept.preshared_key {
+            *request += "preshared_key=";
+            *request += &hex(key);
+            *request += "\n";
+        }
+        for (ip, length) in &kept.allowed_ips {
+            *request += &format!("allowed_ip={ip}/{length}\n");
+        }
+        poke(&mut request, &name, kept.keepalive);
+        *request += "\n";
+        ask(link.interface, &request, &mut |_, _| Ok(()))
+    }
+}
+
+/// As in the kernel, a keepalive that goes from 0 to something sends (wireguard-go's device/uapi.go: pkaOn), and
+/// peers that are named twice are changed twice, in turn.
+fn poke(request: &mut String, peer: &str, keepalive: u16) {
+    let steps: &[u16] = if keepalive == 0 { &[0, SOME_KEEPALIVE, 0] } else { &[0, keepalive] };
+    for seconds in steps {
+        *request += "public_key=";
+        *request += peer;
+        *request += "\nupdate_only=true\npersistent_keepalive_interval=";
+        *request += &seconds.to_string();
+        *request += "\n";
+    }
+}
+
+fn kept_line(kept: &mut Kept, key: &str, value: &str) -> Result<(), &'static str> {
+    match key {
+        "preshared_key" => kept.set_preshared_key(&*unhex(value)?),
+        "persistent_keepalive_interval" => kept.keepalive = number(value)?,
+        "allowed_ip" => {
+            let wrong = "an allowed IP is none";
+            let (ip, length) = value.split_once('/').ok_or(wrong)?;
+            kept.allowed_ips.push((ip.parse().map_err(|_| wrong)?, number(length)?));
+        }
+        _ => {}
+    }
+    Ok(())
 }
 
 /// A device while its lines are read.
@@ -164,10 +227,15 @@ fn endpoint(value: &str) -> Result<SocketAddr, &'static str> {
     Ok(endpoint)
 }
 
-fn hex(key: &PublicKey) -> String {
+/// Wiped when dropped: some keys are secret.
+fn hex(key: &[u8; 32]) -> Zeroizing<String> {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    let digit = |value: u8| char::from(DIGITS[usize::from(value)]);
-    key.0.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
+    let mut text = Zeroizing::new(String::with_capacity(64));
+    for byte in key {
+        text.push(char::from(DIGITS[usize::from(byte >> 4)]));
+        text.push(char::from(DIGITS[usize::from(byte & 15)]));
+    }
+    text
 }
 
 fn unhex(text: &str) -> Result<Zeroizing<[u8; 32]>, &'static str> {
