@@ -6,6 +6,7 @@ pub mod control;
 pub mod echo;
 pub mod files;
 pub mod netlink;
+pub mod own_routes;
 pub mod process;
 pub mod resolver;
 pub mod route;
