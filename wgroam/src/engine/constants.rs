@@ -138,8 +138,8 @@ pub const PROBES_DEAD: u32 = 3;
 /// Probes that may be unanswered at a time.
 pub const PROBES_OPEN: usize = 4;
 /// When all was tried in vain, the rest is this part of the time that the peer is silent, a second at least: ...
-pub const REST_PART: u32 = 32;
-/// ... 2 s after a minute, 4 s after two, and a minute at most. Any event starts it all anew.
+pub const REST_PART: u32 = 64;
+/// ... 1 s after a minute, 2 s after two, and a minute at most. Any event starts it all anew.
 pub const BACKOFF_MAX: Duration = secs(60);
 /// See [`REST_PART`].
 pub const REST_MIN: Duration = secs(1);

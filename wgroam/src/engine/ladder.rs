@@ -239,8 +239,17 @@ impl Engine {
             && !std::mem::replace(&mut ladder.rotated, true)
         {
             self.actions.push_back(Action::RotatePort { interface: at.interface });
-            self.errands.add(now, at.interface, peer, Reason::Silence, None);
-            ladder.give_chance(now);
+            // From the new port each address is new; the others first, since this one just had its chance.
+            ladder.tried.clear();
+            let here = peer.seen.endpoint;
+            match at.list.iter().copied().find(|&other| !same(Some(other), here)) {
+                Some(other) => self.go_to(at, chased, ladder, peer, other),
+                None => {
+                    self.errands.add(now, at.interface, peer, Reason::Silence, None);
+                    ladder.tried.extend(here);
+                    ladder.give_chance(now);
+                }
+            }
             self.told(at, chased, ladder, Step::RotatePort);
         } else if at.section.readd
             && peer.seen.endpoint.is_some()

@@ -5,6 +5,7 @@
 // Test code: a panic is the way to fail.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod journeys;
 mod model;
 mod nat;
 mod rng;
