@@ -505,7 +505,9 @@ impl World {
     fn lets_pass(&self, packet: &Packet) -> bool {
         let ports = [packet.source.port(), packet.destination.port()];
         let v6 = packet.source.is_ipv6() || packet.destination.is_ipv6();
-        !self.no_udp && !(v6 && self.no_ipv6) && !ports.iter().any(|port| self.blocked_ports.contains(port))
+        let filtered = ports.iter().any(|port| self.blocked_ports.contains(port));
+        let dead = self.no_udp || (v6 && self.no_ipv6);
+        !filtered && !dead
     }
 
     fn arrive(&mut self, packet: Packet) {
