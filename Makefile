@@ -7,10 +7,10 @@ SCENARIO ?= steady
 WITH ?= wgroam
 WIREGUARD ?= userspace
 
-.PHONY: help setup build test quick demo lab vm-test lab-test bench size lint format clean
+.PHONY: help setup build test quick demo lab vm-test lab-test bench bench-verifier size lint format clean
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo
 	@echo "  make demo and make test are all you need; each installs what it lacks (root is assumed)."
 
@@ -44,7 +44,12 @@ lab: ## one scenario: make lab SCENARIO=wan-change WITH=wgroam WIREGUARD=kernel;
 	@if [ '$(SCENARIO)' = list ]; then ci/lab/lab list; \
 	else ci/lab/lab run '$(SCENARIO)' --wireguard '$(WIREGUARD)' --with '$(WITH)' --verbose; fi
 
-bench: ## the verifier's speed, as a ratio to the bare cryptography in the same run
+bench: ## every scenario with wgroam, with nothing and with its rivals, in one run (long): docs/benchmarks.md
+	@ci/need build userspace-lab kernel-lab
+	@ci/cargo build --release --bin wgroam --example hostile
+	@ci/bench
+
+bench-verifier: ## the verifier's speed, as a ratio to the bare cryptography in the same run
 	@ci/need build
 	@ci/cargo bench --bench initiation
 
