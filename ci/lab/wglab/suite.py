@@ -46,6 +46,9 @@ STEPS = [
     Step("forgery"),
     Step("nat-rebind", "nothing"),
     Step("nat-rebind", no_worse=True),
+    Step("anchor-moves"),
+    Step("blocked-port"),
+    Step("flapping-wan"),
 ]
 
 
