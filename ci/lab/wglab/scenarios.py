@@ -64,7 +64,7 @@ def steady(stage):
     return first
 
 
-@scenario("nat-rebind", wgroam_on=("r1", "r2"), limit=KEEPALIVE + 15, reach=KEEPALIVE + 2)
+@scenario("nat-rebind", wgroam_on=("r1", "r2"), limit=KEEPALIVE + 15, reach=KEEPALIVE + 5)
 def nat_rebind(stage):
     """The NAT forgets R1's mapping while the tunnel is idle; then R2 sends."""
     # Nobody but R1 can end this, and R1 has no sign of it before its keepalive: wgroam must only not make it worse.

@@ -20,7 +20,7 @@ from .stage import Settings
 
 KERNEL_SECONDS = 1500  # for the kernel's part, machine included, on a slow day
 ALL_SECONDS = 3000  # the same with the journeys
-NOISE = 2.0  # seconds; two runs of the same silence differ by less
+NOISE = 4.0  # seconds; two runs of the same 25 s differ by up to 2 s in a VM without KVM on two busy cores
 
 
 @dataclass
@@ -48,17 +48,15 @@ STEPS = [
     Step("nat-rebind", no_worse=True),
     Step("anchor-moves"),
     Step("blocked-port"),
-    Step("flapping-wan"),
+    Step("flapping-wan", lasts=20),
 ]
 
 
 # Of the travelling side. Shorter than the scenarios' own, where the length does not matter.
 JOURNEYS = [
-    Step("anchor-moves"),
     Step("anchor-moves-probed"),
     Step("anchor-moves", "nothing", limit=20, silent=True),
     Step("both-move"),
-    Step("blocked-port"),
     Step("blocked-port", "nothing", limit=20, silent=True),
     Step("broken-family"),
     Step("broken-family", "nothing", limit=20, silent=True),
@@ -72,7 +70,6 @@ JOURNEYS = [
     Step("wan-returns", "nothing", limit=10, silent=True),
     Step("dead-tunnel"),
     Step("dead-tunnel", "nothing", limit=20, silent=True),
-    Step("flapping-wan", lasts=20),
     Step("flapping-wan", "nothing", limit=6, lasts=6, silent=True),
     Step("captive-portal", lasts=20),
 ]
