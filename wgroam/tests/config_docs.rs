@@ -38,13 +38,17 @@ const SECTIONS: [(&str, &str); 3] = [
 ];
 
 #[test]
-fn the_example_is_read_without_a_warning() {
-    let [example] = blocks("uci").try_into().unwrap();
-    let loaded = config::parse(example.as_bytes(), "example").unwrap_or_else(|errors| panic!("{errors}"));
-    assert_eq!(loaded.warnings, []);
-    let Config { tunnels, peers, .. } = loaded.config;
-    assert_eq!((tunnels.len(), peers.len()), (1, 1));
-    assert_eq!((peers[0].name.as_str(), peers[0].keepalive), ("camper", Some(25)));
+fn the_examples_are_read_without_a_warning() {
+    let examples: [String; 2] = blocks("uci").try_into().unwrap();
+    let [home, travelling] = examples.map(|example| {
+        let loaded = config::parse(example.as_bytes(), "example").unwrap_or_else(|errors| panic!("{errors}"));
+        assert_eq!(loaded.warnings, []);
+        let Config { tunnels, peers, .. } = loaded.config;
+        assert_eq!((tunnels.len(), peers.len()), (1, 1));
+        peers[0].clone()
+    });
+    assert_eq!((home.name.as_str(), home.keepalive, home.endpoints.len()), ("camper", Some(25), 0));
+    assert_eq!((travelling.name.as_str(), travelling.endpoints.len()), ("home", 2));
 }
 
 #[test]
