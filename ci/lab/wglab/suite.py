@@ -20,7 +20,7 @@ from .stage import Settings
 
 KERNEL_SECONDS = 1500  # for the kernel's part, machine included, on a slow day
 ALL_SECONDS = 3000  # the same with the journeys
-NOISE = 4.0  # seconds; two runs of the same 25 s differ by up to 2 s in a VM without KVM on two busy cores
+NOISE = 2.0  # seconds; two runs of the same silence differ by less
 
 
 @dataclass
