@@ -74,7 +74,7 @@ impl Engine {
     pub(super) fn ask_routes(&mut self, now: Instant) {
         let wanted = std::mem::take(&mut self.routes.wanted);
         let idle = self.settings.gone_to().next().is_none() && self.routes.own.is_empty();
-        if idle && self.routes.asked.is_some() {
+        if self.routes.asking(now) || (idle && self.routes.asked.is_some()) {
             return;
         }
         let targets = self.targets();
@@ -169,7 +169,8 @@ impl Engine {
         let silent = |peer: &PeerState| match peer.chased.as_ref().map(|chased| (chased, &chased.ladder)) {
             Some((chased, Some(ladder))) => {
                 let proof = if peer.alive(now) { HANDSHAKE_AFTER } else { REFUSE_AFTER };
-                now >= ladder.since + proof && chased.dead(now, peer)
+                let called = chased.called.is_some_and(|when| now < when + CALLED_FOR);
+                now >= ladder.since + proof && chased.dead(now, peer) && !called
             }
             _ => !peer.alive(now),
         };

@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use super::bench::{ALICE, BOB, Bench, at, millis, peer, secs, wan_address, wg0};
 use wgroam::config::{self, Config};
-use wgroam::engine::{Action, Event, Report};
+use wgroam::engine::{Action, Event, Report, WanChange};
 use wgroam::model::Peer;
 use wgroam::routing::{Hop, OwnRoute, Prefix, Purpose, Through, Way};
 
@@ -121,7 +121,13 @@ fn the_route_follows_the_uplink_without_a_gap() {
     bench.run(secs(10));
     bench.log.clear();
     bench.ways.uplinks[0] = Some(LTE);
-    bench.event(wan_address());
+    // A change of uplink is told as several events at once.
+    for change in [WanChange::Down("wan".parse().unwrap()), WanChange::Route(Some("lte".parse().unwrap()))] {
+        bench.engine.handle_event(bench.now, Event::WanChanged(change));
+    }
+    bench.drain();
+    let added = bench.log.iter().filter(|(_, action)| matches!(action, Action::AddRoute(_)));
+    assert_eq!(added.count(), 1);
     assert_eq!(bench.ways.own, [by(LTE)]);
     assert!(place(&bench, |action| matches!(action, Action::RemoveRoute(_))).is_none());
     // The kernel drops it with its link.
