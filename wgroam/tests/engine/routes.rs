@@ -165,12 +165,33 @@ fn a_tunnel_whose_session_is_not_answered_is_refused_when_that_is_proof() {
     in_vain(&mut bench, 9);
     assert!(bench.ways.own.contains(&refusal()));
     let removed = Report::RouteRemoved { interface: Some(wg0()), route: refusal() };
-    bench.run(secs(100));
+    bench.run(secs(80));
     assert!(!bench.reports().contains(&&removed), "it stays as long as the silence");
     bench.device.peers[0].rx_bytes += 100;
     bench.run(secs(3));
     assert!(bench.reports().contains(&&removed));
     assert!(!bench.ways.own.contains(&refusal()));
+}
+
+/// WireGuard gives up after 90 s, and within a session only data makes it try again.
+#[test]
+fn a_refused_lan_is_let_in_for_a_moment_when_wireguard_gave_up_in_a_session() {
+    let mut bench = full(vec![alive(ALICE, Some(at(1)))], true);
+    bench.run(secs(10));
+    in_vain(&mut bench, 20);
+    let mut open = Vec::new();
+    for second in 20..160 {
+        if !bench.ways.own.contains(&refusal()) {
+            open.push(second);
+        }
+        bench.run(secs(1));
+    }
+    assert!((3..=7).contains(&open.len()) && open[0] > 100, "{open:?}");
+    bench.run(secs(30));
+    bench.log.clear();
+    bench.run(secs(1000));
+    let removed = place(&bench, |action| matches!(action, Action::RemoveRoute(_)));
+    assert_eq!(removed, None, "without a session each poke is a handshake");
 }
 
 #[test]
