@@ -81,6 +81,11 @@ fn a_megabyte_of_anything_is_read_in_no_time() {
         let key = wgroam::model::PublicKey(key);
         format!("config peer p{number}\n option tunnel w\n option public_key {key}\n")
     };
+    let of_network = |number: usize| {
+        let interface = format!("config interface w{number}\n option proto wireguard\n");
+        let key = peers(number).replace(&format!("config peer p{number}\n option tunnel w\n"), "");
+        format!("{interface}config wireguard_w{number}\n{key} option endpoint_host a{number}\n")
+    };
     for (what, text) in [
         ("single quotes", filled("'")),
         ("double quotes", filled("\"")),
@@ -107,6 +112,8 @@ fn a_megabyte_of_anything_is_read_in_no_time() {
         ),
         ("tunnels", numbered(&|number| format!("c tunnel w{number}\n"))),
         ("peers", numbered(&peers)),
+        ("peers of package network", [b"package network\n".to_vec(), numbered(&of_network)].concat()),
+        ("bytes that are no UTF-8", [b"package network\n".to_vec(), vec![0xff; MAX_BYTES]].concat()),
         ("packages", numbered(&|number| format!("p n{number}\n"))),
     ] {
         let start = processor_time();

@@ -122,7 +122,8 @@ impl Daemon {
         let (keeper, memory) = Keeper::load(paths.runtime_dir.join("state"), lasting);
         let poll = Poll::new().map_err(failed("epoll"))?;
         let asking = Asking::start(poll.registry(), NAMES, ECHOES).map_err(failed("name lookups"))?;
-        let engine = Engine::new(config.clone(), memory, now);
+        let mut engine = Engine::new(config.clone(), memory, now);
+        engine.set_wan(routes.wan());
         let mut daemon = Self {
             config,
             network: network.unwrap_or_default(),
@@ -456,7 +457,7 @@ impl Daemon {
 
 fn level(report: &Report) -> log::Level {
     match report {
-        Report::NotTaken { .. } => log::Level::Warn,
+        Report::NotTaken { .. } | Report::OwnClock { behind: Some(_) } => log::Level::Warn,
         Report::Stranger { .. } => log::Level::Warn,
         Report::Poked { .. } => log::Level::Debug,
         _ => log::Level::Info,
