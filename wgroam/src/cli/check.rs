@@ -153,4 +153,31 @@ mod tests {
         assert_eq!(run(Path::new("/nowhere/wgroam"), false, &mut out), 1);
         assert_eq!(out, b"error: /nowhere/wgroam: there is no such file\n");
     }
+
+    #[test]
+    fn what_comes_from_package_network_is_shown_with_its_line_and_what_goes_wrong_with_it() {
+        let (code, out) = check(
+            "network",
+            "package wgroam\npackage network\nconfig interface 'wgr'\n\toption proto 'wireguard'\n\
+             config wireguard_wgr\n\toption endpoint_host 'home.example.net'\n\
+             \toption public_key 'xTIBA5rboUvnH4htodjb6e697QjLERt1NAB4mZqp8Dg='\n",
+        );
+        let lines: Vec<_> = out.lines().collect();
+        for (line, wanted) in [
+            (
+                0,
+                "note: FILE:6: wireguard_wgr @wireguard_wgr[0], option 'endpoint_host': peer '@wireguard_wgr[0]' of wgr is",
+            ),
+            (
+                1,
+                "note: FILE:6: wireguard_wgr @wireguard_wgr[0], option 'endpoint_host': a name here is asked for only when",
+            ),
+            (2, "note: FILE:3: interface 'wgr': netifd adds a route to the endpoint that it found first"),
+            (3, "FILE is fine."),
+            (6, "    is gone to at home.example.net:51820"),
+        ] {
+            assert!(lines[line].starts_with(wanted), "{out}");
+        }
+        assert_eq!(code, 0);
+    }
 }

@@ -188,7 +188,7 @@ fn peer(reader: &mut Typed, section: &Section, tunnel: Interface) -> Option<Peer
 fn name(section: &Section) -> String {
     let description = text(section, "description").unwrap_or_default();
     let description: String = description.chars().filter(|c| !c.is_control()).take(LONGEST_NAME).collect();
-    match (description.trim(), &section.name) {
+    match (&*description, &section.name) {
         ("", Some(name)) => name.clone(),
         ("", None) => format!("@{}[{}]", section.kind, section.index),
         (description, _) => description.to_owned(),

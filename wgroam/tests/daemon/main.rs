@@ -386,7 +386,7 @@ fn the_private_key_is_in_memory_once_and_gone_with_the_interface() {
     let carrier = world.wireguard("wg0", 51820);
     let text = fs::read_to_string(world.dir.join("wg0.key")).unwrap();
     let text = text.trim();
-    // The same key once more where OpenWrt keeps it, right, broken, and in a line that is not where it belongs.
+    // The same key once more where OpenWrt keeps it: as it should be, and broken in several ways.
     let section = format!("config wireguard_wg0\n\toption public_key '{}'\n", world.peer("wg0"));
     let network = format!(
         "config interface 'wg0'\n\toption proto 'wireguard'\n\toption private_key '{text}'\n\n{section}\
@@ -404,6 +404,11 @@ fn the_private_key_is_in_memory_once_and_gone_with_the_interface() {
         daemon.signal("HUP");
         wait("the warning", || daemon.log().matches("nothing new is taken over").count() > before);
     }
+    // As the init script hands it over, with bytes that are no UTF-8.
+    let latin = [network.replace("it's", "").as_bytes(), b"\toption description 'Caf\xe9'\n"].concat();
+    world.etc("wgroam", [b"package wgroam\npackage network\n", &latin[..]].concat());
+    daemon.signal("HUP");
+    daemon.says("peer 'Caf' of wg0 is gone to at 192.0.2.1:51820");
     std::thread::sleep(Duration::from_secs(4));
     let mut key = [0; 32];
     Base64::decode(text, &mut key).unwrap();
