@@ -7,11 +7,14 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
+use zeroize::Zeroizing;
+
 /// Reads a file of at most `max` bytes. A larger one is [`io::ErrorKind::FileTooLarge`], and is not read when its
-/// size is known beforehand; a folder is [`io::ErrorKind::IsADirectory`]. Follows symbolic links, takes pipes.
-pub fn read_limited(path: &Path, max: usize) -> io::Result<Vec<u8>> {
+/// size is known beforehand; a folder is [`io::ErrorKind::IsADirectory`]. Follows symbolic links, takes pipes. No other
+/// copy of the content is left in memory than the one given back, which is wiped when it is dropped.
+pub fn read_limited(path: &Path, max: usize) -> io::Result<Zeroizing<Vec<u8>>> {
     let too_large = || io::Error::new(io::ErrorKind::FileTooLarge, format!("larger than {max} bytes"));
-    let file = File::open(path)?;
+    let mut file = File::open(path)?;
     let metadata = file.metadata()?;
     if metadata.is_dir() {
         return Err(io::Error::new(io::ErrorKind::IsADirectory, "it is a folder"));
@@ -19,15 +22,33 @@ pub fn read_limited(path: &Path, max: usize) -> io::Result<Vec<u8>> {
     if metadata.len() > max as u64 {
         return Err(too_large());
     }
-    let mut bytes = Vec::with_capacity(metadata.len() as usize);
-    // One byte more than allowed: it tells a file that grew, and a pipe that gives too much.
-    file.take(max as u64 + 1).read_to_end(&mut bytes)?;
-    if bytes.len() > max { Err(too_large()) } else { Ok(bytes) }
+    // One byte more than there should be: it tells the end, a file that grew, and a pipe that gives too much.
+    let mut bytes = Zeroizing::new(vec![0; metadata.len() as usize + 1]);
+    let mut filled = 0;
+    loop {
+        match file.read(&mut bytes[filled..]) {
+            Ok(0) => break,
+            Ok(read) => filled += read,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+        if filled > max {
+            return Err(too_large());
+        }
+        if filled == bytes.len() {
+            // Not by Vec's own growing, which leaves the old copy behind.
+            let mut larger = Zeroizing::new(vec![0; (2 * filled).max(4096).min(max + 1)]);
+            larger[..filled].copy_from_slice(&bytes);
+            bytes = larger;
+        }
+    }
+    bytes.truncate(filled);
+    Ok(bytes)
 }
 
 /// As [`read_limited`], but only what is a file: a symbolic link, a pipe or a device is
 /// [`io::ErrorKind::InvalidInput`]. For files of our own, in folders where nobody else should have put anything.
-pub fn read_limited_file(path: &Path, max: usize) -> io::Result<Vec<u8>> {
+pub fn read_limited_file(path: &Path, max: usize) -> io::Result<Zeroizing<Vec<u8>>> {
     let kind = fs::symlink_metadata(path)?.file_type();
     if kind.is_file() || kind.is_dir() {
         return read_limited(path, max);
