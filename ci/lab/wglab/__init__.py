@@ -16,6 +16,7 @@ vm          the way into ci/vm/run
 scenarios   the stories
 journey     a stage on which R1 begins with R2's name
 journeys    the stories of the travelling side
+kills       the story of a daemon that is killed again and again
 report      a story's outcome as JSON
 suite       the scenarios that a release must pass
 cli         arguments of ci/lab/lab

@@ -8,7 +8,7 @@ import sys
 import time
 from pathlib import Path
 
-from . import journeys, suite, vm  # noqa: F401 (journeys registers its scenarios)
+from . import journeys, kills, suite, vm  # noqa: F401 (two of them register scenarios)
 from .lab import LabError
 from .report import play
 from .rivals import RIVALS
@@ -36,6 +36,8 @@ def parser():
     run.add_argument("--age", type=float, default=0, help="seconds that the tunnel has been up before, default 0")
     run.add_argument("--packets", type=int, default=100_000, help="hostile packets (forgery), default 100000")
     run.add_argument("--rate", type=int, default=5_000, help="of them per second, default 5000")
+    run.add_argument("--kills", type=int, default=50, help="how often wgroam is killed (kills), default 50")
+    run.add_argument("--seed", type=int, help="what is random in kills, as an earlier run has named it")
     run.add_argument("--gate", type=Path, metavar="FILE", help="take turns with other runs that name the same file")
     run.add_argument("--quick", action="store_true", help="20000 hostile packets")
     run.add_argument("--verbose", action="store_true", help="say on stderr what is done to the network")
@@ -90,6 +92,8 @@ def run(arguments, words):
             lasts=lasts.get(name, 0.0),
             age=arguments.age,
             gate=arguments.gate,
+            kills=arguments.kills,
+            seed=arguments.seed,
         )
         report = play(name, settings, narrator() if arguments.verbose else lambda text: None)
         print(json.dumps(report), flush=True)
