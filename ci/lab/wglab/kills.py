@@ -35,6 +35,7 @@ def kills(stage):
     stage.lan.start("ping", "-6", "-i", "0.2", FAR_HOST)
     before = picture(stage.r1)
     stage.arrive()
+    stage.lab.gate.release()
     story = Story(stage, random.Random(seed))
     story.lives(stage.settings.kills)
     story.calm()

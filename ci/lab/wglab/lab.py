@@ -10,6 +10,7 @@ from pathlib import Path
 
 HOME = Path("/run/wgroam-lab")
 NETNS = Path("/run/netns")
+GATE_SECONDS = 0.3  # from one look at a closed gate to the next
 
 
 class LabError(Exception):
@@ -71,9 +72,17 @@ class Gate:
         """Waits until nobody sets up or measures."""
         self._lock(fcntl.LOCK_EX)
 
-    def measure(self):
-        """Waits until nobody sets up. Any number may measure at once: it is waiting, mostly."""
-        self._lock(fcntl.LOCK_SH)
+    def measure(self, wait):
+        """Waits, by wait(seconds), until nobody sets up. Any number may measure at once: it is waiting, mostly."""
+        while True:
+            try:
+                return self._lock(fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:
+                wait(GATE_SECONDS)
+
+    def alone(self):
+        """Waits until nobody else does either."""
+        self._lock(fcntl.LOCK_EX)
 
     def release(self):
         """Now others may do either."""
