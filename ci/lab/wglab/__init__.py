@@ -13,6 +13,7 @@ wgroam      the daemon on one router
 rivals      what others run on R1 instead
 stage       a topology with or without wgroam, and a running account: what a scenario plays on
 vm          the way into ci/vm/run
+runs        many runs of `lab run` at once
 scenarios   the stories
 journey     a stage on which R1 begins with R2's name
 journeys    the stories of the travelling side

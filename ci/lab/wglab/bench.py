@@ -228,7 +228,7 @@ def package(name):
 def versions(arguments):
     """What plays, name -> words. In the machine where it plays."""
     about = {"kernel": os.uname().release + (" in ci/vm (qemu, emulated CPU)" if vm.inside() else "")}
-    about["WireGuard"] = "the kernel's" if arguments.wireguard == "kernel" else f"wireguard-go {package('wireguard-go')}"
+    about["WireGuard"] = "Linux's own" if arguments.wireguard == "kernel" else f"wireguard-go {package('wireguard-go')}"
     about["wireguard-tools (wg, reresolve-dns.sh)"] = package("wireguard-tools")
     about["dnsmasq"] = package("dnsmasq-base")
     if "wgroam" in arguments.with_:
@@ -328,7 +328,7 @@ def render(lines, out):
             if (same, with_) in table:
                 table.setdefault((name, with_), table[same, with_])
     scenarios = {name: SCENARIOS[name].text for name in names}
-    subtitle = f"Seconds until the first answer after the disturbance; {about.get('WireGuard', '?')} WireGuard, {about.get('kernel', '?')}"
+    subtitle = f"Seconds until the first answer after the disturbance. WireGuard: {about.get('WireGuard', '?')}, {about.get('kernel', '?')}."
     out.mkdir(parents=True, exist_ok=True)
     (out / "benchmarks.md").write_text(figures.markdown(scenarios, table, about, "benchmarks.svg"))
     (out / "benchmarks.svg").write_text(figures.svg(scenarios, table, subtitle))
