@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! wgroam: keeps WireGuard tunnels connected whatever moves, on cryptographic proof only.
 //!
-//! The pure parts know no socket, clock or file: [`model`] (the words everybody uses), [`config`], [`initiation`]
-//! (what a packet proves) and [`engine`] (events in, actions out). [`linux`] holds every system call and all
-//! `unsafe`. [`daemon`] is the loop that carries one to the other, [`cli`] the commands around it.
+//! The pure parts know no socket, clock or file: [`model`] (the words everybody uses), [`routing`] (routes, and where
+//! they lead), [`config`], [`initiation`] (what a packet proves) and [`engine`] (events in, actions out). [`linux`] holds
+//! every system call and all `unsafe`. [`daemon`] is the loop that carries one to the other, [`cli`] the commands around
+//! it.
 
 #![deny(unsafe_code)]
 
@@ -17,5 +18,6 @@ pub mod linux;
 pub mod logging;
 pub mod model;
 pub mod render;
+pub mod routing;
 mod sorted;
 pub mod state;

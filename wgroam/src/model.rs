@@ -194,6 +194,8 @@ pub struct Device {
     pub public_key: Option<PublicKey>,
     /// UDP port, 0 while there is none.
     pub listen_port: u16,
+    /// What WireGuard's own packets are marked with, for rules that choose their routing table; 0 = nothing.
+    pub fwmark: u32,
     /// In the order the backend gave them.
     pub peers: Vec<Peer>,
 }

@@ -194,17 +194,6 @@ fn a_typo_in_a_name_is_a_warning_with_a_suggestion() {
 }
 
 #[test]
-fn options_that_have_no_effect_yet_are_told_once() {
-    let text =
-        "config tunnel 'wgr'\n\toption unreachable '0'\nconfig tunnel 'wgs'\n\toption unreachable '1'\n";
-    assert_eq!(
-        warnings(text),
-        ["/etc/config/wgroam:2: checked, but without effect in this version: unreachable"]
-    );
-    assert_eq!(warnings("config tunnel 'wgr'\n\toption enabled '1'\n"), [""; 0]);
-}
-
-#[test]
 fn a_list_may_be_written_as_an_option_with_blanks() {
     let loaded = good("config wgroam 'globals'\n\toption wan 'wan wan6\twwan0'\n");
     assert_eq!(loaded.config.globals.wan.len(), 3);

@@ -66,7 +66,7 @@ fn device(rx_bytes: u64, moved: u32) -> Device {
         keepalive: 25,
     };
     let peers = (0..PEERS).map(peer).collect();
-    Device { interface: wg0(), ifindex: 7, up: true, public_key: None, listen_port: 51820, peers }
+    Device { interface: wg0(), ifindex: 7, up: true, public_key: None, listen_port: 51820, fwmark: 0, peers }
 }
 
 fn wall(seconds: u64) -> WallTime {

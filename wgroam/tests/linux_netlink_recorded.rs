@@ -6,9 +6,10 @@
 use std::net::IpAddr;
 
 use wgroam::linux::netlink::wire::{Endian, Malformed, Messages};
-use wgroam::linux::route::message::{self, DefaultRoute, Hop, Kind, Link, Told};
+use wgroam::linux::route::message::{self, DefaultRoute, Kind, Link, Told};
 use wgroam::linux::wireguard::dump::Dump;
 use wgroam::model::{Device, PrivateKey, PublicKey};
+use wgroam::routing::Hop;
 
 /// The number that the "wireguard" family had on the recorded machine.
 const WIREGUARD: u16 = 0x1e;

@@ -9,8 +9,9 @@ use std::net::{Ipv6Addr, SocketAddrV6, UdpSocket};
 
 use common::{enter_own_network, run};
 use nix::net::if_::if_nametoindex;
-use wgroam::linux::own_routes::{Error, OwnRoute, OwnRoutes, PROTOCOL, Prefix, Way};
-use wgroam::linux::route::message::Hop;
+use wgroam::linux::own_routes::{Error, OwnRoutes};
+use wgroam::model::Interface;
+use wgroam::routing::{Hop, OwnRoute, PROTOCOL, Prefix, Question, Way};
 
 /// Two devices that are up, with a router behind each.
 fn network() {
@@ -50,8 +51,9 @@ fn shown() -> Vec<String> {
 /// All that others have, but the kernel's own: some of those come a moment after their link.
 fn others() -> String {
     let all = run("ip -4 route show table all") + &run("ip -6 route show table all");
-    let mut lines: Vec<_> =
-        all.lines().filter(|line| !line.contains(&format!("proto {PROTOCOL} "))).collect();
+    let ours = format!("proto {PROTOCOL} ");
+    let theirs = |line: &&str| !line.contains(&ours) && !line.contains("proto kernel");
+    let mut lines: Vec<_> = all.lines().filter(theirs).collect();
     lines.sort_unstable();
     lines.join("\n")
 }
@@ -183,7 +185,7 @@ fn a_way_that_is_not_there_says_so_and_one_that_went_away_is_no_error() {
     }
     assert_eq!(
         own.add(&unreachable("10.0.0.0/8", Some("10.1.0.0/16"), 1)).unwrap_err().to_string(),
-        "route unreachable 10.0.0.0/8 from 10.1.0.0/16 metric 1: the kernel has no routes by source address (IPv4 \
+        "route unreachable 10.0.0.0/8 from 10.1.0.0/16: the kernel has no routes by source address (IPv4 \
          never, IPv6 with CONFIG_IPV6_SUBTREES)"
     );
     assert_eq!(own.list().unwrap(), []);
@@ -208,6 +210,43 @@ fn from_the_tunnels_prefix_nothing_is_reachable_and_from_elsewhere_all_is() {
     assert_eq!((connect("2001:db8:a::1"), connect("2001:db8:1::2")), (Err(Some(libc::EHOSTUNREACH)), Ok(())));
     own.remove(&route).unwrap();
     assert_eq!((connect("2001:db8:a::1"), connect("2001:db8:1::2")), (Ok(()), Ok(())));
+}
+
+#[test]
+fn the_table_says_what_it_leads_into_a_tunnel_beside_our_own_routes() {
+    network();
+    run("ip link add name wgr type veth peer name wgr-far");
+    run("ip link set wgr-far up");
+    run("ip addr add fd00:99::2/64 dev wgr nodad");
+    run("ip link set wgr up");
+    let tunnel: Interface = "wgr".parse().unwrap();
+    for route in [
+        "route add default via 10.0.1.1 dev wan",
+        "route add 0.0.0.0/1 dev wgr",
+        "route add 128.0.0.0/1 dev wgr",
+        "route add 192.0.2.0/24 via 10.0.1.1",
+        "route add unreachable 203.0.113.0/24",
+        "route add 198.51.100.9 dev wgr table 7",
+        "-6 route add default via 2001:db8:1::1 dev wan metric 512",
+        "-6 route add default from 2001:db8:a::/64 dev wgr metric 256",
+        "-6 route add 2001:db8:b::/48 dev wgr",
+    ] {
+        run(&format!("ip {route}"));
+    }
+    let mut own = OwnRoutes::new();
+    let ours = host("198.51.100.2", "wan", Some("10.0.1.1"), 0);
+    own.add(&ours).unwrap();
+    let targets = ["198.51.100.2", "192.0.2.1", "203.0.113.1", "10.0.1.1", "2001:db8:b::1", "2001:db8:c::1"];
+    let targets: Vec<_> = targets.iter().map(|target| target.parse().unwrap()).collect();
+    let question = Question { tunnels: vec![tunnel], targets: targets.clone() };
+    let ifindex = |interface: Interface| if_nametoindex(interface.as_str()).ok();
+    let ways = own.survey(&question, ifindex).unwrap();
+    assert_eq!(ways.led, [(targets[0], tunnel), (targets[4], tunnel)]);
+    assert_eq!(ways.own, [ours]);
+    let through: Vec<_> = ways.through.iter().map(|way| (way.to, way.from, way.metric)).collect();
+    let lan = (prefix("::/0"), Some(prefix("2001:db8:a::/64")), 256);
+    assert_eq!(through.len(), 2, "{through:?}");
+    assert!(through.contains(&lan) && through.contains(&(prefix("2001:db8:b::/48"), None, 1024)));
 }
 
 #[test]

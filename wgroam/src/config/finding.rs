@@ -89,8 +89,6 @@ pub enum What {
     NotGlobals,
     /// A text with other packages only: a warning.
     OtherPackages(String),
-    /// Options that this version reads and does not act upon: a warning.
-    NotYet(Vec<&'static str>),
 }
 
 impl Finding {
@@ -174,9 +172,6 @@ impl fmt::Display for What {
             ),
             What::OtherPackages(names) => {
                 write!(f, "holds package {names} and no package 'wgroam'; defaults apply")
-            }
-            What::NotYet(options) => {
-                write!(f, "checked, but without effect in this version: {}", options.join(", "))
             }
         }
     }

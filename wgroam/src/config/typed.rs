@@ -15,24 +15,14 @@ const PEER_OPTIONS: &[&str] =
     &["tunnel", "public_key", "endpoint", "family", "keepalive", "probe", "probe_interval", "readd"];
 const SECTION_TYPES: &[&str] = &["wgroam", "tunnel", "peer"];
 
-/// What the roamer side will act upon: read and checked, without effect until then.
-const NOT_YET: &[&str] = &["unreachable"];
-
 /// Reads the sections of package `wgroam`; what is said about them begins with `source`.
 pub(super) fn read(parsed: &Parsed, source: &str) -> Result<Loaded, Errors> {
-    let mut reader = Typed {
-        source,
-        half_read: !parsed.mistakes.is_empty(),
-        mistakes: Vec::new(),
-        warnings: Vec::new(),
-        not_yet: Vec::new(),
-        first_not_yet: 0,
-    };
+    let mut reader =
+        Typed { source, half_read: !parsed.mistakes.is_empty(), mistakes: Vec::new(), warnings: Vec::new() };
     for (line, mistake) in &parsed.mistakes {
         reader.mistakes.push(Finding::new(source, *line, None, None, What::Syntax(mistake.clone())));
     }
     let config = reader.config(parsed);
-    reader.warn_of_not_yet();
     let Typed { mut mistakes, mut warnings, .. } = reader;
     // By line, and not as the checks happened to run: that is how a person goes through the file.
     mistakes.sort_by_key(|finding| finding.line);
@@ -50,8 +40,6 @@ struct Typed<'a> {
     half_read: bool,
     mistakes: Vec<Finding>,
     warnings: Vec<Finding>,
-    not_yet: Vec<&'static str>,
-    first_not_yet: u32,
 }
 
 /// The tunnels as peers refer to them. Maps, so that a hostile file can't make reading quadratic.
@@ -150,23 +138,8 @@ impl<'a> Typed<'a> {
                     };
                     self.warning(Some(section), Some(&setting.name), setting.line, what);
                 }
-                Some(known) if NOT_YET.contains(known) && !self.not_yet.contains(known) => {
-                    if self.not_yet.is_empty() {
-                        self.first_not_yet = setting.line;
-                    }
-                    self.first_not_yet = self.first_not_yet.min(setting.line);
-                    self.not_yet.push(known);
-                }
                 Some(_) => (),
             }
-        }
-    }
-
-    /// One warning for the whole file: the options are right, and their time has not come.
-    fn warn_of_not_yet(&mut self) {
-        if !self.not_yet.is_empty() {
-            let what = What::NotYet(std::mem::take(&mut self.not_yet));
-            self.warnings.push(Finding::new(self.source, self.first_not_yet, None, None, what));
         }
     }
 

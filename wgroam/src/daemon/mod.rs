@@ -7,6 +7,7 @@ mod budget;
 mod keeper;
 mod packets;
 mod requests;
+mod routes;
 mod trouble;
 mod watched;
 
@@ -23,6 +24,7 @@ use crate::config::{self, Config, Loaded};
 use crate::engine::{Action, Command, Engine, Event, Report};
 use crate::linux::clock::ClockWatch;
 use crate::linux::control::{Control, SOCKET};
+use crate::linux::own_routes::OwnRoutes;
 use crate::linux::process::Lock;
 use crate::linux::route::{LinkEvent, RouteMonitor};
 use crate::linux::signals::{Signal, Signals};
@@ -91,6 +93,8 @@ pub struct Daemon {
     watched: Watched,
     troubles: Troubles,
     routes: RouteMonitor,
+    own_routes: OwnRoutes,
+    last_route_trouble: String,
     clock: ClockWatch,
     signals: Signals,
     control: Control,
@@ -132,6 +136,8 @@ impl Daemon {
             watched: Watched::default(),
             troubles: Troubles::default(),
             routes,
+            own_routes: OwnRoutes::new(),
+            last_route_trouble: String::new(),
             clock,
             signals,
             control,
@@ -347,6 +353,9 @@ impl Daemon {
                         }
                     });
                 }
+                Action::FindWays(question) => self.find_ways(now, &question),
+                Action::AddRoute(route) => self.change_route(|routes| routes.add(&route)),
+                Action::RemoveRoute(route) => self.change_route(|routes| routes.remove(&route)),
                 Action::Remember => self.keeper.remember(now, &self.engine.memory()),
                 Action::Report(report) => self.report(&report),
             }
@@ -439,6 +448,7 @@ impl Daemon {
     }
 
     fn stop(mut self) {
+        self.remove_routes();
         self.keeper.stop(&self.engine.memory());
         log::info!("stopped");
     }

@@ -106,6 +106,7 @@ mod tests {
                 up: name == "wg1",
                 public_key: Some(PublicKey::from(&key)),
                 listen_port: 51820,
+                fwmark: 0,
                 peers: Vec::new(),
             };
             watched.update(&device, Some(key), |_| None);

@@ -6,6 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use super::Report;
 use crate::model::{Interface, PublicKey};
+use crate::routing::{OwnRoute, Question};
 
 /// Something to be done outside. Each is carried out at once and in order.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -77,6 +78,13 @@ pub enum Action {
         /// This peer.
         peer: PublicKey,
     },
+    /// Find out what the main table says, and bring an [`super::Event::Ways`] at once: what comes after this in the queue
+    /// may hang on it.
+    FindWays(Question),
+    /// Add a route of ours, or lead one of ours that is in the same place another way. Nobody else's is touched.
+    AddRoute(OwnRoute),
+    /// Remove a route of ours.
+    RemoveRoute(OwnRoute),
     /// [`super::Engine::memory`] changed: keep it.
     Remember,
     /// Tell whoever watches.

@@ -159,6 +159,19 @@ pub const GOOD_MAX: usize = 4;
 /// Steps that are kept for the status.
 pub const STEPS_KEPT: usize = 16;
 
+// Routes of our own (routes.rs).
+
+/// What an earlier run left behind is judged after this time: by then devices were looked at, and a route that is needed
+/// did not have to go and come.
+pub const ADOPT_FOR: Duration = secs(2);
+/// A tunnel that never worked, or whose session is over, gets this long to answer before the LAN is refused: two round
+/// trips on a bad day. With a session it gets [`HANDSHAKE_AFTER`]: until then what the LAN sends is what tells of each
+/// address whether it answers, and later only handshakes tell.
+pub const REFUSE_AFTER: Duration = secs(2);
+/// While a peer is silent the routes are looked at again after the same part of that time as the names
+/// ([`REST_PART`]), but not oftener than this: who sets up a tunnel adds routes after the link is up.
+pub const ROUTES_AGAIN: Duration = secs(1);
+
 // Memory and bounds.
 
 /// From one [`super::Action::Remember`] to the next when an endpoint changed; the first comes at once. When only

@@ -22,6 +22,7 @@ pub(super) struct DeviceState {
     pub up: bool,
     pub public_key: Option<PublicKey>,
     pub listen_port: u16,
+    pub fwmark: u32,
     /// Boxed: a map moves its entries about, and a peer's state is large.
     pub peers: SortedMap<PublicKey, Box<PeerState>>,
     pub strangers: Strangers,
@@ -51,6 +52,7 @@ impl DeviceState {
             up: false,
             public_key: None,
             listen_port: 0,
+            fwmark: 0,
             peers: SortedMap::new(),
             strangers: Strangers::default(),
             looks: Looks::new(now, ticks),

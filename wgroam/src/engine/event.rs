@@ -6,6 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use crate::initiation::Verdict;
 use crate::model::{Device, Interface, PublicKey, WallTime};
+use crate::routing::Ways;
 
 /// Something that happened outside.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -59,6 +60,8 @@ pub enum Event {
         /// The token of the probe that it answers.
         token: u16,
     },
+    /// The answer to [`super::Action::FindWays`].
+    Ways(Ways),
     /// The owner asks.
     Command(Command),
 }

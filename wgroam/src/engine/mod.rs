@@ -15,6 +15,7 @@ mod names;
 mod peer;
 mod rate;
 mod report;
+mod routes;
 mod settings;
 mod snapshot;
 mod status;
@@ -41,6 +42,7 @@ use self::memory::{Changed, Memory};
 use self::names::Names;
 use self::peer::Pending;
 use self::rate::Rate;
+use self::routes::Routes;
 use self::settings::Settings;
 use self::timer::{Timer, TimerTable};
 use crate::config::Config;
@@ -80,6 +82,7 @@ pub struct Engine {
     saved_at: Option<Instant>,
     errands: Errands,
     names: Names,
+    routes: Routes,
     /// The device that carries the best default route, as far as we were told.
     wan: Option<Interface>,
     /// Of the last probe.
@@ -105,6 +108,7 @@ impl Engine {
             saved_at: None,
             errands: Errands::default(),
             names,
+            routes: Routes::new(now),
             wan: None,
             token: 0,
             stranger_reports: Rate::default(),
@@ -132,6 +136,7 @@ impl Engine {
             Event::ProbeReply { interface, target, token } => {
                 self.on_probe_reply(now, interface, target, token);
             }
+            Event::Ways(ways) => self.on_ways(ways),
             Event::Command(command) => self.on_command(now, command),
         }
         self.work(now);
@@ -143,7 +148,7 @@ impl Engine {
             match timer {
                 Timer::Poll => self.poll_devices(now),
                 // work() does whatever is due.
-                Timer::Look(_) | Timer::Pace | Timer::Remember | Timer::Names => {}
+                Timer::Look(_) | Timer::Pace | Timer::Remember | Timer::Names | Timer::Routes => {}
             }
         }
         self.work(now);
@@ -210,7 +215,13 @@ impl Engine {
 
     /// Does what is due, and sets the timers for the rest.
     fn work(&mut self, now: Instant) {
-        self.run_errands(now);
+        self.ask_routes(now);
+        // A route comes before the packet that needs it; the answer leads here again.
+        if !self.routes.asking(now) {
+            self.arrange_routes(now);
+            self.run_errands(now);
+        }
+        self.timers.set(Timer::Routes, self.routes.deadline());
         while let Some(host) = self.names.due(now) {
             self.actions.push_back(Action::Resolve { host });
         }
@@ -247,6 +258,7 @@ impl Engine {
             }
             return;
         }
+        self.routes.want();
         let new = || DeviceState::new(interface, now, &self.ticks);
         self.devices.get_or_insert_with(interface, new).settle(now, &self.ticks);
     }
@@ -328,6 +340,7 @@ impl Engine {
         if way_out {
             self.names.reset(now);
         }
+        self.routes.want();
         self.report(Report::WanChanged(change));
         for device in self.devices.values_mut().filter(|device| way_out && device.present()) {
             device.wan_changed = Some(now);

@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::{Reason, ResolveError, WanChange};
 use crate::initiation::Verdict;
 use crate::model::{Interface, PublicKey};
+use crate::routing::{OwnRoute, Purpose};
 
 /// One thing worth telling. Repetitions are counted in the status, not told again.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -104,6 +105,22 @@ pub enum Report {
         host: String,
         /// What it stands for now, or why that is not known.
         answer: Result<Vec<IpAddr>, ResolveError>,
+    },
+    /// A route of ours was added, or leads another way now.
+    RouteAdded {
+        /// For this tunnel.
+        interface: Interface,
+        /// The route.
+        route: OwnRoute,
+        /// What it is for.
+        purpose: Purpose,
+    },
+    /// A route of ours was removed, or lost.
+    RouteRemoved {
+        /// It was for this tunnel; none when an earlier run left it behind.
+        interface: Option<Interface>,
+        /// The route.
+        route: OwnRoute,
     },
     /// Our own WAN changed.
     WanChanged(WanChange),

@@ -10,13 +10,19 @@ use crate::sorted::SortedMap;
 pub(super) struct Settings {
     config: Config,
     peers: SortedMap<(Interface, PublicKey), usize>,
+    /// Those that we go to: few, where there may be thousands.
+    gone_to: Vec<usize>,
 }
 
 impl Settings {
     pub fn new(config: Config) -> Self {
         let indexed = config.peers.iter().enumerate();
         let peers = indexed.map(|(at, peer)| ((peer.tunnel, peer.public_key), at)).collect();
-        Self { config, peers }
+        let mut settings = Self { config, peers, gone_to: Vec::new() };
+        let peers = settings.config.peers.iter();
+        let goes = |peer: &config::Peer| !peer.endpoints.is_empty() && settings.watches(peer.tunnel);
+        settings.gone_to = peers.enumerate().filter(|(_, peer)| goes(peer)).map(|(at, _)| at).collect();
+        settings
     }
 
     /// Is this interface ours to watch? Without any tunnel section each is.
@@ -40,10 +46,25 @@ impl Settings {
         self.peer(interface, peer).filter(|section| !section.endpoints.is_empty() || section.probe.is_some())
     }
 
+    /// Peers that we go to.
+    pub fn gone_to(&self) -> impl Iterator<Item = &config::Peer> {
+        self.gone_to.iter().filter_map(|&at| self.config.peers.get(at))
+    }
+
+    /// Do we go to anybody on this interface?
+    pub fn chases(&self, interface: Interface) -> bool {
+        self.gone_to().any(|peer| peer.tunnel == interface)
+    }
+
+    /// Is the LAN to be refused when nobody on this interface answers?
+    pub fn refuses(&self, interface: Interface) -> bool {
+        let tunnel = self.config.tunnels.iter().find(|tunnel| tunnel.interface == interface);
+        tunnel.is_none_or(|tunnel| tunnel.unreachable)
+    }
+
     /// The names and addresses of all peers that we go to.
     pub fn hosts(&self) -> impl Iterator<Item = &str> {
-        let watched = self.config.peers.iter().filter(|peer| self.watches(peer.tunnel));
-        watched.flat_map(|peer| &peer.endpoints).map(|candidate| candidate.host.as_str())
+        self.gone_to().flat_map(|peer| &peer.endpoints).map(|candidate| candidate.host.as_str())
     }
 
     /// May the source port of the interface change, as far as these, its peers, are concerned? Not when somebody may

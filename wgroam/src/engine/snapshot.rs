@@ -43,6 +43,7 @@ impl Engine {
         device.up = snapshot.up;
         device.public_key = snapshot.public_key;
         device.listen_port = snapshot.listen_port;
+        device.fwmark = snapshot.fwmark;
 
         let wishes = Wishes::take(device, look);
         let may_rotate = self.may_rotate(device, now);

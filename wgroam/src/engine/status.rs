@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::{Evidence, Reason, Step};
 use crate::initiation::Verdict;
 use crate::model::{Interface, PublicKey, WallTime};
+use crate::routing::{OwnRoute, Purpose};
 
 /// All that the engine knows at one moment. Ages count back from that moment.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,6 +29,8 @@ pub struct DeviceStatus {
     pub public_key: Option<PublicKey>,
     /// UDP port.
     pub listen_port: u16,
+    /// Routes of ours for this tunnel, and what each is for.
+    pub routes: Vec<(OwnRoute, Purpose)>,
     /// By key.
     pub peers: Vec<PeerStatus>,
     /// Those whose packets were not believed, the latest first.

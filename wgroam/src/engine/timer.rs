@@ -16,11 +16,13 @@ pub(super) enum Timer {
     Pace,
     /// A name is to be asked for.
     Names,
+    /// Routes that an earlier life left behind are to be judged.
+    Routes,
     /// What is remembered changed and was not yet told.
     Remember,
 }
 
-/// One deadline for each [`Timer`]. There are three, and one for each device: a list is quick enough.
+/// One deadline for each [`Timer`]. There are a few, and one for each device: a list is quick enough.
 #[derive(Debug, Default)]
 pub(super) struct TimerTable {
     deadlines: Vec<(Timer, Instant)>,

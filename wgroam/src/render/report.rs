@@ -2,7 +2,7 @@
 //! Events, a line each.
 
 use super::json::Json;
-use super::{json_step, name_of, short, verdict_key, verdict_text, verdict_word, who};
+use super::{json_route, json_step, name_of, short, verdict_key, verdict_text, verdict_word, who};
 use crate::config::Config;
 use crate::engine::{Report, WanChange};
 use crate::model::{Interface, PublicKey, WallTime};
@@ -53,6 +53,15 @@ pub fn report_text(report: &Report, config: &Config) -> String {
             format!("{host} is {}", addresses.join(", "))
         }
         Report::Name { host, answer: Err(error) } => format!("{host} can't be resolved: {error}"),
+        Report::RouteAdded { interface, route, purpose } => {
+            format!("{interface}: added the route {route}: {purpose}")
+        }
+        Report::RouteRemoved { interface: Some(interface), route } => {
+            format!("{interface}: removed the route {route}")
+        }
+        Report::RouteRemoved { interface: None, route } => {
+            format!("removed the route {route} that an earlier run left behind")
+        }
         Report::WanChanged(change) => match change {
             WanChange::Up(device) => format!("WAN: {device} is up"),
             WanChange::Down(device) => format!("WAN: {device} is down"),
@@ -124,6 +133,15 @@ pub fn report_json(report: &Report, config: &Config, wall: WallTime) -> String {
             json.objects("addresses", addresses, |json, ip| json.string("address", &ip.to_string()));
             json.maybe_string("error", answer.as_ref().err().map(ToString::to_string).as_deref());
         }
+        Report::RouteAdded { interface, route, purpose } => {
+            json.string("interface", interface.as_str());
+            json_route(&mut json, route);
+            json.string("purpose", purpose.word());
+        }
+        Report::RouteRemoved { interface, route } => {
+            json.maybe_string("interface", interface.as_ref().map(Interface::as_str));
+            json_route(&mut json, route);
+        }
         Report::WanChanged(change) => match change {
             WanChange::Up(device) | WanChange::Down(device) => {
                 json.string("device", device.as_str());
@@ -156,6 +174,8 @@ fn word(report: &Report) -> &'static str {
         Report::Step { .. } => "step",
         Report::Recovered { .. } => "recovered",
         Report::Name { .. } => "name",
+        Report::RouteAdded { .. } => "route-added",
+        Report::RouteRemoved { .. } => "route-removed",
         Report::WanChanged(_) => "wan-changed",
         Report::ClockStepped => "clock-stepped",
     }

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use std::time::Duration;
 
 use super::json::Json;
-use super::{ago, json_step, verdict_key, verdict_text, verdict_word, who};
+use super::{ago, json_route, json_step, verdict_key, verdict_text, verdict_word, who};
 use crate::engine::{CandidateStatus, ChaseStatus, DeviceStatus, PeerStatus, Problem, Status};
 use crate::model::Interface;
 
@@ -40,6 +40,9 @@ fn device_text(text: &mut String, device: &DeviceStatus) {
         for peer in &device.peers {
             peer_text(text, peer);
         }
+    }
+    for (route, purpose) in &device.routes {
+        wrapped(text, "  ", &format!("route {route}: {purpose}"));
     }
     if !device.strangers.is_empty() {
         let _ = writeln!(text, "  not believed on {interface}:");
@@ -170,6 +173,10 @@ pub fn status_json(status: &Status, uptime: Duration) -> String {
         json.bool("up", device.up);
         json.maybe_string("public_key", device.public_key.map(|key| key.to_string()).as_deref());
         json.number("listen_port", device.listen_port.into());
+        json.objects("routes", &device.routes, |json, (route, purpose)| {
+            json_route(json, route);
+            json.string("purpose", purpose.word());
+        });
         json.objects("peers", &device.peers, peer_json);
         json.objects("strangers", &device.strangers, |json, stranger| {
             json.string("source", &stranger.source.to_string());

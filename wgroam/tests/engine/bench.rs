@@ -7,6 +7,7 @@ use wgroam::config::Config;
 use wgroam::engine::{Action, Engine, Event, Reason, Remembered, Report, WanChange};
 use wgroam::initiation::{Timestamp, Verdict};
 use wgroam::model::{Device, Interface, Peer, PublicKey, WallTime};
+use wgroam::routing::Ways;
 
 pub const ALICE: PublicKey = PublicKey([1; 32]);
 pub const BOB: PublicKey = PublicKey([2; 32]);
@@ -52,6 +53,10 @@ pub struct Bench {
     pub device: Device,
     /// Does setting an endpoint have no effect?
     pub refuses: bool,
+    /// What the main table says. Its `own` are the routes that the engine made.
+    pub ways: Ways,
+    /// How often it asked for that.
+    pub questions: usize,
     /// Seconds that the wall clock was set forward.
     pub clock_step: u64,
     /// What the engine did, and when.
@@ -62,8 +67,15 @@ pub struct Bench {
 impl Bench {
     pub fn new(config: Config, memory: Vec<Remembered>, peers: Vec<Peer>) -> Self {
         let start = Instant::now();
-        let device =
-            Device { interface: wg0(), ifindex: 7, up: true, public_key: None, listen_port: 51820, peers };
+        let device = Device {
+            interface: wg0(),
+            ifindex: 7,
+            up: true,
+            public_key: None,
+            listen_port: 51820,
+            fwmark: 0,
+            peers,
+        };
         let engine = Engine::new(config, memory, start);
         Self {
             engine,
@@ -71,6 +83,8 @@ impl Bench {
             now: start,
             device,
             refuses: false,
+            ways: Ways::default(),
+            questions: 0,
             clock_step: 0,
             log: Vec::new(),
             wakeups: Vec::new(),
@@ -111,6 +125,20 @@ impl Bench {
                 Action::SetEndpoint { peer, endpoint, .. } if !self.refuses => {
                     let found = self.device.peers.iter_mut().find(|p| p.public_key == *peer);
                     found.unwrap().endpoint = Some(*endpoint);
+                }
+                Action::FindWays(question) => {
+                    let targets = question.targets.clone();
+                    self.questions += 1;
+                    self.engine.handle_event(self.now, Event::Ways(Ways { targets, ..self.ways.clone() }));
+                    continue;
+                }
+                Action::AddRoute(route) => {
+                    self.ways.own.retain(|other| !other.same_place(route));
+                    self.ways.own.push(*route);
+                }
+                Action::RemoveRoute(route) => {
+                    assert!(self.ways.own.contains(route), "{route} is not there");
+                    self.ways.own.retain(|other| other != route);
                 }
                 _ => {}
             }

@@ -8,3 +8,4 @@ mod bench;
 mod devices;
 mod initiations;
 mod pokes;
+mod routes;

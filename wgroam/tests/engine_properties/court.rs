@@ -50,6 +50,7 @@ impl Court {
             up: true,
             public_key: Some(PublicKey([77; 32])),
             listen_port: 51820,
+            fwmark: 0,
             peers: (0..4).map(|k| blank(key(k))).collect(),
         };
         let remembered = memory();

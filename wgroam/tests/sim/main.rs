@@ -10,6 +10,7 @@ mod model;
 mod nat;
 mod rng;
 mod roamer;
+mod routes;
 mod scenarios;
 mod wireguard;
 mod world;

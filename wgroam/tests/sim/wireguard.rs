@@ -173,6 +173,7 @@ impl WireGuard {
             up: self.up,
             public_key: Some(self.key),
             listen_port: self.port,
+            fwmark: 0,
             peers: peer.into_iter().collect(),
         }
     }

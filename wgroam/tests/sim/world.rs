@@ -13,6 +13,7 @@ use wgroam::engine::{
 };
 use wgroam::initiation::{Timestamp, Verdict};
 use wgroam::model::{Interface, PublicKey, WallTime};
+use wgroam::routing::{Hop, OwnRoute, Prefix, Question, Through, Way, Ways};
 
 use super::nat::Nat;
 use super::rng::Rng;
@@ -68,6 +69,12 @@ pub struct Host {
     /// More addresses of it.
     pub more: Vec<IpAddr>,
     pub config: Config,
+    /// Everything but its LAN is routed into the tunnel; where its uplink leads.
+    pub full: bool,
+    pub uplink: Option<Hop>,
+    pub own_routes: Vec<OwnRoute>,
+    /// Pings that the LAN was refused.
+    pub refusals: usize,
     /// Under which own address and port others reached it: conntrack answers from there.
     reached: BTreeMap<SocketAddr, SocketAddr>,
     /// What its verifier knows.
@@ -97,6 +104,10 @@ impl Host {
             mute: false,
             more: Vec::new(),
             config: Config::default(),
+            full: false,
+            uplink: Some(Hop { ifindex: 2, gateway: None }),
+            own_routes: Vec::new(),
+            refusals: 0,
             reached: BTreeMap::new(),
             newest: BTreeMap::new(),
             endpoints: BTreeSet::new(),
@@ -353,8 +364,9 @@ impl World {
                 && engine.next_deadline().is_some_and(|deadline| deadline <= instant)
             {
                 engine.handle_timeout(instant);
-                assert!(engine.next_deadline().is_none_or(|next| next > instant), "a busy loop");
                 self.carry_out(host);
+                let next = self.hosts[host].engine.as_ref().and_then(Engine::next_deadline);
+                assert!(next.is_none_or(|next| next > instant), "a busy loop");
             }
         }
     }
@@ -372,7 +384,9 @@ impl World {
             }
             Happening::Ping(host, every) => {
                 let (now, wall) = (self.now, self.hosts[host].wall(self.now));
-                if let Some(wireguard) = &mut self.hosts[host].wireguard {
+                if self.hosts[host].refuses() {
+                    self.hosts[host].refusals += 1;
+                } else if let Some(wireguard) = &mut self.hosts[host].wireguard {
                     wireguard.transmit(now, wall, Payload::Ping(now.as_millis() as u64));
                     self.flush(host);
                 }
@@ -442,6 +456,21 @@ impl World {
                     self.flush(host);
                 }
                 (Action::Probe { .. } | Action::RotatePort { .. } | Action::ReaddPeer { .. }, None) => {}
+                (Action::FindWays(question), _) => {
+                    let ways = router.ways(question);
+                    let instant = self.instant();
+                    if let Some(engine) = &mut self.hosts[host].engine {
+                        engine.handle_event(instant, Event::Ways(ways));
+                    }
+                }
+                (Action::AddRoute(route), _) => {
+                    router.own_routes.retain(|other| !other.same_place(&route));
+                    router.own_routes.push(route);
+                }
+                (Action::RemoveRoute(route), _) => {
+                    assert!(router.own_routes.contains(&route), "it removes what is not there: {route}");
+                    router.own_routes.retain(|other| *other != route);
+                }
                 (Action::Report(report), _) => {
                     router.told.push((now, report.clone()));
                     router.reports.push(report);
@@ -476,7 +505,8 @@ impl World {
             self.at(now, Happening::Told(host, event));
         }
         for (destination, body) in outbox {
-            if host == R1 && self.swallowed.contains(&port) {
+            let leaves = self.hosts[host].leaves(destination.ip());
+            if !leaves || (host == R1 && self.swallowed.contains(&port)) {
                 continue;
             }
             let source = reached.get(&destination).copied().unwrap_or(own);
@@ -544,6 +574,36 @@ impl World {
 }
 
 impl Host {
+    /// What the main table says.
+    fn ways(&self, question: Question) -> Ways {
+        let everything = Prefix::new("2000::".parse().unwrap(), 3);
+        let through =
+            |&interface: &Interface| Through { interface, to: everything, from: None, metric: 1024 };
+        let into = question.tunnels.first().filter(|_| self.full);
+        let led = into.map(|&tunnel| question.targets.iter().map(|&target| (target, tunnel)).collect());
+        Ways {
+            led: led.unwrap_or_default(),
+            through: question.tunnels.iter().map(through).collect(),
+            targets: question.targets,
+            own: self.own_routes.clone(),
+            uplinks: [self.uplink; 2],
+        }
+    }
+
+    /// Does WireGuard's packet leave, and not come back into the tunnel?
+    fn leaves(&self, destination: IpAddr) -> bool {
+        let host = self.own_routes.iter().find(|route| route.to == Prefix::host(destination));
+        let way = host.map(|route| route.way);
+        match self.full {
+            true => way == self.uplink.map(Way::By),
+            false => self.uplink.is_some(),
+        }
+    }
+
+    fn refuses(&self) -> bool {
+        self.own_routes.iter().any(|route| route.way == Way::Unreachable && route.to.length() == 3)
+    }
+
     /// What the packet tap and the verifier would say. None: the tap's filter lets no data packets through.
     fn verify(&mut self, body: &Body) -> Option<Verdict> {
         let own = self.wireguard.as_ref()?;

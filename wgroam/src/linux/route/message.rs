@@ -6,9 +6,10 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::super::netlink::wire::{Attributes, Bytes, Malformed, Message};
 use crate::model::Interface;
+use crate::routing::Hop;
 
 /// include/uapi/linux/rtnetlink.h; the libc crate has it for glibc only.
-const RTA_VIA: u16 = 18;
+pub(in crate::linux) const RTA_VIA: u16 = 18;
 
 /// A message that tells something.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -78,15 +79,6 @@ pub struct DefaultRoute {
     pub metric: u32,
     /// Where it leads: one entry, or several where traffic is spread.
     pub hops: Vec<Hop>,
-}
-
-/// One way that a route leads.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Hop {
-    /// By this link.
-    pub ifindex: u32,
-    /// To this router; none on a point-to-point link.
-    pub gateway: Option<IpAddr>,
 }
 
 impl DefaultRoute {
@@ -185,7 +177,7 @@ const ROUTE_HEADER: usize = 12;
 /// Bytes of struct rtnexthop.
 const HOP_HEADER: usize = 8;
 /// RTNH_F_DEAD.
-const DEAD: u32 = 1;
+pub(in crate::linux) const DEAD: u32 = 1;
 
 fn route(payload: Bytes) -> Result<Option<DefaultRoute>, Malformed> {
     let ipv6 = match i32::from(payload.u8(0)?) {
@@ -222,7 +214,7 @@ fn route(payload: Bytes) -> Result<Option<DefaultRoute>, Malformed> {
 }
 
 /// struct rtnexthop: length, flags, weight, link, attributes; one after the other, padded to 4 bytes.
-fn several(mut bytes: Bytes, ipv6: bool, hops: &mut Vec<Hop>) -> Result<(), Malformed> {
+pub(in crate::linux) fn several(mut bytes: Bytes, ipv6: bool, hops: &mut Vec<Hop>) -> Result<(), Malformed> {
     while !bytes.all().is_empty() {
         let length = usize::from(bytes.u16(0)?);
         if length < HOP_HEADER {
@@ -237,7 +229,7 @@ fn several(mut bytes: Bytes, ipv6: bool, hops: &mut Vec<Hop>) -> Result<(), Malf
     Ok(())
 }
 
-fn gateway(attributes: Attributes, ipv6: bool) -> Result<Option<IpAddr>, Malformed> {
+pub(in crate::linux) fn gateway(attributes: Attributes, ipv6: bool) -> Result<Option<IpAddr>, Malformed> {
     for attribute in attributes {
         let attribute = attribute?;
         match attribute.kind {
@@ -253,7 +245,7 @@ fn gateway(attributes: Attributes, ipv6: bool) -> Result<Option<IpAddr>, Malform
     Ok(None)
 }
 
-fn ip(value: Bytes, ipv6: bool) -> Result<IpAddr, Malformed> {
+pub(in crate::linux) fn ip(value: Bytes, ipv6: bool) -> Result<IpAddr, Malformed> {
     Ok(if ipv6 {
         Ipv6Addr::from(*value.array::<16>(0)?).into()
     } else {

@@ -19,6 +19,7 @@ use super::netlink::{Drained, Socket};
 use super::wireguard::uapi;
 use crate::engine::WanChange;
 use crate::model::Interface;
+use crate::routing::Hop;
 use message::{Kind, Link, Told};
 use state::{Known, Lost, State};
 
@@ -115,6 +116,17 @@ impl RouteMonitor {
     /// Does this address belong to this machine? (Addresses only: not what a route of type local claims as a whole.)
     pub fn is_local(&self, ip: IpAddr) -> bool {
         self.now.is_local(ip)
+    }
+
+    /// Where packets leave to the Internet by IPv4 and by IPv6, as of the last settling: the best default routes that no
+    /// tunnel has.
+    pub fn uplinks(&self) -> [Option<Hop>; 2] {
+        [false, true].map(|ipv6| state::uplink(&self.settled, ipv6, &self.wan))
+    }
+
+    /// The number of a link.
+    pub fn ifindex_of(&self, interface: Interface) -> Option<u32> {
+        self.now.links.iter().find(|known| known.link.interface == interface).map(|known| known.link.ifindex)
     }
 
     /// The name of the link with this number.

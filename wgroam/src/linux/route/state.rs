@@ -3,9 +3,10 @@
 
 use std::net::IpAddr;
 
-use super::message::{Address, DefaultRoute, Hop, Link};
+use super::message::{Address, DefaultRoute, Link};
 use crate::engine::WanChange;
 use crate::model::Interface;
+use crate::routing::Hop;
 
 /// A link, and what it is to us.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,6 +72,15 @@ pub fn changes(old: &State, new: &State, lost: &[Lost], configured: &[Interface]
         changes.push(WanChange::Route(link.map(|known| known.link.interface)));
     }
     changes
+}
+
+/// Where the best default route of a family leads that is no tunnel's and whose link can carry packets.
+pub fn uplink(state: &State, ipv6: bool, configured: &[Interface]) -> Option<Hop> {
+    let wan = Wan { state, configured };
+    let carries = |hop: &&Hop| wan.live().any(|known| known.link.ifindex == hop.ifindex);
+    let routes = state.routes.iter().filter(|route| route.ipv6 == ipv6);
+    let ways = routes.filter_map(|route| Some((route.rank(), *route.hops.iter().find(carries)?)));
+    ways.min().map(|(_, hop)| hop)
 }
 
 /// The same device under the same name, not one that was created anew.

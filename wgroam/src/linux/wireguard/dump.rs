@@ -14,6 +14,7 @@ pub(super) const WGDEVICE_A_IFINDEX: u16 = 1;
 const WGDEVICE_A_PRIVATE_KEY: u16 = 3;
 const WGDEVICE_A_PUBLIC_KEY: u16 = 4;
 pub(super) const WGDEVICE_A_LISTEN_PORT: u16 = 6;
+const WGDEVICE_A_FWMARK: u16 = 7;
 pub(super) const WGDEVICE_A_PEERS: u16 = 8;
 
 pub(super) const WGPEER_A_PUBLIC_KEY: u16 = 1;
@@ -42,6 +43,7 @@ impl Dump {
             up: link.up,
             public_key: None,
             listen_port: 0,
+            fwmark: 0,
             peers: Vec::new(),
         };
         Self { device, private_key: None }
@@ -56,6 +58,7 @@ impl Dump {
                 WGDEVICE_A_PRIVATE_KEY => self.private_key = Some(PrivateKey::new(value.array(0)?)),
                 WGDEVICE_A_PUBLIC_KEY => self.device.public_key = Some(PublicKey(*value.array(0)?)),
                 WGDEVICE_A_LISTEN_PORT => self.device.listen_port = value.u16(0)?,
+                WGDEVICE_A_FWMARK => self.device.fwmark = value.u32(0)?,
                 WGDEVICE_A_PEERS => {
                     for entry in value.attributes() {
                         self.peer(entry?.value)?;

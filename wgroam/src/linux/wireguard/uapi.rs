@@ -153,6 +153,7 @@ impl Dump {
             up: link.up,
             public_key: None,
             listen_port: 0,
+            fwmark: 0,
             peers: Vec::new(),
         };
         Self { device, private_key: None }
@@ -167,6 +168,7 @@ impl Dump {
                 self.device.public_key = self.private_key.as_ref().map(PublicKey::from);
             }
             "listen_port" => self.device.listen_port = number(value)?,
+            "fwmark" => self.device.fwmark = number(value)?,
             "public_key" => self.device.peers.push(Peer {
                 public_key: PublicKey(*unhex(value)?),
                 endpoint: None,
