@@ -226,7 +226,8 @@ class Story:
         self.stage.check(good(*found), f"{when}, and the routes of proto {PROTOCOL} are {found[0] + found[1]}")
 
     def dead_tunnel_and_kill(self):
-        """R2 goes; wgroam is killed in the dead tunnel, and R2 comes back while nobody looks."""
+        """R2 goes; wgroam is killed in the dead tunnel, and R2 comes back elsewhere while nobody looks: no route of the
+        former life fits any more."""
         self.toggle_home()
         self.check_dead("R2 is gone", SOON)
         self.daemon.kill()
@@ -234,6 +235,7 @@ class Story:
         self.check_dead("killed in a dead tunnel and started again", SOON)
         self.daemon.kill()
         self.toggle_home()
+        self.move_home()
         self.start_again("after a kill in a dead tunnel")
 
     def dead_tunnel_and_stop(self, before):
