@@ -90,6 +90,8 @@ pub(super) struct Chased {
     pub pokes: u64,
     /// Since when something is unanswered.
     pub unanswered: Option<Instant>,
+    /// It called, and that led to no session: the first time since the last sign of life.
+    pub called: Option<Instant>,
     /// Its traffic turned out to flow one way only.
     pub one_way_until: Option<Instant>,
     pub wan_changed: Option<Instant>,
@@ -144,7 +146,7 @@ impl Chased {
     /// Something authenticated came.
     pub fn lived(&mut self, now: Instant) {
         self.counted_from = Some(now);
-        (self.sent, self.pokes, self.unanswered) = (0, 0, None);
+        (self.sent, self.pokes, self.unanswered, self.called) = (0, 0, None, None);
         self.probes.clear();
         self.lost = 0;
     }

@@ -168,6 +168,15 @@ pub const ADOPT_FOR: Duration = secs(2);
 /// trips on a bad day. With a session it gets [`HANDSHAKE_AFTER`]: until then what the LAN sends is what tells of each
 /// address whether it answers, and later only handshakes tell.
 pub const REFUSE_AFTER: Duration = secs(2);
+/// While a session lasts, only data that is not answered makes WireGuard try handshakes, for [`HANDSHAKE_AFTER`] and 90 s
+/// (messages.h: REKEY_ATTEMPT_TIME); the side that did not begin the session makes none for a keepalive. A LAN that is
+/// refused sends no data. So it is let in every so many seconds of silence, ...
+pub const GAP_EVERY: u64 = 106;
+/// ... for so many: longer than a rest of the ladder at that time.
+pub const GAP: u64 = 5;
+/// A peer that calls is coming back, and if its handshake is lost only data of the LAN's leads to ours: after
+/// KEEPALIVE_TIMEOUT + REKEY_TIMEOUT and its jitter. So the LAN is not refused for this long.
+pub const CALLED_FOR: Duration = secs(20);
 /// While a peer is silent the routes are looked at again after the same part of that time as the names
 /// ([`REST_PART`]), but not oftener than this: who sets up a tunnel adds routes after the link is up.
 pub const ROUTES_AGAIN: Duration = secs(1);

@@ -87,6 +87,9 @@ impl Engine {
     ) {
         // What came in before our WAN changed tells nothing of the new one.
         let answered = seen.life && !Chased::only_calls(seen);
+        if seen.life && !answered {
+            chased.called.get_or_insert(at.now);
+        }
         let moved = chased.ladder.as_ref().filter(|ladder| ladder.evidence == Evidence::WanChanged);
         let stale = moved.is_some_and(|ladder| look.last.is_none_or(|last| last < ladder.since));
         if answered && !stale {

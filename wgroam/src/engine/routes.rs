@@ -74,7 +74,7 @@ impl Engine {
     pub(super) fn ask_routes(&mut self, now: Instant) {
         let wanted = std::mem::take(&mut self.routes.wanted);
         let idle = self.settings.gone_to().next().is_none() && self.routes.own.is_empty();
-        if idle && self.routes.asked.is_some() {
+        if self.routes.asking(now) || (idle && self.routes.asked.is_some()) {
             return;
         }
         let targets = self.targets();
@@ -168,8 +168,13 @@ impl Engine {
     fn nobody_answers(&self, device: &DeviceState, now: Instant) -> bool {
         let silent = |peer: &PeerState| match peer.chased.as_ref().map(|chased| (chased, &chased.ladder)) {
             Some((chased, Some(ladder))) => {
-                let proof = if peer.alive(now) { HANDSHAKE_AFTER } else { REFUSE_AFTER };
-                now >= ladder.since + proof && chased.dead(now, peer)
+                let silence = now.saturating_duration_since(ladder.since);
+                let proven = match peer.alive(now) {
+                    true => silence >= HANDSHAKE_AFTER && !in_gap(silence),
+                    false => silence >= REFUSE_AFTER,
+                };
+                let called = chased.called.is_some_and(|when| now < when + CALLED_FOR);
+                proven && chased.dead(now, peer) && !called
             }
             _ => !peer.alive(now),
         };
@@ -213,6 +218,12 @@ impl Engine {
         let section = self.settings.peer(interface, peer.seen.public_key);
         section.is_some_and(|section| !section.endpoints.is_empty())
     }
+}
+
+/// Is the LAN let in for a moment, so that what it sends makes WireGuard try again?
+fn in_gap(silence: std::time::Duration) -> bool {
+    let secs = silence.as_secs();
+    secs >= GAP_EVERY && secs % GAP_EVERY < GAP
 }
 
 impl PeerState {

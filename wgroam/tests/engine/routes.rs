@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use super::bench::{ALICE, BOB, Bench, at, millis, peer, secs, wan_address, wg0};
 use wgroam::config::{self, Config};
-use wgroam::engine::{Action, Event, Report};
+use wgroam::engine::{Action, Event, Report, WanChange};
 use wgroam::model::Peer;
 use wgroam::routing::{Hop, OwnRoute, Prefix, Purpose, Through, Way};
 
@@ -121,7 +121,13 @@ fn the_route_follows_the_uplink_without_a_gap() {
     bench.run(secs(10));
     bench.log.clear();
     bench.ways.uplinks[0] = Some(LTE);
-    bench.event(wan_address());
+    // A change of uplink is told as several events at once.
+    for change in [WanChange::Down("wan".parse().unwrap()), WanChange::Route(Some("lte".parse().unwrap()))] {
+        bench.engine.handle_event(bench.now, Event::WanChanged(change));
+    }
+    bench.drain();
+    let added = bench.log.iter().filter(|(_, action)| matches!(action, Action::AddRoute(_)));
+    assert_eq!(added.count(), 1);
     assert_eq!(bench.ways.own, [by(LTE)]);
     assert!(place(&bench, |action| matches!(action, Action::RemoveRoute(_))).is_none());
     // The kernel drops it with its link.
@@ -159,12 +165,33 @@ fn a_tunnel_whose_session_is_not_answered_is_refused_when_that_is_proof() {
     in_vain(&mut bench, 9);
     assert!(bench.ways.own.contains(&refusal()));
     let removed = Report::RouteRemoved { interface: Some(wg0()), route: refusal() };
-    bench.run(secs(100));
+    bench.run(secs(80));
     assert!(!bench.reports().contains(&&removed), "it stays as long as the silence");
     bench.device.peers[0].rx_bytes += 100;
     bench.run(secs(3));
     assert!(bench.reports().contains(&&removed));
     assert!(!bench.ways.own.contains(&refusal()));
+}
+
+/// WireGuard gives up after 90 s, and within a session only data makes it try again.
+#[test]
+fn a_refused_lan_is_let_in_for_a_moment_when_wireguard_gave_up_in_a_session() {
+    let mut bench = full(vec![alive(ALICE, Some(at(1)))], true);
+    bench.run(secs(10));
+    in_vain(&mut bench, 20);
+    let mut open = Vec::new();
+    for second in 20..160 {
+        if !bench.ways.own.contains(&refusal()) {
+            open.push(second);
+        }
+        bench.run(secs(1));
+    }
+    assert!((3..=7).contains(&open.len()) && open[0] > 100, "{open:?}");
+    bench.run(secs(30));
+    bench.log.clear();
+    bench.run(secs(1000));
+    let removed = place(&bench, |action| matches!(action, Action::RemoveRoute(_)));
+    assert_eq!(removed, None, "without a session each poke is a handshake");
 }
 
 #[test]
