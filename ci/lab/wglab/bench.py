@@ -123,7 +123,7 @@ class Cell:
         words = [self.name, "--with", self.with_, "--wireguard", self.arguments.wireguard]
         words += ["--wgroam", str(self.arguments.wgroam.resolve())]
         if self.arguments.quick:
-            words += ["--limit", str(min(30, self.scenario.limit))]  # and no gate: the figures are not kept
+            words += ["--limit", str(min(30, self.scenario.limit))]
             return words + (["--lasts", str(min(10, self.scenario.lasts))] if self.scenario.lasts else [])
         return words + ["--age", str(self.age_s(number))]
 
@@ -182,8 +182,7 @@ class Bench:
                 time.sleep(0.2)
                 continue
             try:
-                gate = [] if self.arguments.quick else ["--gate", str(runs.gate)]
-                report = runs.play(cell.words(number) + gate)
+                report = runs.play(cell.words(number))
             except LabError as error:
                 self.error = error
                 return

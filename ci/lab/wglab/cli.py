@@ -38,7 +38,7 @@ def parser():
     run.add_argument("--rate", type=int, default=5_000, help="of them per second, default 5000")
     run.add_argument("--kills", type=int, default=50, help="how often wgroam is killed (kills), default 50")
     run.add_argument("--seed", type=int, help="what is random in kills, as an earlier run has named it")
-    run.add_argument("--gate", type=Path, metavar="FILE", help="take turns with other runs that name the same file")
+    run.add_argument("--gate", type=int, help=argparse.SUPPRESS)  # a file descriptor, of Runs
     run.add_argument("--quick", action="store_true", help="20000 hostile packets")
     run.add_argument("--verbose", action="store_true", help="say on stderr what is done to the network")
     test = verbs.add_parser("test", help="play what a release must pass, and count")
@@ -77,6 +77,9 @@ def run(arguments, words):
     if needs_kernel and vm.inside():
         raise LabError("the kernel of ci/vm has no WireGuard")
     if not vm.inside() and (needs_kernel or any(SCENARIOS[name].vm_only for name in names)):
+        if arguments.gate is not None:  # nobody there to take turns with
+            os.close(arguments.gate)
+            words = words[: words.index("--gate")]
         seconds = sum(limits.values()) + sum(lasts.values()) + (arguments.age + SCENARIO_SECONDS) * len(names)
         command = vm.command(words, BOOT_SECONDS + seconds)
         os.execv(command[0], command)

@@ -58,19 +58,18 @@ def prefix(pid):
 
 
 class Gate:
-    """A file that several runs at once share, so that none sets up, which takes a lot of CPU time, while another measures."""
+    """A file that several runs at once share, so that none sets up, which takes a lot of CPU time, while another measures.
+    A run begins with it locked: who starts runs waits for that, as the start itself is not for nothing (see Runs)."""
 
-    def __init__(self, path):
-        """`path`: None for a run that is alone."""
-        self.file = open(path, "a") if path else None
+    def __init__(self, descriptor):
+        """`descriptor`: of the locked file; None for a run that is alone."""
+        self.descriptor = descriptor
+        self.open = descriptor is None
 
     def _lock(self, how):
-        if self.file:
-            fcntl.flock(self.file, how)
-
-    def set_up(self):
-        """Waits until nobody sets up or measures."""
-        self._lock(fcntl.LOCK_EX)
+        if self.descriptor is not None:
+            fcntl.flock(self.descriptor, how)
+            self.open = how == fcntl.LOCK_UN
 
     def measure(self, wait):
         """Waits, by wait(seconds), until nobody sets up. Any number may measure at once: it is waiting, mostly."""
@@ -79,6 +78,11 @@ class Gate:
                 return self._lock(fcntl.LOCK_SH | fcntl.LOCK_NB)
             except BlockingIOError:
                 wait(GATE_SECONDS)
+
+    def share(self):
+        """From now on others may measure too; nothing, when the gate is open."""
+        if not self.open:
+            self._lock(fcntl.LOCK_SH)
 
     def alone(self):
         """Waits until nobody else does either."""
@@ -93,7 +97,7 @@ class Lab:
     """One run's folder, namespaces and processes. A context manager: leaving it removes everything."""
 
     def __init__(self, narrate=lambda text: None, gate=None):
-        """`narrate` is called with a line of text for each thing that happens; `gate`: the path of a Gate."""
+        """`narrate` is called with a line of text for each thing that happens; `gate`: the descriptor of a Gate."""
         self.narrate = narrate
         self.gate = Gate(gate)
         self.disturbed_at = None

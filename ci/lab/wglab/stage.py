@@ -16,6 +16,7 @@ from .wgroam import Wgroam, anchor_config, roamer_config
 # Seconds: what ends sooner is measured while no other run is set up (see Gate). What the others do is slow, and a few
 # tenths of a second don't matter.
 SHARP, SHARP_OTHERS = 8, 2
+KEEPALIVE_TIMEOUT = 10  # seconds from data to the keepalive that acknowledges it (whitepaper, 6.1)
 
 
 @dataclass
@@ -31,7 +32,7 @@ class Settings:
     rate: int  # hostile packets per second
     lasts: float = 0.0  # seconds: how long the trouble lasts, in scenarios where that can be chosen
     age: float = 0.0  # seconds that the tunnel has been up when something happens to it
-    gate: Path = None  # see Gate
+    gate: int = None  # see Gate
     kills: int = 50  # how often wgroam is killed, in kills
     seed: int = None  # of what is random in kills; None: any
 
@@ -49,7 +50,6 @@ class Stage:
         self.details = {}
         self.problems = []
         self.initiation = None
-        lab.gate.set_up()
         topology = Topology(lab, settings.wireguard)
         self.topology = topology
         self.lan, self.r1, self.nat = topology.lan, topology.r1, topology.nat
@@ -119,6 +119,7 @@ class Stage:
         if self.from_h6.silence(20) is None:
             raise LabError("the tunnel was lost before anything happened to it")
         with Tap(self.r2, "wan", PORT) as tap:
+            self.pass_time(KEEPALIVE_TIMEOUT / 2, time.sleep)
             if tap.wait_for(DATA, KEEPALIVE_LENGTH, 30) is None:
                 raise LabError("the tunnel does not become idle: no keepalive seen")
         self.narrate(f"the tunnel is idle: a keepalive has just passed, R1's next one is {KEEPALIVE} s away")
@@ -128,6 +129,7 @@ class Stage:
         and `until` is true; None when that takes longer than `limit` (None: the scenario's)."""
         limit = limit or self.settings.limit
         self.narrate(f"{who} sends")
+        self.lab.gate.share()
         opener = threading.Timer(SHARP if self.settings.with_ == "wgroam" else SHARP_OTHERS, self.lab.gate.release)
         opener.daemon = True
         opener.start()
