@@ -117,8 +117,8 @@ def markdown(scenarios, table, about, plot):
 NOTES = """\
 - The same network, the same WireGuard, the same moments: the runs of a scenario happen to a tunnel that has been up for 0, 24,
   48, 72 and 96 s, as the scripts wait until the last handshake is 135 or 150 s old. Cron's moment is random.
-- Waiting is done side by side: several worlds at once, on one machine. None is set up in the first 8 s of a silence with wgroam,
-  and in the first 2 s of the others'. A silence is measured by echo requests, 30 ms apart at first, and 1 % of it later.
+- Waiting is done side by side: several worlds at once, on one machine. They are set up one by one, and none in the first 8 s of a
+  silence with wgroam. A silence is measured by echo requests, 30 ms apart at first, and 1 % of it later.
 - What was silent for as long as we waited was played twice, what took over a minute three times, and the rest five times.
 - reresolve-dns.sh is wireguard-tools' own, as Debian installs it. The watchdog is a model of OpenWrt's wireguard_watchdog in
   twenty lines (ci/lab/watchdog-model). Both run on R1 only, and know one name and one port, as their configuration does.

@@ -5,6 +5,7 @@ import os
 import shutil
 import signal
 import subprocess
+import threading
 import time
 from pathlib import Path
 
@@ -73,11 +74,12 @@ class Gate:
 
     def measure(self, wait):
         """Waits, by wait(seconds), until nobody sets up. Any number may measure at once: it is waiting, mostly."""
-        while True:
-            try:
-                return self._lock(fcntl.LOCK_SH | fcntl.LOCK_NB)
-            except BlockingIOError:
-                wait(GATE_SECONDS)
+        # One that only looked now and then would find it locked by the next one, for minutes.
+        locker = threading.Thread(target=self._lock, args=(fcntl.LOCK_SH,), daemon=True)
+        locker.start()
+        locker.join(GATE_SECONDS / 10)
+        while locker.is_alive():
+            wait(GATE_SECONDS)
 
     def share(self):
         """From now on others may measure too; nothing, when the gate is open."""
