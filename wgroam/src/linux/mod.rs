@@ -13,4 +13,5 @@ pub mod route;
 pub mod signals;
 pub mod syslog;
 pub mod tap;
+pub mod thread;
 pub mod wireguard;

@@ -17,10 +17,11 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::{AsFd, AsRawFd, RawFd};
 use std::ptr;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::thread;
 use std::time::{Duration, Instant};
 
 use nix::sys::eventfd::{EfdFlags, EventFd};
+
+use super::thread;
 
 /// A question without an answer is answered for so long after it was asked. musl gives up after 5 s, glibc after 10 s
 /// for each server that is silent.
@@ -240,12 +241,8 @@ impl Shared {
             return;
         }
         let worker = Arc::clone(shared);
-        let started = thread::Builder::new()
-            .name("resolver".into())
-            .stack_size(STACK)
-            .spawn(move || worker.work_until_idle());
-        match started {
-            Ok(_) => desk.threads += 1,
+        match thread::start(c"resolver", STACK, move || worker.work_until_idle()) {
+            Ok(()) => desk.threads += 1,
             Err(error) if desk.threads == 0 => {
                 log::warn!("resolver: no thread can be started: {error}");
                 let (begun, addresses) = (Instant::now(), Err(ResolveError::Temporary));
