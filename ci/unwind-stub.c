@@ -34,3 +34,16 @@ void *_Unwind_FindEnclosingFunction(void *address)
 	(void)address;
 	return 0;
 }
+
+#ifdef __arm__
+/* Where the others have functions of their own for a register. */
+int _Unwind_VRS_Get(context *frame, int class, unsigned int which, int kind, unsigned long *value)
+{
+	(void)frame;
+	(void)class;
+	(void)which;
+	(void)kind;
+	*value = 0;
+	return 0;
+}
+#endif
