@@ -15,13 +15,12 @@
 use std::fmt;
 use std::io;
 use std::path::Path;
-use std::str::FromStr;
 
 use crate::engine::Remembered;
 use crate::engine::constants::GOOD_MAX;
 use crate::initiation::Timestamp;
 use crate::linux::files;
-use crate::model::{Interface, PublicKey, WallTime};
+use crate::model::{Interface, PublicKey, WallTime, digits};
 
 /// The first line; another number is another format.
 const HEADER: &str = "wgroam-state 1";
@@ -113,7 +112,7 @@ pub fn parse(text: &str) -> Result<Vec<Remembered>, Error> {
     for (number, line) in &mut lines {
         let Some(line) = line.strip_suffix('\n') else { return Err(Error::Truncated) };
         if let Some(count) = line.strip_prefix("end: ") {
-            let said = count.parse().map_err(|_| Error::Line(number))?;
+            let said = digits(count).ok_or(Error::Line(number))?;
             if said != entries.len() {
                 return Err(Error::Miscounted { said, found: entries.len() });
             }
@@ -136,7 +135,7 @@ fn parse_line(line: &str) -> Option<Remembered> {
         interface: words.next()?.parse().ok()?,
         peer: words.next()?.parse().ok()?,
         endpoint: unless_dash(words.next()?, |word| word.parse().ok())?,
-        confirmed: WallTime { seconds: number(words.next()?)?, nanos: 0 },
+        confirmed: WallTime { seconds: digits(words.next()?)?, nanos: 0 },
         newest: unless_dash(words.next()?, timestamp)?,
         good: Vec::new(),
     };
@@ -155,11 +154,6 @@ fn parse_line(line: &str) -> Option<Remembered> {
 /// Nothing for `-`; otherwise something, or the line is wrong.
 fn unless_dash<T>(word: &str, read: impl Fn(&str) -> Option<T>) -> Option<Option<T>> {
     if word == "-" { Some(None) } else { read(word).map(Some) }
-}
-
-/// Digits only, no sign.
-fn number(word: &str) -> Option<u64> {
-    if word.bytes().all(|byte| byte.is_ascii_digit()) { u64::from_str(word).ok() } else { None }
 }
 
 fn timestamp(word: &str) -> Option<Timestamp> {
@@ -208,7 +202,7 @@ pub fn merge(one: &[Remembered], other: &[Remembered]) -> Vec<Remembered> {
         same
     });
     if all.len() > MAX_ENTRIES {
-        all.sort_by_key(|entry| std::cmp::Reverse(entry.confirmed));
+        all.sort_unstable_by_key(|entry| (std::cmp::Reverse(entry.confirmed), owner(entry)));
         all.truncate(MAX_ENTRIES);
         all.sort_by_key(owner);
     }

@@ -271,10 +271,19 @@ fn whatever_is_no_file_is_moved_away_as_it_is() {
     assert!(load(&path).notice.unwrap().contains("it is a folder; set aside"));
     assert!(aside.join("inside").exists());
 
-    // A pipe would block whoever opens it.
+    // A pipe would block whoever opens it. What somebody keeps in the folder that is in its way stays.
     nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).unwrap();
     assert!(load(&path).notice.unwrap().contains("it is not a file; set aside"));
-    assert!(fs::symlink_metadata(&aside).unwrap().file_type().is_fifo());
+    assert!(fs::symlink_metadata(aside.join("state")).unwrap().file_type().is_fifo());
+    assert!(aside.join("inside").exists());
+    fs::remove_dir_all(&aside).unwrap();
+
+    // A folder where a file was set aside.
+    fs::write(&aside, "older").unwrap();
+    fs::create_dir(&path).unwrap();
+    assert!(load(&path).notice.unwrap().contains("it is a folder; set aside"));
+    assert!(aside.is_dir());
+    fs::remove_dir(&aside).unwrap();
 
     let target = folder.file("target");
     fs::write(&target, "precious").unwrap();

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! `wgroam check [FILE]`: is the configuration right, and what would the daemon do with it?
 
-use std::io::Write;
+use std::io;
 use std::path::Path;
 
 use crate::config::{self, Config, Error, Globals, LogLevel, Peer};
@@ -11,9 +11,9 @@ const RIGHT: u8 = 0;
 /// Exit code: it can't.
 const WRONG: u8 = 1;
 
-/// Checks a file and says all there is to say about it. 0: it can be used, maybe with warnings; 1: it can't, or `out`
+/// Checks a file and says all there is to say about it. 0: it can be used, maybe with warnings; 1: it can't, or `print`
 /// takes nothing. Only the default file may be missing: any other somebody asked for.
-pub fn run(path: &Path, may_be_missing: bool, out: &mut impl Write) -> u8 {
+pub fn run(path: &Path, may_be_missing: bool, print: impl FnOnce(&[u8]) -> io::Result<()>) -> u8 {
     let mut text = String::new();
     let code = match config::read(path, may_be_missing) {
         Ok(loaded) => {
@@ -38,8 +38,7 @@ pub fn run(path: &Path, may_be_missing: bool, out: &mut impl Write) -> u8 {
             WRONG
         }
     };
-    let said = out.write_all(text.as_bytes()).and_then(|()| out.flush());
-    if said.is_ok() { code } else { WRONG }
+    if print(text.as_bytes()).is_ok() { code } else { WRONG }
 }
 
 fn list(text: &mut String, severity: &str, findings: &[config::Finding]) {
@@ -95,6 +94,8 @@ fn globals(text: &mut String, globals: &Globals) {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write;
+
     use super::*;
 
     /// Exit code and output for a file with this text; the file's path is shown as FILE.
@@ -102,7 +103,7 @@ mod tests {
         let path = std::env::temp_dir().join(format!("wgroam-check-{name}-{}", std::process::id()));
         std::fs::write(&path, text).unwrap();
         let mut out = Vec::new();
-        let code = run(&path, false, &mut out);
+        let code = run(&path, false, |text| out.write_all(text));
         std::fs::remove_file(&path).unwrap();
         (code, String::from_utf8(out).unwrap().replace(path.to_str().unwrap(), "FILE"))
     }
@@ -150,7 +151,7 @@ mod tests {
     #[test]
     fn a_file_that_is_not_there_is_wrong() {
         let mut out = Vec::new();
-        assert_eq!(run(Path::new("/nowhere/wgroam"), false, &mut out), 1);
+        assert_eq!(run(Path::new("/nowhere/wgroam"), false, |text| out.write_all(text)), 1);
         assert_eq!(out, b"error: /nowhere/wgroam: there is no such file\n");
     }
 

@@ -6,11 +6,11 @@ mod check;
 mod run;
 
 use std::ffi::OsString;
-use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
 
 use lexopt::prelude::*;
+
+use crate::linux::start;
 
 /// The answer is no: a peer is down, the configuration is wrong, something failed.
 const NO: u8 = 1;
@@ -69,16 +69,15 @@ enum Command {
     Check(Option<PathBuf>),
 }
 
-/// Runs one command.
-pub fn main(args: impl Iterator<Item = OsString>) -> ExitCode {
-    let code = match parse(lexopt::Parser::from_iter(args)) {
+/// Runs one command; `args` begin with the program's name. Returns the exit code.
+pub fn main(args: impl Iterator<Item = OsString>) -> u8 {
+    match parse(lexopt::Parser::from_iter(args)) {
         Ok(command) => carry_out(command),
         Err(error) => {
             eprintln!("wgroam: {error}; `wgroam --help` lists what there is");
             USAGE
         }
-    };
-    ExitCode::from(code)
+    }
 }
 
 fn carry_out(command: Command) -> u8 {
@@ -89,13 +88,13 @@ fn carry_out(command: Command) -> u8 {
         Command::Ask { runtime_dir, line } => ask::ask(&runtime_dir, &line),
         Command::Check(file) => {
             let path = file.as_deref().unwrap_or(Path::new(CONFIG));
-            check::run(path, file.is_none(), &mut std::io::stdout())
+            check::run(path, file.is_none(), start::print)
         }
     }
 }
 
 fn print(text: &str) -> u8 {
-    match std::io::stdout().write_all(text.as_bytes()) {
+    match start::print(text.as_bytes()) {
         Ok(()) => 0,
         Err(_) => NO,
     }

@@ -93,17 +93,18 @@ fn create_beside(path: &Path, mode: u32) -> io::Result<(PathBuf, File)> {
 }
 
 /// Moves a broken file (or whatever is in its place) to NAME.corrupt in the same folder, over an older one, for a
-/// person to look at; gives that name. Regular files there lose the rights of others.
+/// person to look at; gives that name. A filled folder there is left as it is and takes it in: NAME.corrupt/NAME.
+/// Regular files lose the rights of others.
 pub fn set_aside(path: &Path) -> io::Result<PathBuf> {
-    let aside = with_suffix(path, ".corrupt")?;
-    match fs::rename(path, &aside) {
-        // A folder is in the way of a file, or a filled folder in the way of another.
-        Err(error) if error.kind() != io::ErrorKind::NotFound => match fs::symlink_metadata(&aside) {
-            Ok(old) if old.is_dir() => fs::remove_dir_all(&aside).and_then(|()| fs::rename(path, &aside))?,
-            Ok(_) => fs::remove_file(&aside).and_then(|()| fs::rename(path, &aside))?,
-            Err(_) => return Err(error),
-        },
-        other => other?,
+    let mut aside = with_suffix(path, ".corrupt")?;
+    if let Err(error) = fs::rename(path, &aside) {
+        // A folder is in the way of a file, or a file or a filled folder in the way of a folder.
+        match fs::symlink_metadata(&aside) {
+            Ok(old) if old.is_dir() => aside.push(path.file_name().unwrap_or_default()),
+            Ok(_) if error.kind() != io::ErrorKind::NotFound => fs::remove_file(&aside)?,
+            _ => return Err(error),
+        }
+        fs::rename(path, &aside)?;
     }
     if fs::symlink_metadata(&aside)?.is_file() {
         fs::set_permissions(&aside, fs::Permissions::from_mode(0o600))?;
