@@ -46,6 +46,8 @@ pub(super) struct Ladder {
     pub sent_at: Option<Instant>,
     pub rotated: bool,
     pub readded: bool,
+    /// The first round since the last event: as fast as may be.
+    pub quick: bool,
     /// When the names were asked for.
     pub asked: Option<Instant>,
 }
@@ -64,6 +66,7 @@ impl Ladder {
             sent_at: None,
             rotated: false,
             readded: false,
+            quick: true,
             asked: None,
         }
     }
@@ -162,6 +165,7 @@ impl Chased {
         if let Some(ladder) = &mut self.ladder {
             ladder.since = now;
             ladder.again(now);
+            ladder.quick = true;
             ladder.give_chance(now);
         }
     }
@@ -212,6 +216,9 @@ impl Chased {
 
     /// Had the endpoint of now its chance?
     pub fn tried(&self, now: Instant, ladder: &Ladder, peer: &PeerState) -> bool {
+        if ladder.quick && peer.unheard() {
+            return now >= ladder.set_at + TRIED_AFTER;
+        }
         let alive = peer.alive(now);
         let handshakes_only = self.unanswered.is_some_and(|since| now >= since + HANDSHAKE_AFTER);
         let limit = if alive && !handshakes_only { TRY_LIMIT } else { REKEY_WINDOW };

@@ -127,7 +127,10 @@ impl Engine {
                 }
             }
             Event::WanChanged(change) => self.on_wan_changed(now, change),
-            Event::ClockStepped { .. } => self.on_clock_stepped(now),
+            Event::ClockStepped { .. } => {
+                self.report(Report::ClockStepped);
+                self.try_afresh(now, Reason::ClockStepped);
+            }
             Event::Resolved { host, answer } => self.on_resolved(now, host, answer),
             Event::ProbeReply { interface, target, token } => {
                 self.on_probe_reply(now, interface, target, token);
@@ -257,7 +260,7 @@ impl Engine {
         device.gone = Some(now);
         device.up = false;
         device.looks.clear();
-        (device.wan_changed, device.clock_stepped, device.wished) = (None, None, None);
+        (device.wan_changed, device.afresh, device.wished) = (None, None, None);
         for peer in device.peers.values_mut() {
             self.errands.cancel(interface, peer);
             (peer.pending, peer.repeat, peer.wished) = (None, None, None);
@@ -335,25 +338,25 @@ impl Engine {
         }
     }
 
-    fn on_clock_stepped(&mut self, now: Instant) {
+    /// What failed so far may work now: whoever has no session tries again, and nobody else is disturbed. A clock that
+    /// is slewed gives no event; whoever sets it can have us look again.
+    fn try_afresh(&mut self, now: Instant, reason: Reason) {
         self.names.reset(now);
-        self.report(Report::ClockStepped);
         for device in self.devices.values_mut().filter(|device| device.present()) {
-            device.clock_stepped = Some(now);
+            device.afresh = Some((now, reason));
             device.looks.now(now, &self.ticks);
         }
     }
 
     fn on_command(&mut self, now: Instant, command: Command) {
         let (only, peer) = match command {
-            Command::LookAgain => (None, None),
+            Command::LookAgain => return self.try_afresh(now, Reason::Command),
             Command::Poke { interface, peer } => (interface, peer),
         };
         let wanted =
             |device: &&mut DeviceState| device.present() && only.is_none_or(|only| only == device.interface);
         for device in self.devices.values_mut().filter(wanted) {
             match peer.map(|key| device.peers.get_mut(&key)) {
-                _ if command == Command::LookAgain => {}
                 None => device.wished = Some(now),
                 Some(Some(peer)) => peer.wished = Some(now),
                 // No such peer here.
