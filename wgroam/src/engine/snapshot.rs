@@ -45,7 +45,7 @@ impl Engine {
         device.listen_port = snapshot.listen_port;
 
         let wishes = Wishes::take(device, look);
-        let may_rotate = self.may_rotate(device, now);
+        let may_rotate = silent(device, snapshot) && self.may_rotate(device, now);
         let mut busy = false;
         let mut judged_again = None;
         device.round = device.round.wrapping_add(1);
@@ -213,6 +213,15 @@ impl Engine {
         let configured = || self.settings.peer(interface, peer.seen.public_key).is_some();
         peer.alive(now) || peer.seen.keepalive > 0 || configured()
     }
+}
+
+/// Does the look show no sign of life of any peer? What the looks before showed may be over.
+fn silent(device: &DeviceState, snapshot: &Device) -> bool {
+    snapshot.peers.iter().all(|peer| {
+        let before = device.peers.get(&peer.public_key).map(|state| &state.seen);
+        before
+            .is_some_and(|seen| (seen.rx_bytes, seen.last_handshake) == (peer.rx_bytes, peer.last_handshake))
+    })
 }
 
 /// What was asked of all peers of a device, and is carried out by this look.
