@@ -132,7 +132,7 @@ impl Chased {
             false => seen.sent > 0,
         };
         let recent = now.checked_sub(DATA_INTERVAL).unwrap_or(now);
-        let began = look.last.map_or(now, |last| last.max(recent)).max(self.wan_changed.unwrap_or(recent));
+        let began = look.last.map_or(now, |last| last.max(recent)).max(from);
         if unexplained {
             self.unanswered.get_or_insert(began);
         }
