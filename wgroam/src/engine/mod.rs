@@ -179,8 +179,16 @@ impl Engine {
 
     /// Goes on with another configuration. What it does not change is not disturbed.
     pub fn reload(&mut self, now: Instant, config: Config) {
-        self.settings = Settings::new(config);
+        let old = std::mem::replace(&mut self.settings, Settings::new(config));
         self.names.set(now, self.settings.hosts());
+        for device in self.devices.values_mut() {
+            for peer in device.peers.values_mut() {
+                let (interface, key) = (device.interface, peer.seen.public_key);
+                if old.peer(interface, key) != self.settings.peer(interface, key) {
+                    peer.begin_anew(now);
+                }
+            }
+        }
         let dropped: Vec<_> =
             self.devices.keys().copied().filter(|&name| !self.settings.watches(name)).collect();
         for interface in dropped {

@@ -215,6 +215,14 @@ impl PeerState {
         }
     }
 
+    /// Its section changed: what was decided by the old one is void, and all that the new one says is untried.
+    pub fn begin_anew(&mut self, now: Instant) {
+        self.stand_down();
+        if let Some(ladder) = self.chased.as_mut().and_then(|chased| chased.ladder.as_mut()) {
+            ladder.again(now);
+        }
+    }
+
     /// Takes in what a look showed.
     pub fn observe(&mut self, look: &Look, peer: &Peer) -> Observed {
         let first = !self.counted;
