@@ -260,7 +260,6 @@ impl Daemon {
             }
             Err(error) => log::error!("the list of interfaces can't be read: {error}"),
         }
-        self.engine.handle_event(now, Event::Command(Command::LookAgain));
     }
 
     fn take_links(&mut self, now: Instant) {
@@ -329,6 +328,7 @@ impl Daemon {
             log::info!("the configuration changed");
         }
         self.look_at_everything(now);
+        self.engine.handle_event(now, Event::Command(Command::LookAgain));
         Ok(())
     }
 

@@ -45,6 +45,8 @@ pub(super) struct Ladder {
     pub sent_at: Option<Instant>,
     pub rotated: bool,
     pub readded: bool,
+    /// The first round since the last event: as fast as may be.
+    pub quick: bool,
     /// When the names were asked for.
     pub asked: Option<Instant>,
 }
@@ -63,6 +65,7 @@ impl Ladder {
             sent_at: None,
             rotated: false,
             readded: false,
+            quick: true,
             asked: None,
         }
     }
@@ -128,7 +131,7 @@ impl Chased {
             false => seen.sent > 0,
         };
         let recent = now.checked_sub(DATA_INTERVAL).unwrap_or(now);
-        let began = look.last.map_or(now, |last| last.max(recent)).max(self.wan_changed.unwrap_or(recent));
+        let began = look.last.map_or(now, |last| last.max(recent)).max(from);
         if unexplained {
             self.unanswered.get_or_insert(began);
         }
@@ -161,6 +164,7 @@ impl Chased {
         if let Some(ladder) = &mut self.ladder {
             ladder.since = now;
             ladder.again(now);
+            ladder.quick = true;
             ladder.give_chance(now);
         }
     }
@@ -211,6 +215,9 @@ impl Chased {
 
     /// Had the endpoint of now its chance?
     pub fn tried(&self, now: Instant, ladder: &Ladder, peer: &PeerState) -> bool {
+        if ladder.quick && peer.unheard() {
+            return now >= ladder.set_at + TRIED_AFTER;
+        }
         let alive = peer.alive(now);
         let handshakes_only = self.unanswered.is_some_and(|since| now >= since + HANDSHAKE_AFTER);
         let limit = if alive && !handshakes_only { TRY_LIMIT } else { REKEY_WINDOW };

@@ -3,6 +3,7 @@
 
 use std::time::Instant;
 
+use super::Reason;
 use super::constants::*;
 use super::look::{Looks, Ticks};
 use super::peer::PeerState;
@@ -36,10 +37,12 @@ pub(super) struct DeviceState {
     pub returned_until: Option<Instant>,
     /// Our WAN changed, then.
     pub wan_changed: Option<Instant>,
-    /// The clock was set, then.
-    pub clock_stepped: Option<Instant>,
+    /// Who has no session is to try anew, since then: the clock was set, or the owner has everything looked at again.
+    pub afresh: Option<(Instant, Reason)>,
     /// The owner wants all peers poked, since then.
     pub wished: Option<Instant>,
+    /// Nobody on it answers, as of the last look.
+    pub dead: bool,
     pub not_taken_reports: Rate,
 }
 
@@ -61,8 +64,9 @@ impl DeviceState {
             returns: 1,
             returned_until: None,
             wan_changed: None,
-            clock_stepped: None,
+            afresh: None,
             wished: None,
+            dead: false,
             not_taken_reports: Rate::default(),
         }
     }

@@ -105,7 +105,11 @@ impl Engine {
             if let (true, None, true, Some(endpoint)) = (clear, endpoint, just_seen, peer.seen.endpoint) {
                 self.actions.push_back(Action::ClearSource { interface, peer: key, endpoint });
             }
-            if errand.readd {
+            // Whoever was heard meanwhile has something to lose.
+            let allowed = self.settings.peer(interface, key).is_some_and(|section| section.readd);
+            if errand.readd && (allowed || (just_seen && peer.unheard())) {
+                // Its counters begin anew.
+                peer.seen.tx_bytes = 0;
                 self.actions.push_back(Action::ReaddPeer { interface, peer: key });
             }
             if let Some(due) = peer.next_repeat(now) {

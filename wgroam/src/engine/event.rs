@@ -110,6 +110,6 @@ pub enum Command {
         /// This peer only.
         peer: Option<PublicKey>,
     },
-    /// Look at everything again (SIGHUP).
+    /// Look at everything again, and let those try anew that have no session (SIGHUP).
     LookAgain,
 }

@@ -100,7 +100,7 @@ impl Engine {
             if chased.one_way(seen) {
                 chased.one_way_until = Some(at.now + ONE_WAY_FOR);
             }
-            self.recovered(at.interface, chased, peer, at.now);
+            self.actions.extend(recovered(at.interface, chased, peer, at.now));
         }
         chased.count(look, seen, peer, answered);
         let good = peer.seen.endpoint.filter(|endpoint| seen.good && at.list.contains(endpoint));
@@ -110,36 +110,28 @@ impl Engine {
         }
     }
 
-    fn recovered(&mut self, interface: Interface, chased: &mut Chased, peer: &mut PeerState, now: Instant) {
-        let Some(ladder) = chased.ladder.take() else { return };
-        // Not to be moved away from what answers.
-        if let Some(errand) = peer.errand.as_mut().filter(|errand| errand.reason == Reason::Candidate) {
-            errand.set = None;
-        }
-        let took = now.saturating_duration_since(ladder.since);
-        let (step, evidence, peer) = (ladder.last_step, ladder.evidence, peer.seen.public_key);
-        self.actions.push_back(Action::Report(Report::Recovered { interface, peer, step, evidence, took }));
-    }
-
     /// What changed around us begins everything anew.
     fn take_wishes(&mut self, at: &At, chased: &mut Chased, peer: &mut PeerState, wishes: &Wishes) {
         let now = at.now;
+        let afresh = wishes.afresh.is_some() && !peer.alive(now);
         if wishes.wan_changed {
             chased.wan_changed = Some(now);
             let ladder = chased.ladder.get_or_insert_with(|| Ladder::new(Evidence::WanChanged, now, now));
-            // The poke, and that it clears the source, come with the WAN change itself.
             (ladder.resting, ladder.evidence) = (false, Evidence::WanChanged);
-            chased.start_over(now);
-            if let Some(ladder) = &mut chased.ladder {
-                (ladder.stage, ladder.due) = (Stage::Cleared, now + WAN_STEP);
-            }
-        } else if (wishes.clock_stepped && !peer.alive(now)) || wishes.command {
-            chased.start_over(now);
-            if let (true, Some(ladder)) = (wishes.clock_stepped && at.section.readd, &mut chased.ladder) {
-                // Its handshakes failed for the clock; a new one may only follow after 5 s, or in a new peer at once.
-                ladder.readded = true;
-                self.readd(at, chased, peer);
-            }
+        } else if !afresh && !wishes.command {
+            return;
+        }
+        chased.start_over(now);
+        let Some(ladder) = &mut chased.ladder else { return };
+        // What happened has the peer poked already, and clears the source when it was the WAN.
+        if wishes.wan_changed {
+            (ladder.stage, ladder.due) = (Stage::Cleared, now + WAN_STEP);
+        }
+        // Earlier handshakes failed, and a new one may only follow after 5 s, or in a new peer at once.
+        ladder.readded = afresh && at.section.readd;
+        if ladder.readded || self.harmless(at, ladder, peer) {
+            (ladder.stage, ladder.due) = (Stage::Cleared, now + STEP);
+            self.readd(at, chased, peer);
         }
     }
 
@@ -167,6 +159,15 @@ impl Engine {
         let now = at.now;
         let Some(mut ladder) = chased.ladder.take() else { return };
         self.ask_names(at, &mut ladder);
+        // That the name stands for another address by now is no reason to wait.
+        if ladder.stage != Stage::Trying && chased.stale(peer, &at.list, at.fresh) {
+            (ladder.stage, ladder.due, ladder.resting) = (Stage::Trying, now, false);
+        }
+        // A step is carried out at once, on what this look showed.
+        let turn = super::errands::turn(now, peer);
+        if turn > now {
+            ladder.due = ladder.due.max(turn);
+        }
         // A poke that waits for its turn, or an endpoint that was just set: first see what comes of it.
         let busy = peer.errand.is_some() || (peer.seen.endpoint.is_none() && peer.set.is_some());
         if !busy && ladder.due <= now {
@@ -192,22 +193,28 @@ impl Engine {
         if peer.seen.endpoint.is_none() {
             ladder.stage = Stage::Trying;
         }
+        // Without a session WireGuard only sends initiations, one in 5 s: there is nothing to ask for twice.
+        let alive = peer.alive(now);
         match ladder.stage {
-            Stage::Start => {
+            Stage::Start if alive => {
                 self.errands.add(now, at.interface, peer, Reason::Silence, None);
                 (ladder.stage, ladder.due) = (Stage::Poked, now + STEP);
                 ladder.give_chance(now);
                 self.told(at, chased, ladder, Step::Poke);
             }
-            Stage::Poked => {
+            Stage::Start | Stage::Poked => {
+                let readd = self.harmless(at, ladder, peer);
                 self.errands.add(now, at.interface, peer, Reason::Silence, None);
                 if let Some(errand) = &mut peer.errand {
-                    errand.clear = true;
+                    (errand.clear, errand.readd) = (true, readd);
                 }
                 (ladder.stage, ladder.due) = (Stage::Cleared, now + STEP);
+                if !alive {
+                    ladder.give_chance(now);
+                }
                 self.told(at, chased, ladder, Step::ClearSource);
             }
-            Stage::Cleared if at.section.probe.is_some() => {
+            Stage::Cleared if alive && at.section.probe.is_some() => {
                 self.probe(at, chased);
                 (ladder.stage, ladder.due) = (Stage::Probed, now + STEP);
                 self.told(at, chased, ladder, Step::Probe);
@@ -228,7 +235,7 @@ impl Engine {
                 !chased.dead(now, peer) || !chased.tried(now, ladder, peer)
             };
             if wait {
-                if at.section.probe.is_some() && chased.probes.is_empty() {
+                if at.section.probe.is_some() && chased.probes.is_empty() && peer.alive(now) {
                     self.probe(at, chased);
                 }
                 return;
@@ -253,7 +260,11 @@ impl Engine {
             match at.list.iter().copied().find(|&other| !same(Some(other), here)) {
                 Some(other) => self.go_to(at, chased, ladder, peer, other),
                 None => {
+                    let readd = self.harmless(at, ladder, peer);
                     self.errands.add(now, at.interface, peer, Reason::Silence, None);
+                    if let Some(errand) = &mut peer.errand {
+                        errand.readd = readd;
+                    }
                     ladder.tried.extend(here);
                     ladder.give_chance(now);
                 }
@@ -261,6 +272,7 @@ impl Engine {
             self.told(at, chased, ladder, Step::RotatePort);
         } else if at.section.readd
             && peer.seen.endpoint.is_some()
+            && !self.harmless(at, ladder, peer)
             && !std::mem::replace(&mut ladder.readded, true)
         {
             ladder.give_chance(now);
@@ -273,6 +285,7 @@ impl Engine {
             // Without any address there is nothing to rest from: the names have to be answered first.
             if !at.list.is_empty() || peer.seen.endpoint.is_some() {
                 self.go_back(at, chased, ladder, peer);
+                ladder.quick = false;
                 self.told(at, chased, ladder, Step::Rest(rest));
             }
             ladder.again(now + rest);
@@ -289,14 +302,13 @@ impl Engine {
         peer: &mut PeerState,
         endpoint: SocketAddr,
     ) {
+        let readd = self.harmless(at, ladder, peer);
         self.errands.add(at.now, at.interface, peer, Reason::Candidate, Some(endpoint));
-        let blank = peer.blank();
-        // With a keepalive and no endpoint WireGuard spends its one initiation in 5 s on nothing, again and again.
-        if let Some(errand) = peer.errand.as_mut().filter(|_| blank) {
-            errand.readd = true;
+        if let Some(errand) = &mut peer.errand {
+            errand.readd = readd;
         }
         ladder.give_chance(at.now);
-        if at.section.probe.is_some() {
+        if at.section.probe.is_some() && peer.alive(at.now) {
             self.probe(at, chased);
         }
     }
@@ -309,6 +321,14 @@ impl Engine {
             }
             _ => {}
         }
+    }
+
+    /// May it be added again for a fresh handshake, asked for or not? Then there is nothing to lose, and something to win:
+    /// without an endpoint but with a keepalive WireGuard spends its one initiation in 5 s on nothing, again and again; and
+    /// in the first round each address is tried in a second. A way that takes longer has its time in the rounds after.
+    fn harmless(&self, at: &At, ladder: &Ladder, peer: &PeerState) -> bool {
+        let chased = !at.section.endpoints.is_empty();
+        chased && peer.unheard() && (ladder.quick || peer.seen.endpoint.is_none())
     }
 
     fn readd(&mut self, at: &At, chased: &mut Chased, peer: &mut PeerState) {
@@ -364,7 +384,10 @@ impl Engine {
         };
         let lost = chased.probes.front().map(|&(_, sent)| sent + PROBE_TIMEOUT);
         let probe = chased.next_probe.filter(|_| regular);
-        [watched, lost, probe].into_iter().flatten().min().map(|at| at.max(now + LOOK_GRID))
+        // Just before it is added again, to be sure that it was not heard meanwhile.
+        let readd = peer.errand.filter(|errand| errand.readd);
+        let readd = readd.and_then(|errand| errand.not_before.checked_sub(LOOK_GRID));
+        [watched, lost, probe, readd].into_iter().flatten().min().map(|at| at.max(now + LOOK_GRID))
     }
 
     pub(super) fn on_resolved(
@@ -374,11 +397,10 @@ impl Engine {
         answer: Result<Vec<IpAddr>, ResolveError>,
     ) {
         let changed = self.names.answer(now, &host, &answer);
-        if !changed {
-            return;
-        }
         let good = answer.is_ok();
-        self.report(Report::Name { host: host.clone(), answer });
+        if changed {
+            self.report(Report::Name { host: host.clone(), answer });
+        }
         let settings = &self.settings;
         for device in self.devices.values_mut().filter(|device| device.present() && good) {
             let mut concerned = false;
@@ -386,10 +408,11 @@ impl Engine {
                 let section = settings.chased(device.interface, peer.seen.public_key);
                 let names_it =
                     section.is_some_and(|section| section.endpoints.iter().any(|c| c.host == host));
-                concerned |= names_it;
-                // What is new is tried as soon as it may be.
                 let ladder = peer.chased.as_mut().and_then(|chased| chased.ladder.as_mut());
-                if let Some(ladder) = ladder.filter(|_| names_it) {
+                // That nothing changed is told by a look too: the endpoint may be out of date for longer.
+                concerned |= names_it && (changed || ladder.is_some());
+                // What is new is tried as soon as it may be.
+                if let Some(ladder) = ladder.filter(|_| names_it && changed) {
                     (ladder.stage, ladder.due, ladder.resting) = (Stage::Trying, now, false);
                 }
             }
@@ -406,21 +429,27 @@ impl Engine {
             let section = self.settings.chased(interface, peer.seen.public_key);
             section.is_some_and(|section| section.probe == Some(target))
         };
-        let mut over = Vec::new();
         for peer in device.peers.values_mut().filter(asked) {
-            let Some(chased) = &mut peer.chased else { continue };
+            let Some(mut chased) = peer.chased.take() else { continue };
             if chased.reply(now, token).is_some() && chased.ladder.is_some() {
-                over.push(peer.seen.public_key);
+                self.actions.extend(recovered(interface, &mut chased, peer, now));
+                device.looks.now(now, &self.ticks);
             }
-        }
-        for key in over {
-            let Some(device) = self.devices.get_mut(&interface) else { return };
-            device.looks.now(now, &self.ticks);
-            let Some(peer) = device.peers.get_mut(&key) else { continue };
-            let Some(ladder) = peer.chased.as_mut().and_then(|chased| chased.ladder.take()) else { continue };
-            let took = now.saturating_duration_since(ladder.since);
-            let (step, evidence) = (ladder.last_step, ladder.evidence);
-            self.report(Report::Recovered { interface, peer: key, step, evidence, took });
+            peer.chased = Some(chased);
         }
     }
+}
+
+/// It answers: the ladder is over, and told of.
+fn recovered(
+    interface: Interface,
+    chased: &mut Chased,
+    peer: &mut PeerState,
+    now: Instant,
+) -> Option<Action> {
+    let ladder = chased.ladder.take()?;
+    peer.stand_down();
+    let took = now.saturating_duration_since(ladder.since);
+    let (step, evidence, peer) = (ladder.last_step, ladder.evidence, peer.seen.public_key);
+    Some(Action::Report(Report::Recovered { interface, peer, step, evidence, took }))
 }

@@ -145,7 +145,11 @@ impl Engine {
                 }
             }
             Event::WanChanged(change) => self.on_wan_changed(now, change),
-            Event::ClockStepped { wall } => self.on_clock_stepped(now, wall),
+            Event::ClockStepped { wall } => {
+                self.report(Report::ClockStepped);
+                self.judge_clock(wall);
+                self.try_afresh(now, Reason::ClockStepped);
+            }
             Event::Resolved { host, answer } => self.on_resolved(now, host, answer),
             Event::ProbeReply { interface, target, token } => {
                 self.on_probe_reply(now, interface, target, token);
@@ -195,8 +199,16 @@ impl Engine {
 
     /// Goes on with another configuration. What it does not change is not disturbed.
     pub fn reload(&mut self, now: Instant, config: Config) {
-        self.settings = Settings::new(config);
+        let old = std::mem::replace(&mut self.settings, Settings::new(config));
         self.names.set(now, self.settings.hosts());
+        for device in self.devices.values_mut() {
+            for peer in device.peers.values_mut() {
+                let (interface, key) = (device.interface, peer.seen.public_key);
+                if old.peer(interface, key) != self.settings.peer(interface, key) {
+                    peer.begin_anew(now);
+                }
+            }
+        }
         let dropped: Vec<_> =
             self.devices.keys().copied().filter(|&name| !self.settings.watches(name)).collect();
         for interface in dropped {
@@ -232,29 +244,35 @@ impl Engine {
         self.ask_routes(now);
         // A route comes before the packet that needs it; the answer leads here again.
         if !self.routes.asking(now) {
-            self.arrange_routes(now);
-            self.run_errands(now);
+            self.do_what_is_due(now);
         }
         self.timers.set(Timer::Routes, self.routes.deadline());
-        while let Some(host) = self.names.due(now) {
-            self.actions.push_back(Action::Resolve { host });
-        }
         self.timers.set(Timer::Names, self.names.deadline());
-        if self.save_at.is_some_and(|moment| moment <= now) {
-            (self.save_at, self.saved_at) = (None, Some(now));
-            self.actions.push_back(Action::Remember);
-        }
         self.timers.set(Timer::Remember, self.save_at);
-        for device in self.devices.values_mut() {
-            if device.looks.ask_planned(now, device.peers.len()) {
-                self.actions.push_back(Action::TakeSnapshot { interface: device.interface });
-            }
+        for device in self.devices.values() {
             let next = device.looks.next(device.peers.len());
             self.timers.set(Timer::Look(device.interface), next);
         }
         let polls = self.devices.values().filter(|device| device.present()).map(|device| device.looks.poll);
         self.timers.set(Timer::Poll, polls.min());
         self.timers.set(Timer::Pace, self.errands.deadline());
+    }
+
+    fn do_what_is_due(&mut self, now: Instant) {
+        self.arrange_routes(now);
+        self.run_errands(now);
+        while let Some(host) = self.names.due(now) {
+            self.actions.push_back(Action::Resolve { host });
+        }
+        if self.save_at.is_some_and(|moment| moment <= now) {
+            (self.save_at, self.saved_at) = (None, Some(now));
+            self.actions.push_back(Action::Remember);
+        }
+        for device in self.devices.values_mut() {
+            if device.looks.ask_planned(now, device.peers.len()) {
+                self.actions.push_back(Action::TakeSnapshot { interface: device.interface });
+            }
+        }
     }
 
     fn poll_devices(&mut self, now: Instant) {
@@ -283,7 +301,7 @@ impl Engine {
         device.gone = Some(now);
         device.up = false;
         device.looks.clear();
-        (device.wan_changed, device.clock_stepped, device.wished) = (None, None, None);
+        (device.wan_changed, device.afresh, device.wished) = (None, None, None);
         for peer in device.peers.values_mut() {
             self.errands.cancel(interface, peer);
             (peer.pending, peer.repeat, peer.wished) = (None, None, None);
@@ -371,26 +389,25 @@ impl Engine {
         self.clock_behind = behind;
     }
 
-    fn on_clock_stepped(&mut self, now: Instant, wall: WallTime) {
+    /// What failed so far may work now: whoever has no session tries again, and nobody else is disturbed. A clock that
+    /// is slewed gives no event; whoever sets it can have us look again.
+    fn try_afresh(&mut self, now: Instant, reason: Reason) {
         self.names.reset(now);
-        self.report(Report::ClockStepped);
-        self.judge_clock(wall);
         for device in self.devices.values_mut().filter(|device| device.present()) {
-            device.clock_stepped = Some(now);
+            device.afresh = Some((now, reason));
             device.looks.now(now, &self.ticks);
         }
     }
 
     fn on_command(&mut self, now: Instant, command: Command) {
         let (only, peer) = match command {
-            Command::LookAgain => (None, None),
+            Command::LookAgain => return self.try_afresh(now, Reason::Command),
             Command::Poke { interface, peer } => (interface, peer),
         };
         let wanted =
             |device: &&mut DeviceState| device.present() && only.is_none_or(|only| only == device.interface);
         for device in self.devices.values_mut().filter(wanted) {
             match peer.map(|key| device.peers.get_mut(&key)) {
-                _ if command == Command::LookAgain => {}
                 None => device.wished = Some(now),
                 Some(Some(peer)) => peer.wished = Some(now),
                 // No such peer here.

@@ -199,9 +199,28 @@ impl PeerState {
         self.handshake_age(now).is_some_and(|age| age < REJECT_AFTER)
     }
 
-    /// Does WireGuard know nothing of it: no endpoint, no handshake, not a byte? Then adding it again loses nothing.
-    pub fn blank(&self) -> bool {
-        self.seen.endpoint.is_none() && self.seen.last_handshake.is_none() && self.seen.rx_bytes == 0
+    /// Did WireGuard never hear of it: no handshake, not a byte? It counts the bytes of every initiation that it takes
+    /// (receive.c: wg_receive_handshake_packet), so it holds no newest timestamp of such a peer: adding it again forgets
+    /// nothing that keeps replays away.
+    pub fn unheard(&self) -> bool {
+        self.seen.last_handshake.is_none() && self.seen.rx_bytes == 0
+    }
+
+    /// It answers: it is not to be moved away from there, nor to lose its session.
+    pub fn stand_down(&mut self) {
+        let Some(errand) = &mut self.errand else { return };
+        errand.readd = false;
+        if errand.reason == Reason::Candidate {
+            errand.set = None;
+        }
+    }
+
+    /// Its section changed: what was decided by the old one is void, and all that the new one says is untried.
+    pub fn begin_anew(&mut self, now: Instant) {
+        self.stand_down();
+        if let Some(ladder) = self.chased.as_mut().and_then(|chased| chased.ladder.as_mut()) {
+            ladder.again(now);
+        }
     }
 
     /// Takes in what a look showed.

@@ -107,7 +107,7 @@ impl Engine {
         if !adopting {
             self.routes.adopt_until = None;
         }
-        let needed = self.needed_routes(now);
+        let needed = self.needed_routes();
         let own = std::mem::take(&mut self.routes.own);
         let is = |route: &OwnRoute| needed.iter().any(|needed| needed.route == *route);
         for &Needed { route, interface, purpose } in &needed {
@@ -131,7 +131,7 @@ impl Engine {
         self.routes.own.extend(needed.iter().map(owned));
     }
 
-    fn needed_routes(&self, now: Instant) -> Vec<Needed> {
+    fn needed_routes(&self) -> Vec<Needed> {
         let mut list: Vec<Needed> = Vec::new();
         let mut need = |needed: Needed| {
             // Two tunnels may have an endpoint in common.
@@ -150,7 +150,7 @@ impl Engine {
                     need(Needed { route: around(endpoint, ways), interface, purpose: Purpose::Endpoint });
                 }
             }
-            if self.settings.refuses(interface) && self.nobody_answers(device, now) {
+            if self.settings.refuses(interface) && device.dead {
                 let through = ways.through.iter().filter(|through| through.interface == interface);
                 for route in through.filter_map(refusal) {
                     need(Needed { route, interface, purpose: Purpose::Refusal });
@@ -165,7 +165,7 @@ impl Engine {
     }
 
     /// Is it sure that nothing gets through the tunnel, to whomever?
-    fn nobody_answers(&self, device: &DeviceState, now: Instant) -> bool {
+    pub(super) fn nobody_answers(&self, device: &DeviceState, now: Instant) -> bool {
         let silent = |peer: &PeerState| match peer.chased.as_ref().map(|chased| (chased, &chased.ladder)) {
             Some((chased, Some(ladder))) => {
                 let silence = now.saturating_duration_since(ladder.since);

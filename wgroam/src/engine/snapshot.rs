@@ -46,7 +46,7 @@ impl Engine {
         device.fwmark = snapshot.fwmark;
 
         let wishes = Wishes::take(device, look);
-        let may_rotate = self.may_rotate(device, now);
+        let may_rotate = silent(device, snapshot) && self.may_rotate(device, now);
         let mut busy = false;
         let mut judged_again = None;
         device.round = device.round.wrapping_add(1);
@@ -62,6 +62,7 @@ impl Engine {
                 judged_again,
                 self.judge(device.interface, state, look, &mut device.not_taken_reports),
             );
+            let wishes = wishes.of(state, look);
             if look.up {
                 self.greet(device.interface, state, look, &wishes);
                 self.poke_wished(device.interface, state, look, &wishes);
@@ -77,6 +78,7 @@ impl Engine {
             peer.absent = Some(now);
         }
         device.forget_absent(now);
+        device.dead = self.nobody_answers(device, now);
         if let Some(moment) = judged_again {
             device.looks.at(moment, &self.ticks);
         }
@@ -190,17 +192,13 @@ impl Engine {
     /// Pokes for what happened, if it concerns this peer, and the repeats of earlier ones.
     fn poke_wished(&mut self, interface: Interface, peer: &mut PeerState, look: &Look, wishes: &Wishes) {
         let (now, key) = (look.now, peer.seen.public_key);
-        let command = wishes.command || peer.wished.is_some_and(|wished| wished <= look.asked);
-        if command {
-            peer.wished = None;
-        }
         if peer.seen.endpoint.is_none() {
-            if let (true, Some(endpoint)) = (command, self.memory.best(interface, key, self.wan)) {
+            if let (true, Some(endpoint)) = (wishes.command, self.memory.best(interface, key, self.wan)) {
                 self.errands.add(now, interface, peer, Reason::Remembered, Some(endpoint));
             }
             return;
         }
-        if command {
+        if wishes.command {
             self.errands.add(now, interface, peer, Reason::Command, None);
         }
         if wishes.wan_changed && self.matters(interface, peer, now) {
@@ -215,8 +213,8 @@ impl Engine {
                 self.errands.add(now, interface, peer, Reason::WanChanged, None);
             }
         }
-        if wishes.clock_stepped && !peer.alive(now) {
-            self.errands.add(now, interface, peer, Reason::ClockStepped, None);
+        if let Some(reason) = wishes.afresh.filter(|_| !peer.alive(now)) {
+            self.errands.add(now, interface, peer, reason, None);
         }
     }
 
@@ -227,32 +225,42 @@ impl Engine {
     }
 }
 
+/// Does the look show no sign of life of any peer? What the looks before showed may be over.
+fn silent(device: &DeviceState, snapshot: &Device) -> bool {
+    snapshot.peers.iter().all(|peer| {
+        let before = device.peers.get(&peer.public_key).map(|state| &state.seen);
+        before
+            .is_some_and(|seen| (seen.rx_bytes, seen.last_handshake) == (peer.rx_bytes, peer.last_handshake))
+    })
+}
+
 /// What was asked of all peers of a device, and is carried out by this look.
+#[derive(Clone, Copy)]
 pub(super) struct Wishes {
     returns: u32,
     returned: bool,
     pub wan_changed: bool,
-    pub clock_stepped: bool,
+    pub afresh: Option<Reason>,
     pub command: bool,
 }
 
 impl Wishes {
     /// Those that came before the look was asked for. While the link is down they wait: nothing can be sent.
     fn take(device: &mut DeviceState, look: &Look) -> Self {
-        let take = |wish: &mut Option<Instant>| {
-            let due = look.up && wish.is_some_and(|since| since <= look.asked);
-            if due {
-                *wish = None;
-            }
-            due
-        };
+        let due = |since: &mut Instant| look.up && *since <= look.asked;
         Self {
             returns: device.returns,
             returned: device.returned_until.is_some_and(|until| look.now <= until),
-            wan_changed: take(&mut device.wan_changed),
-            clock_stepped: take(&mut device.clock_stepped),
-            command: take(&mut device.wished),
+            wan_changed: device.wan_changed.take_if(due).is_some(),
+            afresh: device.afresh.take_if(|(since, _)| due(since)).map(|(_, reason)| reason),
+            command: device.wished.take_if(due).is_some(),
         }
+    }
+
+    /// The same, and what was asked of this one peer.
+    fn of(&self, peer: &mut PeerState, look: &Look) -> Self {
+        let asked = peer.wished.take_if(|wished| look.up && *wished <= look.asked).is_some();
+        Self { command: self.command || asked, ..*self }
     }
 }
 

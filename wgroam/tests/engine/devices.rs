@@ -149,11 +149,18 @@ fn a_reload_that_changes_nothing_does_nothing() {
 }
 
 #[test]
-fn looking_again_looks_at_every_device_and_pokes_nobody() {
-    let mut bench = Bench::settled(vec![], vec![peer(ALICE, Some(at(1)))]);
+fn looking_again_lets_those_try_anew_that_have_no_session_and_disturbs_nobody_else() {
+    let mut alive = peer(BOB, Some(at(2)));
+    alive.last_handshake = Some(WallTime { seconds: WALL - 10, nanos: 0 });
+    let mut bench = Bench::settled(vec![], vec![peer(ALICE, Some(at(1))), alive]);
     bench.event(Event::Command(Command::LookAgain));
-    assert_eq!(bench.log.len(), 1);
+    let poked = bench.log.iter().filter_map(|(_, action)| match action {
+        Action::Poke { peer, reason, .. } => Some((*peer, *reason)),
+        _ => None,
+    });
+    assert_eq!(poked.collect::<Vec<_>>(), [(ALICE, Reason::Command)]);
     assert_eq!(bench.snapshots().len(), 1);
+    assert_eq!(bench.sets(), []);
 }
 
 #[test]

@@ -1,15 +1,20 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! Devices, and a referee that watches every action and shares no code with the engine.
+//! Drives the engine: steps and time in, actions out, each before the referee.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
-use wgroam::engine::constants::{HISTORY, POKE_BURST, POKE_REFILL, POKE_SPACING, SNAPSHOT_INTERVAL};
-use wgroam::engine::{Action, Engine, Event, Reason};
+use wgroam::config::Config;
+use wgroam::engine::constants::{HISTORY, SNAPSHOT_INTERVAL};
+use wgroam::engine::{Action, Engine, Event};
 use wgroam::initiation::Verdict;
 use wgroam::model::{Device, Interface, Peer, PublicKey, WallTime};
 
-use super::draw::{Change, Key, Step, blank, config, interface, key, memory};
+use super::draw::{Change, Key, Step, blank, interface, key, memory};
+use super::draw_chase::HOSTS;
+use super::outside::Outside;
+use super::referee_chase::Book;
+use super::table::Table;
 
 /// What the referee holds against a peer's last look.
 #[derive(Clone, Copy)]
@@ -26,7 +31,12 @@ pub struct Court {
     pub devices: BTreeMap<Interface, Device>,
     /// Whether devices answer at all.
     pub answers: bool,
-    pub configured: bool,
+    pub config: Config,
+    pub outside: Outside,
+    pub table: Table,
+    pub book: Book,
+    /// Of the last probe.
+    pub token: u16,
     /// Devices that the engine knows to be there.
     pub there: BTreeSet<Interface>,
     pub looked: BTreeMap<Key, LastLook>,
@@ -37,12 +47,14 @@ pub struct Court {
     /// Peers of which WireGuard took an initiation before our eyes, or that have a remembered timestamp.
     pub fresh: BTreeSet<Key>,
     pub poked: BTreeMap<Key, Vec<Instant>>,
+    pub asked: BTreeMap<String, Vec<Instant>>,
+    pub looks: BTreeMap<Interface, VecDeque<Instant>>,
     pub wakeups: Vec<Instant>,
     pub actions: Vec<(Duration, Action)>,
 }
 
 impl Court {
-    pub fn new() -> Self {
+    pub fn new(config: Config) -> Self {
         let start = Instant::now();
         let device = |n| Device {
             interface: interface(n),
@@ -54,22 +66,30 @@ impl Court {
             peers: (0..4).map(|k| blank(key(k))).collect(),
         };
         let remembered = memory();
-        Self {
-            engine: Engine::new(config(false), remembered.clone(), start),
+        let mut court = Self {
+            engine: Engine::new(config.clone(), remembered.clone(), start),
             start,
             now: start,
             devices: (0..2).map(|n| (interface(n), device(n))).collect(),
             answers: true,
-            configured: false,
+            outside: Outside::new(start),
+            table: Table::default(),
+            book: Book::new(&config, start),
+            config,
+            token: 0,
             there: BTreeSet::new(),
             looked: BTreeMap::new(),
             good: remembered.iter().filter_map(|r| Some(((r.interface, r.peer), r.endpoint?))).collect(),
             proven: BTreeMap::new(),
             fresh: remembered.iter().filter(|r| r.newest.is_some()).map(|r| (r.interface, r.peer)).collect(),
             poked: BTreeMap::new(),
+            asked: BTreeMap::new(),
+            looks: BTreeMap::new(),
             wakeups: Vec::new(),
             actions: Vec::new(),
-        }
+        };
+        court.drain();
+        court
     }
 
     pub fn take(&mut self, step: Step) {
@@ -77,12 +97,47 @@ impl Court {
             Step::Wait(time) => self.wait(time),
             Step::Event(event) => self.tell(event),
             Step::Change(interface, change) => self.change(interface, change),
-            Step::Reload(configured) => {
-                self.configured = configured;
-                self.engine.reload(self.now, config(configured));
-                self.drain();
+            Step::Reload(config) => self.reload(config),
+            Step::Dns(host, dns) => drop(self.outside.dns.insert(HOSTS[host].into(), dns)),
+            Step::Path(interface, n, reach, load) => {
+                self.play(interface);
+                self.outside.set_path(self.now, (interface, key(n)), reach, load);
+            }
+            Step::Echo(interface, echo) => self.outside.set_echo(interface, echo),
+            Step::Foreign(interface, back) => {
+                let token = self.token.wrapping_sub(back).wrapping_add(1);
+                for n in 0..2 {
+                    let target = [0xfd00, 0, 0, 0, 0, 0, 0, n].into();
+                    self.tell(Event::ProbeReply { interface, target, token });
+                }
             }
         }
+    }
+
+    pub fn reload(&mut self, config: Config) {
+        self.config = config.clone();
+        self.book.reload(&config);
+        self.book.event(self.now);
+        let unwatched: Vec<_> = self.there.iter().copied().filter(|&name| !self.watched(name)).collect();
+        unwatched.into_iter().for_each(|interface| self.book.gone(interface));
+        self.engine.reload(self.now, config);
+        self.drain();
+    }
+
+    /// Does the configuration leave this interface to us?
+    pub fn watched(&self, interface: Interface) -> bool {
+        let tunnels = &self.config.tunnels;
+        tunnels.is_empty() || tunnels.iter().any(|tunnel| tunnel.interface == interface && tunnel.enabled)
+    }
+
+    fn play(&mut self, interface: Interface) {
+        let device = self.devices.get_mut(&interface).unwrap();
+        self.outside.play(self.now, device);
+    }
+
+    /// A peer as it is now.
+    fn peer(&mut self, at: Key) -> Option<&mut Peer> {
+        self.devices.get_mut(&at.0)?.peers.iter_mut().find(|peer| peer.public_key == at.1)
     }
 
     pub fn tell(&mut self, event: Event) {
@@ -97,6 +152,13 @@ impl Court {
             }
             Event::DeviceGone { interface } => {
                 self.there.remove(interface);
+                self.book.gone(*interface);
+            }
+            Event::WanChanged(change) => self.book.wan_changed(self.now, change),
+            Event::Command(_) | Event::ClockStepped { .. } => self.book.event(self.now),
+            Event::Resolved { host, answer } => self.book.resolved(self.now, host, answer),
+            Event::ProbeReply { interface, target, token } => {
+                self.book.replied(self.now, *interface, *target, *token);
             }
             _ => {}
         }
@@ -105,6 +167,7 @@ impl Court {
     }
 
     pub fn change(&mut self, interface: Interface, change: Change) {
+        self.play(interface);
         let wall = self.wall();
         let device = self.devices.get_mut(&interface).unwrap();
         let find =
@@ -137,10 +200,11 @@ impl Court {
     }
 
     pub fn note_look(&mut self, device: &Device) {
-        let watched = !self.configured || device.interface == interface(0);
-        if !watched || !self.there.contains(&device.interface) {
+        if !self.watched(device.interface) || !self.there.contains(&device.interface) {
             return;
         }
+        let wall = self.wall();
+        self.book.look(self.now, device, wall);
         for peer in &device.peers {
             let at = (device.interface, peer.public_key);
             let before = self.looked.insert(at, LastLook { peer: *peer, ifindex: device.ifindex });
@@ -162,13 +226,23 @@ impl Court {
     }
 
     pub fn wall(&self) -> WallTime {
-        WallTime { seconds: 1_700_000_000 + (self.now - self.start).as_secs(), nanos: 0 }
+        self.outside.wall(self.now)
     }
 
     pub fn wait(&mut self, time: Duration) {
         let end = self.now + time;
         let mut calls = 0;
-        while let Some(deadline) = self.engine.next_deadline().filter(|&deadline| deadline <= end) {
+        loop {
+            let deadline = self.engine.next_deadline();
+            let coming = self.outside.next().filter(|&when| when <= end);
+            if let Some(coming) = coming.filter(|&when| deadline.is_none_or(|deadline| when <= deadline)) {
+                self.now = self.now.max(coming);
+                while let Some(event) = self.outside.take(self.now) {
+                    self.tell(event);
+                }
+                continue;
+            }
+            let Some(deadline) = deadline.filter(|&deadline| deadline <= end) else { break };
             self.now = self.now.max(deadline);
             self.wakeups.push(self.now);
             self.engine.handle_timeout(self.now);
@@ -187,90 +261,93 @@ impl Court {
         while let Some(action) = self.engine.poll_action() {
             count += 1;
             assert!(count < 200, "two devices with four peers give that much to do at once?");
-            if let Some((interface, peer)) = set.take() {
-                let next = matches!(action, Action::Poke { interface: i, peer: p, .. } if (i, p) == (interface, peer));
+            if let Some(of) = set.take() {
+                let next = match action {
+                    Action::Poke { interface, peer, .. } | Action::ReaddPeer { interface, peer } => {
+                        (interface, peer) == of
+                    }
+                    _ => false,
+                };
                 assert!(next, "a set endpoint is followed by its poke, not by {action:?}");
             }
-            self.actions.push((self.now - self.start, action.clone()));
+            // One question is for all tunnels.
+            if !matches!(action, Action::FindWays(_)) {
+                self.actions.push((self.now - self.start, action.clone()));
+            }
             match action {
                 Action::SetEndpoint { interface, peer, endpoint, reason } => {
-                    self.judge_set((interface, peer), endpoint, reason);
-                    set = Some((interface, peer));
+                    let at = (interface, peer);
+                    self.judge_set(at, endpoint, reason);
+                    self.book.set(at, endpoint);
+                    self.play(interface);
+                    self.peer(at).into_iter().for_each(|peer| peer.endpoint = Some(endpoint));
+                    set = Some(at);
                 }
                 Action::ClearSource { interface, peer, endpoint } => {
-                    let last =
-                        self.looked.get(&(interface, peer)).expect("only peers that are there are touched");
-                    assert_eq!(last.peer.endpoint, Some(endpoint), "clearing the source moves nothing");
+                    self.judge_clear((interface, peer), endpoint);
                     set = Some((interface, peer));
                 }
                 Action::Poke { interface, peer, keepalive, reason } => {
-                    self.judge_poke((interface, peer), keepalive, reason);
+                    let at = (interface, peer);
+                    self.judge_poke(at, keepalive, reason);
+                    self.play(interface);
+                    let device = self.devices.get_mut(&interface).unwrap();
+                    let up = device.up;
+                    let found = device.peers.iter_mut().find(|other| other.public_key == peer);
+                    if let Some(found) = found.filter(|_| up) {
+                        self.outside.poke(self.now, interface, found);
+                    }
                 }
-                Action::TakeSnapshot { interface } if self.answers => {
-                    let device = self.devices[&interface].clone();
-                    self.note_look(&device);
-                    let wall = self.wall();
-                    self.engine.handle_event(self.now, Event::Snapshot { device, wall });
+                Action::ReaddPeer { interface, peer } => {
+                    let at = (interface, peer);
+                    self.judge_readd(at);
+                    self.play(interface);
+                    if let Some(peer) = self.peer(at) {
+                        *peer = Peer {
+                            endpoint: peer.endpoint,
+                            keepalive: peer.keepalive,
+                            ..blank(peer.public_key)
+                        };
+                    }
+                    set = Some(at);
                 }
-                Action::TakeSnapshot { .. } | Action::Remember | Action::Report(_) => {}
-                other => panic!("{other:?} without anybody to go to"),
+                Action::RotatePort { interface } => {
+                    self.judge_rotate(interface);
+                    self.outside.rotate(interface);
+                }
+                Action::Probe { interface, peer, target, token } => {
+                    self.judge_probe((interface, peer), target, token);
+                    self.token = token;
+                    if let Some(peer) = self.peer((interface, peer)).copied() {
+                        self.outside.probe(self.now, interface, &peer, target, token);
+                    }
+                }
+                Action::Resolve { host } => {
+                    self.judge_question(&host);
+                    self.outside.ask(self.now, &host);
+                }
+                Action::TakeSnapshot { interface } => self.look(interface),
+                Action::FindWays(question) => {
+                    let ways = self.table.ways(question);
+                    self.engine.handle_event(self.now, Event::Ways(ways));
+                }
+                Action::AddRoute(route) => self.table.add(route),
+                Action::RemoveRoute(route) => self.table.remove(&route),
+                Action::Report(report) => self.judge_report(&report),
+                Action::Remember => {}
             }
         }
     }
 
-    /// Rules 1 and 3.
-    pub fn judge_set(&mut self, at: Key, endpoint: SocketAddr, reason: Reason) {
-        let last = self.looked.get(&at).expect("only peers that are there are touched");
-        assert!(self.devices[&at.0].up, "nothing is set while the link is down");
-        assert_ne!(last.peer.endpoint, Some(endpoint), "it is there already");
-        assert_ne!(endpoint.port(), 0, "nobody can be there");
-        match reason {
-            Reason::Remembered => {
-                assert!(self.good.contains(&(at, endpoint)), "{endpoint} was never good");
-                assert_eq!(
-                    last.peer.endpoint, None,
-                    "an endpoint that is there is not overwritten from memory"
-                );
-            }
-            Reason::Initiation => {
-                let (source, before) = self.proven.get(&at).expect("no authentic initiation");
-                assert_eq!(endpoint, *source, "not where the last authentic initiation came from");
-                let void = last.peer.endpoint.is_none();
-                assert!(void || self.fresh.contains(&at), "what may be a recording only fills a void");
-                let before = before.filter(|before| before.ifindex == last.ifindex);
-                if let Some(before) = before {
-                    assert!(last.peer.rx_bytes <= before.peer.rx_bytes, "the old endpoint carries traffic");
-                    // A peer that was removed and added has none.
-                    let same = last.peer.last_handshake == before.peer.last_handshake;
-                    assert!(same || last.peer.last_handshake.is_none(), "WireGuard took it");
-                }
-            }
-            other => panic!("an endpoint set because {other}"),
+    fn look(&mut self, interface: Interface) {
+        self.judge_look(interface);
+        if self.answers {
+            self.play(interface);
+            let device = self.devices[&interface].clone();
+            self.note_look(&device);
+            let wall = self.wall();
+            self.engine.handle_event(self.now, Event::Snapshot { device, wall });
         }
-        let device = self.devices.get_mut(&at.0).unwrap();
-        device
-            .peers
-            .iter_mut()
-            .filter(|peer| peer.public_key == at.1)
-            .for_each(|p| p.endpoint = Some(endpoint));
-    }
-
-    pub fn judge_poke(&mut self, at: Key, keepalive: u16, reason: Reason) {
-        let peer = self.looked[&at].peer;
-        let configured = self.configured && at == (interface(0), key(0));
-        let expected = if peer.keepalive == 0 && configured { 21 } else { peer.keepalive };
-        assert_eq!(keepalive, expected, "a poke leaves the keepalive as it was");
-        if reason == Reason::Initiation {
-            assert!(self.proven.contains_key(&at), "no authentic initiation");
-        }
-        let pokes = self.poked.entry(at).or_default();
-        if let Some(&last) = pokes.last() {
-            assert!(self.now >= last + POKE_SPACING, "two pokes within {:?}", self.now - last);
-        }
-        pokes.push(self.now);
-        let recent = pokes.iter().filter(|&&when| self.now - when < Duration::from_secs(60)).count();
-        let bound = POKE_BURST + 60 / POKE_REFILL.as_secs() as u32 + 1;
-        assert!(recent <= bound as usize, "{recent} pokes within a minute");
     }
 
     pub fn check_bounds(&self) {

@@ -9,6 +9,8 @@ use wgroam::engine::{Command, Event, Remembered, WanChange};
 use wgroam::initiation::{Timestamp, Verdict};
 use wgroam::model::{Interface, Peer, PublicKey, WallTime};
 
+use super::outside::{Dns, Echo, Load, Reach};
+
 pub type Key = (Interface, PublicKey);
 
 /// What is done to the engine.
@@ -18,7 +20,15 @@ pub enum Step {
     Event(Event),
     /// The device answers as it looks now, after this happened to it.
     Change(Interface, Change),
-    Reload(bool),
+    Reload(Config),
+    /// From now on this name is answered like this.
+    Dns(usize, Dns),
+    /// From now on this peer can be reached like this, and this is sent to it.
+    Path(Interface, usize, Reach, Load),
+    /// From now on probes through this interface fare like this.
+    Echo(Interface, Echo),
+    /// An echo reply comes out of nowhere: to the probe before the last one, or to none at all.
+    Foreign(Interface, u16),
 }
 
 /// What happens to a device without the engine's doing.
@@ -116,7 +126,7 @@ pub fn step() -> impl Strategy<Value = Step> {
         4 => wait.prop_map(Step::Wait),
         6 => event.prop_map(Step::Event),
         5 => (device, change()).prop_map(|(interface, change)| Step::Change(interface, change)),
-        1 => any::<bool>().prop_map(Step::Reload),
+        1 => any::<bool>().prop_map(|configured| Step::Reload(config(configured))),
     ]
 }
 

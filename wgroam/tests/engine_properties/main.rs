@@ -5,8 +5,15 @@
 // Test code: a panic is the way to fail.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod chase;
 mod court;
 mod draw;
+mod draw_chase;
+mod outside;
+mod referee;
+mod referee_chase;
+mod regressions;
+mod table;
 
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -14,10 +21,10 @@ use wgroam::engine::{Action, Event};
 use wgroam::initiation::Verdict;
 
 use court::Court;
-use draw::{Change, Step, address, interface, step, verdict};
+use draw::{Change, Step, address, config, interface, step, verdict};
 
 fn play(steps: &[Step], answers: bool) -> Court {
-    let mut court = Court::new();
+    let mut court = Court::new(config(false));
     court.answers = answers;
     steps.iter().for_each(|step| court.take(step.clone()));
     court.check_bounds();
@@ -39,7 +46,7 @@ proptest! {
 
     #[test]
     fn the_same_events_give_the_same_actions(steps in vec(step(), 1..60)) {
-        prop_assert_eq!(play(&steps, true).actions, play(&steps, true).actions);
+        prop_assert_eq!(&play(&steps, true).actions, &play(&steps, true).actions);
     }
 
     #[test]
@@ -49,7 +56,7 @@ proptest! {
 
     #[test]
     fn no_unproven_packet_has_any_effect(sources in vec((0..5_u8, verdict()), 1..60)) {
-        let mut court = Court::new();
+        let mut court = Court::new(config(false));
         let wg0 = interface(0);
         court.tell(Event::DeviceUp { interface: wg0 });
         court.change(wg0, Change::Moved(0, Some(address(4))));

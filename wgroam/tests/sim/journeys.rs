@@ -109,7 +109,8 @@ fn journey(seed: u64) -> (Option<Duration>, String) {
     world.run(Duration::from_millis(50));
     let silence = world.run_until_answer(R1, secs(120));
     keeps_the_rules(&world);
-    (silence, story(&world, since.saturating_sub(secs(60))))
+    let from = since.saturating_sub(secs(60));
+    (silence, format!("open at {since:?}\n{}", story(&world, from)))
 }
 
 /// Rule 1: an endpoint is set for a name, a memory, an initiation. Bounded work: two pokes a second at most.
@@ -132,7 +133,8 @@ fn keeps_the_rules(world: &World) {
 #[test]
 fn a_thousand_journeys_end_at_home() {
     let only: Option<u64> = std::env::var("JOURNEY").ok().and_then(|seed| seed.parse().ok());
-    let seeds = only.map_or(0..JOURNEYS, |seed| seed..seed + 1);
+    let many = std::env::var("JOURNEYS").ok().and_then(|seed| seed.parse().ok()).unwrap_or(JOURNEYS);
+    let seeds = only.map_or(0..many, |seed| seed..seed + 1);
     let (mut times, mut late) = (Vec::new(), Vec::new());
     for seed in seeds {
         let (silence, story) = journey(seed);

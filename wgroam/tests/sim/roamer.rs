@@ -105,6 +105,20 @@ fn anchor_moves_is_found_within_3_s_by_a_probe_a_second() {
     });
 }
 
+/// The name is asked for twice when R1 starts. If it means another address by then, its answer at the time of the silence
+/// is no news, and still says that R2 is not where it was.
+#[test]
+fn anchor_moves_is_found_within_3_s_when_the_name_said_so_before_the_silence() {
+    slowest("anchor-moves, probed, just after the start", secs(3), |seed| {
+        let mut world = World::chasing(seed, 25, probing(&[PORT], 1), &[home()]);
+        world.ping(R1, PING);
+        world.run(millis(300 + seed * 20));
+        assert_ne!(world.hosts[R1].pongs, []);
+        moves(&mut world);
+        world.run_until_answer(R1, LIMIT)
+    });
+}
+
 #[test]
 fn blocked_port_is_passed_within_12_s() {
     slowest("blocked-port, at start", secs(12), |seed| {

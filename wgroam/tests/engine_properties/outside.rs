@@ -1,0 +1,208 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! What the engine's actions meet: a WireGuard of few words, name servers, echo targets. Good and bad ones.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+use std::time::{Duration, Instant};
+use wgroam::engine::{Event, ResolveError};
+use wgroam::model::{Device, Interface, Peer, WallTime};
+
+use super::draw::Key;
+
+pub type Answer = Result<Vec<IpAddr>, ResolveError>;
+
+/// How a name is answered.
+#[derive(Clone, Debug)]
+pub enum Dns {
+    Never,
+    After(Duration, Answer),
+}
+
+/// Where a peer answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reach {
+    Nowhere,
+    Anywhere,
+    Only(SocketAddr),
+    /// Anywhere, but not from the source port of now.
+    OtherPort,
+}
+
+/// What is sent to a peer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Load {
+    /// Only what WireGuard sends by itself.
+    Nothing,
+    BothWays,
+    OneWay,
+}
+
+/// What becomes of a probe.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Echo {
+    Lost,
+    /// It comes back after this time: in time, or too late.
+    After(Duration),
+    /// Another token comes back.
+    Foreign,
+}
+
+#[derive(Clone, Copy)]
+struct Path {
+    reach: Reach,
+    load: Load,
+    /// Up to when its traffic was played.
+    played: Instant,
+}
+
+/// The world outside.
+pub struct Outside {
+    start: Instant,
+    paths: BTreeMap<Key, Path>,
+    pub dns: BTreeMap<String, Dns>,
+    echoes: BTreeMap<Interface, Echo>,
+    /// What is on its way to the engine.
+    coming: Vec<(Instant, Event)>,
+}
+
+/// Whole multiples of `period` in the time from `from` to `to`, in seconds.
+fn beats(from: u64, to: u64, period: u64) -> u64 {
+    to / period - from / period
+}
+
+impl Outside {
+    pub fn new(start: Instant) -> Self {
+        Self {
+            start,
+            paths: BTreeMap::new(),
+            dns: BTreeMap::new(),
+            echoes: BTreeMap::new(),
+            coming: Vec::new(),
+        }
+    }
+
+    pub fn wall(&self, now: Instant) -> WallTime {
+        WallTime { seconds: 1_700_000_000 + (now - self.start).as_secs(), nanos: 0 }
+    }
+
+    pub fn set_path(&mut self, now: Instant, at: Key, reach: Reach, load: Load) {
+        self.paths.insert(at, Path { reach, load, played: now });
+    }
+
+    pub fn set_echo(&mut self, interface: Interface, echo: Echo) {
+        self.echoes.insert(interface, echo);
+    }
+
+    /// The engine asks for a name.
+    pub fn ask(&mut self, now: Instant, host: &str) {
+        if let Some(Dns::After(time, answer)) = self.dns.get(host) {
+            self.coming
+                .push((now + *time, Event::Resolved { host: host.to_string(), answer: answer.clone() }));
+        }
+    }
+
+    /// The engine sends an echo request.
+    pub fn probe(&mut self, now: Instant, interface: Interface, peer: &Peer, target: IpAddr, token: u16) {
+        let path = self.paths.get(&(interface, peer.public_key));
+        let reached = |endpoint| path.is_some_and(|path| answers(path.reach, endpoint));
+        // Without a session nothing comes out of the tunnel.
+        if !session(peer, self.wall(now)) || !peer.endpoint.is_some_and(reached) {
+            return;
+        }
+        let (time, token) = match self.echoes.get(&interface) {
+            None | Some(Echo::Lost) => return,
+            Some(&Echo::After(time)) => (time, token),
+            Some(Echo::Foreign) => (Duration::from_millis(30), token.wrapping_add(1000)),
+        };
+        self.coming.push((now + time, Event::ProbeReply { interface, target, token }));
+    }
+
+    /// When something comes next.
+    pub fn next(&self) -> Option<Instant> {
+        self.coming.iter().map(|&(when, _)| when).min()
+    }
+
+    /// What has come, the earliest first.
+    pub fn take(&mut self, now: Instant) -> Option<Event> {
+        let first = self.next().filter(|&when| when <= now)?;
+        let at = self.coming.iter().position(|&(when, _)| when == first)?;
+        Some(self.coming.remove(at).1)
+    }
+
+    /// Plays the traffic up to now, in whole seconds.
+    pub fn play(&mut self, now: Instant, device: &mut Device) {
+        let wall = self.wall(now);
+        for peer in &mut device.peers {
+            let Some(path) = self.paths.get_mut(&(device.interface, peer.public_key)) else { continue };
+            let (from, to) = ((path.played - self.start).as_secs(), (now - self.start).as_secs());
+            path.played = now;
+            if let (true, Some(endpoint)) = (device.up, peer.endpoint) {
+                traffic(peer, *path, endpoint, from, to, wall);
+            }
+        }
+    }
+
+    /// The engine has WireGuard send something.
+    pub fn poke(&mut self, now: Instant, interface: Interface, peer: &mut Peer) {
+        let wall = self.wall(now);
+        let Some(endpoint) = peer.endpoint else { return };
+        let reach = self.paths.get(&(interface, peer.public_key)).map(|path| path.reach);
+        if session(peer, wall) {
+            peer.tx_bytes += 32;
+        } else if reach.is_some_and(|reach| answers(reach, endpoint)) {
+            shake(peer, wall);
+        } else if reach.is_some() {
+            peer.tx_bytes += 148;
+        }
+    }
+
+    pub fn rotate(&mut self, interface: Interface) {
+        for (_, path) in
+            self.paths.iter_mut().filter(|(at, path)| at.0 == interface && path.reach == Reach::OtherPort)
+        {
+            path.reach = Reach::Anywhere;
+        }
+    }
+}
+
+fn answers(reach: Reach, endpoint: SocketAddr) -> bool {
+    reach == Reach::Anywhere || reach == Reach::Only(endpoint)
+}
+
+fn session(peer: &Peer, wall: WallTime) -> bool {
+    peer.last_handshake.is_some_and(|then| wall.since(then) < Duration::from_secs(180))
+}
+
+fn shake(peer: &mut Peer, wall: WallTime) {
+    peer.last_handshake = Some(wall);
+    peer.tx_bytes += 148 + 32;
+    peer.rx_bytes += 92;
+}
+
+fn traffic(peer: &mut Peer, path: Path, endpoint: SocketAddr, from: u64, to: u64, wall: WallTime) {
+    let (reached, loaded) = (answers(path.reach, endpoint), path.load != Load::Nothing);
+    let calls = beats(from, to, 5);
+    if !session(peer, wall) {
+        if calls > 0 && (loaded || peer.keepalive > 0) {
+            match reached {
+                true => shake(peer, wall),
+                false => peer.tx_bytes += 148 * calls,
+            }
+        }
+        return;
+    }
+    let data = if loaded { (to - from) * 128 } else { 0 };
+    peer.tx_bytes += data + 32 * beats(from, to, 25) * u64::from(peer.keepalive > 0);
+    let renew = peer.last_handshake.is_none_or(|then| wall.since(then) >= Duration::from_secs(120));
+    match (reached, path.load) {
+        (false, Load::Nothing) => {}
+        (false, _) => peer.tx_bytes += 148 * calls,
+        (true, Load::BothWays) => peer.rx_bytes += data,
+        (true, Load::OneWay) => peer.rx_bytes += 32 * beats(from, to, 10),
+        // The other end has a keepalive of its own.
+        (true, Load::Nothing) => peer.rx_bytes += 32 * beats(from + 7, to + 7, 25),
+    }
+    if reached && renew && (loaded || peer.keepalive > 0) {
+        shake(peer, wall);
+    }
+}

@@ -1,0 +1,206 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! The rules of the design that never bend, and the bounds, asked of each action.
+
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+use wgroam::engine::constants::{POKE_BURST, POKE_REFILL, POKE_SPACING};
+use wgroam::engine::{Reason, Report, Step};
+use wgroam::model::{Interface, PublicKey};
+
+use super::court::Court;
+use super::draw::Key;
+use super::referee_chase::TURN;
+
+const SECOND: Duration = Duration::from_secs(1);
+
+impl Court {
+    /// Rules 1 and 3.
+    pub fn judge_set(&mut self, at: Key, endpoint: SocketAddr, reason: Reason) {
+        let last = self.looked.get(&at).expect("only peers that are there are touched");
+        assert!(self.devices[&at.0].up, "nothing is set while the link is down");
+        assert_ne!(last.peer.endpoint, Some(endpoint), "it is there already");
+        assert_ne!(endpoint.port(), 0, "nobody can be there");
+        match reason {
+            Reason::Remembered => {
+                assert!(self.good.contains(&(at, endpoint)), "{endpoint} was never good");
+                assert_eq!(
+                    last.peer.endpoint, None,
+                    "an endpoint that is there is not overwritten from memory"
+                );
+            }
+            Reason::Initiation => {
+                let (source, before) = self.proven.get(&at).expect("no authentic initiation");
+                assert_eq!(endpoint, *source, "not where the last authentic initiation came from");
+                let void = last.peer.endpoint.is_none();
+                assert!(void || self.fresh.contains(&at), "what may be a recording only fills a void");
+                let before = before.filter(|before| before.ifindex == last.ifindex);
+                if let Some(before) = before {
+                    assert!(last.peer.rx_bytes <= before.peer.rx_bytes, "the old endpoint carries traffic");
+                    // A peer that was removed and added has none.
+                    let same = last.peer.last_handshake == before.peer.last_handshake;
+                    assert!(same || last.peer.last_handshake.is_none(), "WireGuard took it");
+                }
+            }
+            Reason::Candidate => self.judge_candidate(at, endpoint),
+            other => panic!("an endpoint set because {other}"),
+        }
+    }
+
+    /// Rules 1, 2 and 3 for an address of the configuration.
+    fn judge_candidate(&self, at: Key, endpoint: SocketAddr) {
+        let (now, book) = (self.now, &self.book);
+        let list = book.list(now, at, TURN);
+        assert!(
+            list.contains(&endpoint),
+            "{endpoint} is no candidate of {:?}, which are {list:?}",
+            book.section(at)
+        );
+        let tale = &book.tales[&at];
+        if tale.seen.endpoint.is_none() {
+            return;
+        }
+        assert!(book.may_leave(now, at), "moved {:?} after its last sign of life", now - tale.life);
+        if book.alive(now, at) {
+            let since = tale.life.max(book.event);
+            assert!(
+                tale.pokes > 0 || book.news >= since || book.is_stale(now, at),
+                "another address before a poke"
+            );
+        }
+    }
+
+    pub fn judge_clear(&self, at: Key, endpoint: SocketAddr) {
+        let last = self.looked.get(&at).expect("only peers that are there are touched");
+        assert_eq!(last.peer.endpoint, Some(endpoint), "clearing the source moves nothing");
+        let tale = &self.book.tales[&at];
+        let wan = self.book.wan_within(self.now, at.0, 12 * SECOND);
+        // Repeats that were overdue come then: the last one 2 s after the first.
+        let risen = self.book.risen.get(&at.0).is_some_and(|&when| self.now <= when + 3 * SECOND + TURN);
+        // It may have had to wait for its turn while the peer came back.
+        let waited = !tale.silent && tale.was_silent.is_some_and(|when| self.now <= when + TURN);
+        // When it could act on a change is not known of a device that answers late.
+        assert!(
+            !self.answers
+                || wan
+                || risen
+                || waited
+                || (tale.silent && (tale.pokes > 0 || !self.book.alive(self.now, at))),
+            "the source is cleared without a reason"
+        );
+    }
+
+    pub fn judge_poke(&mut self, at: Key, keepalive: u16, reason: Reason) {
+        let peer = self.looked[&at].peer;
+        let configured = self.book.section(at).and_then(|section| section.keepalive).unwrap_or(0);
+        let expected = if peer.keepalive == 0 { configured } else { peer.keepalive };
+        assert_eq!(keepalive, expected, "a poke leaves the keepalive as it was");
+        if reason == Reason::Initiation {
+            assert!(self.proven.contains_key(&at), "no authentic initiation");
+        }
+        if reason == Reason::Silence {
+            let silent = self.book.tales[&at].was_silent;
+            assert!(
+                silent.is_some_and(|when| self.now <= when + TURN),
+                "poked for a silence that there is not"
+            );
+        }
+        if let Some(tale) = self.book.tales.get_mut(&at) {
+            tale.pokes += 1;
+        }
+        let pokes = self.poked.entry(at).or_default();
+        if let Some(&last) = pokes.last() {
+            assert!(self.now >= last + POKE_SPACING, "two pokes within {:?}", self.now - last);
+        }
+        pokes.push(self.now);
+        let recent = pokes.iter().filter(|&&when| self.now - when < Duration::from_secs(60)).count();
+        let bound = POKE_BURST + 60 / POKE_REFILL.as_secs() as u32 + 1;
+        assert!(recent <= bound as usize, "{recent} pokes within a minute");
+    }
+
+    /// Rule 2: who is removed has no session to lose, or proved silent and the owner allows it.
+    pub fn judge_readd(&mut self, at: Key) {
+        let tale = self.book.tales.get(&at).expect("only peers that are there are touched");
+        let blank = tale.seen.last_handshake.is_none() && tale.seen.rx_bytes == 0;
+        let allowed = self.book.section(at).is_some_and(|section| section.readd);
+        let dead = allowed && self.book.may_leave(self.now, at);
+        assert!(blank || dead, "re-added {:?} after its last sign of life", self.now - tale.life);
+        self.book.readded(self.now, at);
+    }
+
+    /// Rule 2: another source port cuts all sessions of the interface.
+    pub fn judge_rotate(&self, interface: Interface) {
+        assert!(self.book.rotates(interface), "somebody relies on the port");
+        for (&at, tale) in self.book.peers(interface) {
+            assert!(
+                self.book.proven_dead(self.now, at),
+                "rotated {:?} after a sign of life of {at:?}",
+                self.now - tale.life
+            );
+        }
+    }
+
+    /// Rule 5: four are on their way at the most, and none without a reason.
+    pub fn judge_probe(&mut self, at: Key, target: IpAddr, token: u16) {
+        let section = self.book.section(at).expect("only of the configuration");
+        assert_eq!(section.probe, Some(target));
+        let tale = &self.book.tales[&at];
+        assert!(tale.silent || section.probe_interval > 0, "probed without evidence or interval");
+        let open = self.book.probed(self.now, at, token);
+        assert!(open <= 4, "{open} probes within a second");
+    }
+
+    /// Rule 4: one question for a name at a time, and one a second.
+    pub fn judge_question(&mut self, host: &str) {
+        let now = self.now;
+        let (before, open) = self.book.asks(now, host).expect("only names of the configuration");
+        if let Some(before) = before {
+            assert!(now >= before + SECOND, "{host} twice within {:?}", now - before);
+            assert!(!open || now >= before + 30 * SECOND, "two open questions for {host}");
+        }
+        let asked = self.asked.entry(host.to_string()).or_default();
+        asked.push(now);
+        let event = self.book.event.max(self.book.news);
+        let recent = asked.iter().filter(|&&when| when > event && now - when < 60 * SECOND).count();
+        assert!(recent <= 60, "{recent} questions for {host} within a minute");
+    }
+
+    /// Rule 5: looks are rationed.
+    pub fn judge_look(&mut self, interface: Interface) {
+        let looks = self.looks.entry(interface).or_default();
+        looks.push_back(self.now);
+        while looks.front().is_some_and(|&first| self.now >= first + SECOND) {
+            looks.pop_front();
+        }
+        assert!(looks.len() <= 40, "{} looks at {interface} within a second", looks.len());
+    }
+
+    /// Each address has a second to answer, unless something new is known.
+    fn judge_try(&mut self, at: Key) {
+        let (now, event, news) = (self.now, self.book.event, self.book.news);
+        let Some(tale) = self.book.tales.get_mut(&at) else { panic!("a step for nobody") };
+        let begun = event.max(news).max(tale.life);
+        let void = tale.seen.endpoint.is_none();
+        if let Some(tried) = tale.tried.replace(now).filter(|&tried| tried > begun && !void) {
+            assert!(now >= tried + SECOND, "the address before had only {:?}", now - tried);
+        }
+    }
+
+    /// Cheapest first: the last resorts come when each address had its chance.
+    pub fn judge_report(&mut self, report: &Report) {
+        let Report::Step { interface, peer, step, .. } = report else { return };
+        let at: (Interface, PublicKey) = (*interface, *peer);
+        if matches!(step, Step::Try(_)) {
+            self.judge_try(at);
+        }
+        if !matches!(step, Step::Readd | Step::Rest(_)) {
+            return;
+        }
+        let list = self.book.list(self.now, at, Duration::ZERO);
+        let Some(tale) = self.book.tales.get_mut(&at) else { panic!("a step for nobody") };
+        let left: Vec<_> = list.iter().filter(|endpoint| !tale.had.contains(endpoint)).collect();
+        assert!(left.is_empty(), "{step:?} before {left:?}");
+        if matches!(step, Step::Rest(_)) {
+            tale.had.clear();
+        }
+    }
+}

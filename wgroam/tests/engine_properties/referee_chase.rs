@@ -1,0 +1,419 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! The referee's own book of the peers that are gone to: when each was last heard, what it owes an answer to, where it
+//! may be. It shares no code with the engine and knows only what docs/how-it-decides.md promises.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, SocketAddr};
+use std::time::{Duration, Instant};
+use wgroam::config::{self, Config, Family};
+use wgroam::engine::WanChange;
+use wgroam::model::{Device, Interface, Peer, WallTime};
+
+use super::draw::Key;
+use super::outside::Answer;
+
+const SECOND: Duration = Duration::from_secs(1);
+/// A decision may have to wait for its turn so long: the poke of a peer that has used up its burst.
+pub const TURN: Duration = Duration::from_secs(2);
+/// 180 s, less what a wall clock of whole seconds is off.
+const SESSION: Duration = Duration::from_secs(178);
+
+#[derive(Debug)]
+/// What the referee knows of a peer. All "since" is since its last sign of life.
+pub struct Tale {
+    pub seen: Peer,
+    pub life: Instant,
+    pub session: Option<Instant>,
+    sent: u64,
+    pub pokes: u64,
+    /// Something was sent that it has to answer.
+    owes: bool,
+    /// There was a reason to call it silent.
+    pub silent: bool,
+    /// When there was one the last time, also before the last sign of life.
+    pub was_silent: Option<Instant>,
+    /// When it was last allowed to try another way.
+    may_leave: Option<Instant>,
+    /// Endpoints that it had in this round.
+    pub had: BTreeSet<SocketAddr>,
+    /// The last endpoint that was a candidate's.
+    origin: Option<SocketAddr>,
+    probes: Vec<(u16, Instant)>,
+    /// The target of the probes has answered before.
+    answers_probes: bool,
+    readded: Option<Instant>,
+    /// When an address was last tried.
+    pub tried: Option<Instant>,
+}
+
+#[derive(Default)]
+struct Name {
+    /// The last good answer, and when it was asked for.
+    good: Option<(Vec<IpAddr>, Instant)>,
+    /// The one before, and when it ended.
+    before: Option<(Vec<IpAddr>, Instant)>,
+    open: Option<Instant>,
+    asked: Option<Instant>,
+}
+
+/// The book.
+pub struct Book {
+    config: Config,
+    pub tales: BTreeMap<Key, Tale>,
+    /// What outlives that WireGuard lost a peer: origin, and whether it answered probes.
+    lost: BTreeMap<Key, (Option<SocketAddr>, bool)>,
+    links: BTreeMap<Interface, (u32, bool)>,
+    /// When each link last went up: what is overdue is done then.
+    pub risen: BTreeMap<Interface, Instant>,
+    names: BTreeMap<String, Name>,
+    /// The last change of our WAN; when each device could act on it.
+    wan: Option<Instant>,
+    wan_waits: BTreeSet<Interface>,
+    wan_taken: BTreeMap<Interface, Instant>,
+    /// The last event that begins things anew; the devices that had no occasion to act on it.
+    pub event: Instant,
+    event_waits: BTreeSet<Interface>,
+    event_taken: BTreeMap<Interface, Instant>,
+    /// The last answer that said something new.
+    pub news: Instant,
+}
+
+impl Book {
+    pub fn new(config: &Config, now: Instant) -> Self {
+        let mut book = Self {
+            config: Config::default(),
+            tales: BTreeMap::new(),
+            lost: BTreeMap::new(),
+            links: BTreeMap::new(),
+            risen: BTreeMap::new(),
+            names: BTreeMap::new(),
+            wan: None,
+            wan_waits: BTreeSet::new(),
+            wan_taken: BTreeMap::new(),
+            event: now,
+            event_waits: BTreeSet::new(),
+            event_taken: BTreeMap::new(),
+            news: now,
+        };
+        book.reload(config);
+        book
+    }
+
+    pub fn reload(&mut self, config: &Config) {
+        self.config = config.clone();
+        let hosts: BTreeSet<_> = self.hosts().collect();
+        self.names.retain(|host, _| hosts.contains(host));
+        for host in hosts {
+            self.names.entry(host).or_default();
+        }
+    }
+
+    fn hosts(&self) -> impl Iterator<Item = String> {
+        let tunnels = self.config.tunnels.clone();
+        let watched = move |peer: &&config::Peer| {
+            let ours = |tunnel: &config::Tunnel| tunnel.interface == peer.tunnel && tunnel.enabled;
+            tunnels.is_empty() || tunnels.iter().any(ours)
+        };
+        let peers: Vec<_> = self.config.peers.iter().filter(watched).cloned().collect();
+        let candidates = peers.into_iter().flat_map(|peer| peer.endpoints);
+        candidates.map(|candidate| candidate.host).filter(|host| host.parse::<IpAddr>().is_err())
+    }
+
+    pub fn section(&self, at: Key) -> Option<&config::Peer> {
+        self.config.peers.iter().find(|peer| (peer.tunnel, peer.public_key) == at)
+    }
+
+    pub fn rotates(&self, interface: Interface) -> bool {
+        let tunnel = self.config.tunnels.iter().find(|tunnel| tunnel.interface == interface);
+        match tunnel.map_or(config::RotatePort::Auto, |tunnel| tunnel.rotate_port) {
+            config::RotatePort::Always => true,
+            config::RotatePort::Never => false,
+            config::RotatePort::Auto => {
+                let sections = self.config.peers.iter().filter(|peer| peer.tunnel == interface);
+                let goes = |at: &Key| self.section(*at).is_some_and(|peer| !peer.endpoints.is_empty());
+                sections.into_iter().all(|peer| !peer.endpoints.is_empty())
+                    && self.peers(interface).all(|(at, _)| goes(at))
+            }
+        }
+    }
+
+    pub fn peers(&self, interface: Interface) -> impl Iterator<Item = (&Key, &Tale)> {
+        self.tales.iter().filter(move |(at, _)| at.0 == interface)
+    }
+
+    // What happens.
+
+    pub fn gone(&mut self, interface: Interface) {
+        if let Some(link) = self.links.get_mut(&interface) {
+            link.1 = false;
+        }
+        self.wan_waits.remove(&interface);
+    }
+
+    pub fn event(&mut self, now: Instant) {
+        self.event = now;
+        self.event_waits = self.links.keys().copied().collect();
+    }
+
+    pub fn wan_changed(&mut self, now: Instant, change: &WanChange) {
+        if !matches!(change, WanChange::Down(_) | WanChange::Route(None)) {
+            self.event(now);
+            self.wan = Some(now);
+            self.wan_waits = self.links.keys().copied().collect();
+        }
+    }
+
+    pub fn resolved(&mut self, now: Instant, host: &str, answer: &Answer) {
+        let Some(name) = self.names.get_mut(host) else { return };
+        let asked = name.open.take().unwrap_or(now);
+        if let Ok(addresses) = answer
+            && !addresses.is_empty()
+        {
+            if name.good.as_ref().is_none_or(|(known, _)| known != addresses) {
+                self.news = now;
+            }
+            name.before = name.good.take().map(|(old, _)| (old, now));
+            name.good = Some((addresses.clone(), asked));
+        }
+    }
+
+    pub fn replied(&mut self, now: Instant, interface: Interface, target: IpAddr, token: u16) {
+        let asked = |peer: &config::Peer| peer.tunnel == interface && peer.probe == Some(target);
+        let keys: Vec<_> = self
+            .config
+            .peers
+            .iter()
+            .filter(|peer| asked(peer))
+            .map(|peer| (interface, peer.public_key))
+            .collect();
+        // What was asked before an event, or in an older session, may count or not.
+        let event = if self.event_waits.contains(&interface) {
+            Some(now)
+        } else {
+            self.event_taken.get(&interface).copied()
+        };
+        for at in keys {
+            let Some(tale) = self.tales.get_mut(&at) else { continue };
+            let Some(&(_, sent)) = tale.probes.iter().find(|&&(sent, _)| sent == token) else { continue };
+            tale.answers_probes = true;
+            if now < sent + SECOND && Some(sent) > tale.readded.max(event) {
+                tale.lived(now);
+            }
+        }
+    }
+
+    pub fn probed(&mut self, now: Instant, at: Key, token: u16) -> usize {
+        let Some(tale) = self.tales.get_mut(&at) else { return 0 };
+        tale.probes.push((token, now));
+        tale.probes.iter().filter(|&&(_, when)| now < when + SECOND).count()
+    }
+
+    pub fn readded(&mut self, now: Instant, at: Key) {
+        if let Some(tale) = self.tales.get_mut(&at) {
+            tale.readded = Some(now);
+        }
+    }
+
+    pub fn set(&mut self, at: Key, endpoint: SocketAddr) {
+        if let Some(tale) = self.tales.get_mut(&at) {
+            tale.had.insert(endpoint);
+        }
+    }
+
+    /// A question: when the one before it was asked, and whether that is still open.
+    pub fn asks(&mut self, now: Instant, host: &str) -> Option<(Option<Instant>, bool)> {
+        let name = self.names.get_mut(host)?;
+        let before = (name.asked, name.open.is_some());
+        (name.asked, name.open) = (Some(now), Some(now));
+        Some(before)
+    }
+
+    /// The device shows itself.
+    pub fn look(&mut self, now: Instant, device: &Device, wall: WallTime) {
+        let interface = device.interface;
+        let before = self.links.insert(interface, (device.ifindex, device.up));
+        let recreated = before.is_some_and(|(ifindex, _)| ifindex != device.ifindex);
+        let risen = device.up && before.is_some_and(|(_, up)| !up);
+        if risen {
+            self.risen.insert(interface, now);
+        }
+        if device.up && self.wan_waits.remove(&interface) {
+            self.wan_taken.insert(interface, now);
+        }
+        if device.up && self.event_waits.remove(&interface) {
+            self.event_taken.insert(interface, now);
+        }
+        let there: BTreeSet<_> = device.peers.iter().map(|peer| peer.public_key).collect();
+        let (lost, kept) =
+            std::mem::take(&mut self.tales).into_iter().partition::<BTreeMap<_, _>, _>(|(at, _)| {
+                at.0 == interface && (recreated || !there.contains(&at.1))
+            });
+        self.tales = kept;
+        self.lost.extend(lost.into_iter().map(|(at, tale)| (at, (tale.origin, tale.answers_probes))));
+        for peer in &device.peers {
+            let at = (interface, peer.public_key);
+            let made = |then: WallTime| now.checked_sub(wall.since(then)).unwrap_or(now);
+            let session = peer.last_handshake.map(made);
+            match self.tales.get_mut(&at) {
+                Some(tale) => tale.look(now, peer, session, risen),
+                None => {
+                    let (origin, answers_probes) = self.lost.remove(&at).unwrap_or_default();
+                    let tale = Tale { origin, answers_probes, ..Tale::new(now, *peer, session) };
+                    self.tales.insert(at, tale);
+                }
+            }
+            self.weigh(now, at);
+        }
+    }
+
+    // What follows from it.
+
+    /// Keeps what stays true until the next sign of life.
+    fn weigh(&mut self, now: Instant, at: Key) {
+        let candidates = self.list(now, at, Duration::ZERO);
+        let silent = self.is_silent(now, at);
+        if let Some(tale) = self.tales.get_mut(&at) {
+            tale.silent |= silent;
+            tale.was_silent = if tale.silent { Some(now) } else { tale.was_silent };
+            tale.origin = tale.seen.endpoint.filter(|endpoint| candidates.contains(endpoint)).or(tale.origin);
+        }
+        let may_leave = self.proven_dead(now, at) || self.is_stale(now, at);
+        if let Some(tale) = self.tales.get_mut(&at).filter(|_| may_leave) {
+            tale.may_leave = Some(now);
+        }
+    }
+
+    /// Where the configuration says that the peer may be; `past`: also by what names stood for so long ago.
+    pub fn list(&self, now: Instant, at: Key, past: Duration) -> Vec<SocketAddr> {
+        let Some(section) = self.section(at) else { return Vec::new() };
+        let mut list = Vec::new();
+        for candidate in &section.endpoints {
+            let ips = match (candidate.host.parse(), self.names.get(&candidate.host)) {
+                (Ok(literal), _) => vec![literal],
+                (_, None) => Vec::new(),
+                (_, Some(name)) => {
+                    let before =
+                        name.before.iter().filter(|&&(_, end)| now < end + past).flat_map(|(ips, _)| ips);
+                    name.good.iter().flat_map(|(ips, _)| ips).chain(before).copied().collect()
+                }
+            };
+            let family = |ip: &IpAddr| match section.family {
+                Family::Any => true,
+                Family::Ipv4 => ip.is_ipv4(),
+                Family::Ipv6 => ip.is_ipv6(),
+            };
+            let somebody = |ip: &IpAddr| !ip.is_unspecified() && !ip.is_multicast();
+            list.extend(
+                ips.into_iter().filter(family).filter(somebody).map(|ip| SocketAddr::new(ip, candidate.port)),
+            );
+        }
+        list
+    }
+
+    pub fn alive(&self, now: Instant, at: Key) -> bool {
+        self.tales.get(&at).and_then(|tale| tale.session).is_some_and(|made| now < made + SESSION)
+    }
+
+    /// Did our WAN change lately, as far as this device could know?
+    pub fn wan_within(&self, now: Instant, interface: Interface, time: Duration) -> bool {
+        let latest = self
+            .wan_taken
+            .get(&interface)
+            .copied()
+            .max(self.wan.filter(|_| self.wan_waits.contains(&interface)));
+        latest.is_some_and(|when| now < when + time)
+    }
+
+    fn is_silent(&self, now: Instant, at: Key) -> bool {
+        let Some(tale) = self.tales.get(&at) else { return false };
+        let unanswered = tale.owes && now >= tale.life + 5 * SECOND;
+        !self.alive(now, at) || unanswered || tale.lost(now) > 0 || self.wan_within(now, at.0, 12 * SECOND)
+    }
+
+    /// Sure that nothing works: what the four lines of the ladder's second half say, but for the last.
+    pub fn proven_dead(&self, now: Instant, at: Key) -> bool {
+        let Some(tale) = self.tales.get(&at) else { return false };
+        let since = tale.life.max(self.wan.unwrap_or(tale.life));
+        let recent = self.wan_within(now, at.0, 31 * SECOND) && now >= since + 6 * SECOND;
+        let unanswered = tale.owes && (now >= tale.life + 11 * SECOND || recent);
+        !self.alive(now, at) || unanswered || (tale.answers_probes && tale.lost(now) >= 3)
+    }
+
+    /// Silent at a candidate that is none any more.
+    pub fn is_stale(&self, now: Instant, at: Key) -> bool {
+        let Some((tale, section)) = self.tales.get(&at).zip(self.section(at)) else { return false };
+        let list = self.list(now, at, Duration::ZERO);
+        let fresh = |candidate: &config::Candidate| {
+            let name = self.names.get(&candidate.host);
+            name.is_none_or(|name| name.good.as_ref().is_some_and(|&(_, asked)| asked >= tale.life))
+        };
+        let known = tale.seen.endpoint.is_some() && tale.seen.endpoint == tale.origin;
+        tale.silent
+            && known
+            && !list.is_empty()
+            && tale.seen.endpoint.is_none_or(|endpoint| !list.contains(&endpoint))
+            && section.endpoints.iter().all(fresh)
+    }
+
+    /// May it be moved, or a moment ago, when that was decided?
+    pub fn may_leave(&self, now: Instant, at: Key) -> bool {
+        let decided = self.tales.get(&at).and_then(|tale| tale.may_leave);
+        decided.is_some_and(|when| now <= when + TURN) || self.proven_dead(now, at) || self.is_stale(now, at)
+    }
+}
+
+impl Tale {
+    fn new(now: Instant, seen: Peer, session: Option<Instant>) -> Self {
+        Self {
+            seen,
+            life: now,
+            session,
+            sent: 0,
+            pokes: 0,
+            owes: false,
+            silent: false,
+            was_silent: None,
+            may_leave: None,
+            had: seen.endpoint.into_iter().collect(),
+            origin: None,
+            probes: Vec::new(),
+            answers_probes: false,
+            readded: None,
+            tried: None,
+        }
+    }
+
+    fn lived(&mut self, now: Instant) {
+        self.life = now;
+        (self.sent, self.pokes, self.owes, self.silent) = (0, 0, false, false);
+        self.may_leave = None;
+        self.had = self.seen.endpoint.into_iter().collect();
+        self.probes.clear();
+    }
+
+    /// Probes that came to nothing.
+    fn lost(&self, now: Instant) -> usize {
+        self.probes.iter().filter(|&&(_, when)| now >= when + SECOND).count()
+    }
+
+    fn look(&mut self, now: Instant, peer: &Peer, session: Option<Instant>, risen: bool) {
+        let before = std::mem::replace(&mut self.seen, *peer);
+        let rise = |new: u64, old: u64| if new < old { new } else { new - old };
+        let (sent, received) = (rise(peer.tx_bytes, before.tx_bytes), rise(peer.rx_bytes, before.rx_bytes));
+        let shaken = peer.last_handshake.is_some() && peer.last_handshake != before.last_handshake;
+        let calls = !shaken && (received == 148 || received == 296);
+        if risen {
+            self.session = None;
+        }
+        if shaken || peer.last_handshake.is_none() || received > 0 {
+            self.session = session;
+        }
+        self.had.extend(peer.endpoint);
+        if shaken || (received > 0 && !calls) {
+            return self.lived(now);
+        }
+        self.sent += sent;
+        let beats = (now - self.life).as_secs().checked_div(u64::from(peer.keepalive)).unwrap_or(0);
+        self.owes |= self.sent > 32 * (self.pokes + beats) || (self.session.is_none() && sent > 0);
+    }
+}
