@@ -32,25 +32,35 @@ impl World {
         world
     }
 
-    /// A command in the namespace, with /var/run/wireguard of its own.
+    /// A command in the namespace, with /var/run/wireguard of its own, and /etc/resolv.conf if there is one in the folder.
     pub fn command(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
-        let script =
-            "mkdir -p /var/run/wireguard && mount --bind \"$1\" /var/run/wireguard && shift && exec \"$@\"";
+        let script = "mkdir -p /var/run/wireguard && mount --bind \"$1/wireguard\" /var/run/wireguard
+            [ ! -f \"$1/resolv.conf\" ] || mount --bind \"$1/resolv.conf\" /etc/resolv.conf
+            shift && exec \"$@\"";
         let mut command = Command::new("ip");
-        command.args(["netns", "exec", &self.namespace, "unshare", "-m", "sh", "-c", script, "sh"]);
-        command.arg(self.dir.join("wireguard")).arg(program).stdin(Stdio::null());
+        command.args(["netns", "exec", &self.namespace, "unshare", "-m", "sh", "-ec", script, "sh"]);
+        command.arg(&self.dir).arg(program).stdin(Stdio::null());
         command
     }
 
     /// A UDP socket in the namespace.
     pub fn udp_socket(&self) -> UdpSocket {
+        self.inside(|| UdpSocket::bind("127.0.0.1:0").unwrap())
+    }
+
+    /// Opens something in the namespace. A namespace is a thread's own; a socket stays in the one that it was made in.
+    pub fn inside<T: Send + 'static>(&self, open: impl FnOnce() -> T + Send + 'static) -> T {
         let namespace = fs::File::open(Path::new("/run/netns").join(&self.namespace)).unwrap();
-        // A namespace is a thread's own; a socket stays in the one that it was made in.
         let thread = std::thread::spawn(move || {
             nix::sched::setns(namespace, nix::sched::CloneFlags::CLONE_NEWNET).unwrap();
-            UdpSocket::bind("127.0.0.1:0").unwrap()
+            open()
         });
         thread.join().unwrap()
+    }
+
+    /// The name that `ip` knows the namespace by.
+    pub fn namespace(&self) -> &str {
+        &self.namespace
     }
 
     /// A shell line in the namespace; it has to succeed.
@@ -60,14 +70,7 @@ impl World {
 
     /// A WireGuard interface that is up, with a fresh key and one peer. Returns the process that carries it.
     pub fn wireguard(&mut self, name: &str, port: u16) -> u32 {
-        let log = fs::File::create(self.dir.join(format!("{name}.log"))).unwrap();
-        let mut command = self.command("wireguard-go");
-        command.args(["-f", name]).stdout(log.try_clone().unwrap()).stderr(log);
-        let child = command.spawn().unwrap();
-        let pid = child.id();
-        self.children.push(child);
-        let socket = self.dir.join(format!("wireguard/{name}.sock"));
-        wait(&format!("{name} to come up"), || socket.exists());
+        let pid = self.bare_wireguard(name);
         self.sh(&format!(
             "wg genkey >{dir}/{name}.key; wg genkey | wg pubkey >{dir}/{name}.peer
              wg set {name} listen-port {port} private-key {dir}/{name}.key \
@@ -75,6 +78,25 @@ impl World {
              ip link set up dev {name}",
             dir = self.dir.display()
         ));
+        pid
+    }
+
+    /// A WireGuard interface without any configuration. Returns the process that carries it.
+    pub fn bare_wireguard(&mut self, name: &str) -> u32 {
+        let mut command = self.command("wireguard-go");
+        command.args(["-f", name]);
+        let pid = self.background(name, &mut command);
+        let socket = self.dir.join(format!("wireguard/{name}.sock"));
+        wait(&format!("{name} to come up"), || socket.exists());
+        pid
+    }
+
+    /// Starts a program that ends with the world; what it says is in NAME.log.
+    pub fn background(&mut self, name: &str, command: &mut Command) -> u32 {
+        let log = fs::File::create(self.dir.join(format!("{name}.log"))).unwrap();
+        let child = command.stdout(log.try_clone().unwrap()).stderr(log).spawn().unwrap();
+        let pid = child.id();
+        self.children.push(child);
         pid
     }
 
@@ -214,6 +236,30 @@ pub fn process_status(pid: u32, name: &str) -> u64 {
     let text = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
     let line = text.lines().find(|line| line.starts_with(name)).unwrap_or_else(|| panic!("no {name}"));
     line.split_ascii_whitespace().nth(1).unwrap().parse().unwrap()
+}
+
+/// How often the daemon wakes up in this time: how often epoll returns.
+pub fn count_wakes(daemon: &Daemon, dir: &Path, time: Duration) -> usize {
+    let trace = dir.join("strace");
+    let mut strace = Command::new("strace");
+    strace.args(["-f", "-e", "trace=epoll_wait,epoll_pwait", "-o"]).arg(&trace);
+    strace.args(["-p", &daemon.pid().to_string()]).stderr(Stdio::null());
+    let mut strace = strace.spawn().expect("strace is needed");
+    std::thread::sleep(time);
+    succeed(Command::new("kill").arg(strace.id().to_string()));
+    let _ = strace.wait();
+    let text = fs::read_to_string(&trace).unwrap();
+    text.lines().filter(|line| line.contains("epoll") && line.contains(" = ")).count()
+}
+
+/// The time that all threads of a process have run, in nanoseconds (Documentation/scheduler/sched-stats.rst).
+pub fn run_time(pid: u32) -> u64 {
+    let tasks = fs::read_dir(format!("/proc/{pid}/task")).unwrap();
+    let time = |task: fs::DirEntry| {
+        let text = fs::read_to_string(task.path().join("schedstat")).ok()?;
+        text.split_ascii_whitespace().next()?.parse::<u64>().ok()
+    };
+    tasks.filter_map(|task| time(task.ok()?)).sum()
 }
 
 /// How often `needle` stands in the memory of a process.

@@ -96,6 +96,19 @@ proptest! {
     }
 
     #[test]
+    fn a_reply_to_a_question_that_nobody_asked_changes_nothing((config, steps) in story(60)) {
+        let with = |echo| {
+            let steps = steps.iter().filter(|step| !matches!(step, Step::Foreign(..)));
+            let echoes = steps.map(|step| match step {
+                Step::Echo(interface, _) => Step::Echo(*interface, echo),
+                other => other.clone(),
+            });
+            play(&config, &echoes.collect::<Vec<_>>(), true)
+        };
+        prop_assert_eq!(&with(Echo::Foreign).actions, &with(Echo::Lost).actions);
+    }
+
+    #[test]
     fn it_leaves_a_tunnel_that_works_alone_whatever_happened_before((config, steps) in story(40)) {
         let mut court = play(&config, &steps, true);
         heal(&mut court);

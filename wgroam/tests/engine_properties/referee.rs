@@ -195,6 +195,8 @@ impl Court {
         if !matches!(step, Step::Readd | Step::Rest(_)) {
             return;
         }
+        let readd = self.book.section(at).is_some_and(|section| section.readd);
+        assert!(*step != Step::Readd || readd, "nobody allowed to re-add it");
         let list = self.book.list(self.now, at, Duration::ZERO);
         let Some(tale) = self.book.tales.get_mut(&at) else { panic!("a step for nobody") };
         let left: Vec<_> = list.iter().filter(|endpoint| !tale.had.contains(endpoint)).collect();
