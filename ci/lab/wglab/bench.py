@@ -24,6 +24,7 @@ AGES = [0, 24, 48, 72, 96]  # seconds; an initiator shakes hands anew after 120
 LONG = 60  # seconds of silence; longer ones are played less often
 MACHINE_SECONDS = 3 * 3600  # the longest that the kernel's bench may take
 SET_UP = 15  # seconds that a run takes besides its waiting, others at its side; for the estimate
+ONE_BY_ONE = {"userspace": 2, "kernel": 6}  # seconds of it in which no other is set up
 PARTS = ("all", "clock", "rest")
 CPUS = {"clock": 1, "rest": 2}  # emulated, in ci/vm
 
@@ -213,8 +214,9 @@ class Bench:
         longest = max((cell.guess_s(number) - now + begun for (cell, number), begun in self.playing.items()), default=0)
         # A world that nobody has begun yet comes last.
         last = max((cell.guess_s(0) for cell in self.cells if cell.missing), default=0) / 2
-        minutes = max(total / self.arguments.jobs, longest, last) / 60
         runs = sum(len(cell.missing) for cell in self.cells)
+        one_by_one = (runs - len(self.playing)) * ONE_BY_ONE[self.arguments.wireguard]
+        minutes = max(total / self.arguments.jobs, longest, last, one_by_one) / 60
         return f"about {minutes:.0f} min left" if runs else "done"
 
 

@@ -147,7 +147,7 @@ class Story:
     def live_late(self):
         """Killed when it is far up the ladder."""
         self.daemon.spawn()
-        self.live_until(self.moments.uniform(1.5, 6))
+        self.live_until(self.moments.uniform(1.5, 5))
 
     def live_call(self):
         """Killed on entering a system call: between any two of them. By then it may have lived for a while."""

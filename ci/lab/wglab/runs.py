@@ -52,7 +52,12 @@ class Runs:
                 if self.stopped:
                     return None
                 child = subprocess.Popen(
-                    command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, pass_fds=[gate]
+                    command,
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.PIPE,
+                    text=True,
+                    env={**os.environ, "PYTHONPYCACHEPREFIX": self.folder.name},
+                    pass_fds=[gate],
                 )
                 self.children.add(child)
         finally:
