@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """What the suites share: where the tree is, a scratch folder for each test, and running a command."""
+
 import os
 import shutil
 import subprocess

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """patches/ and ci/apply-patches, on a tree of our own: a protocol handler of the shape that OpenWrt 24.10's has, played
 against WireGuard."""
+
 import os
 import subprocess
 import time
@@ -141,7 +142,9 @@ class Applying(Tree):
             for options in ((), ("--check",), ("--revert",)):
                 refused = apply(*options)
                 self.assertEqual(refused.returncode, 1)
-                self.assertIn(f"{HANDLER} is half-patched: of the 4 places of this patch, in: 1 2 4; not in: 3", refused.stderr)
+                self.assertIn(
+                    f"{HANDLER} is half-patched: of the 4 places of this patch, in: 1 2 4; not in: 3", refused.stderr
+                )
                 self.assertIn("remedy: ", refused.stderr)
                 self.assertIn(f"checkout -- {HANDLER}", refused.stderr)
                 self.assertEqual(self.handler.read_text(), half)
@@ -200,7 +203,9 @@ class Applying(Tree):
             for word in ("Release:", "File:", "What:", "Why so:", "Upstream:", "Apply:", "Test:"):
                 self.assertIn(f"\n{word} ", head, patch.name)
             context = [line for line in hunks.splitlines() if line.startswith(" ")]
-            self.assertLessEqual(len(context), 2 * hunks.count("\n@@ "), f"{patch.name}: a line before and after is enough")
+            self.assertLessEqual(
+                len(context), 2 * hunks.count("\n@@ "), f"{patch.name}: a line before and after is enough"
+            )
 
 
 class Renewing(Tree):
@@ -234,12 +239,24 @@ class Renewing(Tree):
 
     def peers(self, *keys, more=""):
         """What /etc/config/network would say from now on."""
-        self.write("peers", self.interface + "".join(f"[Peer]\nPublicKey={name}\nAllowedIPs=10.0.0.{number}/32\n" for number, name in enumerate(keys, 1)) + more)
+        self.write(
+            "peers",
+            self.interface
+            + "".join(
+                f"[Peer]\nPublicKey={name}\nAllowedIPs=10.0.0.{number}/32\n" for number, name in enumerate(keys, 1)
+            )
+            + more,
+        )
 
     def play(self, step):
         """A step of the handler, as netifd calls it: in a process of its own."""
         script = self.write("play", PLAY + f'proto_wireguard_{step} "$NAME"\n')
-        env = {"HANDLER": str(self.handler), "NAME": self.name, "WORK": str(self.scratch), "WG_ENDPOINT_RESOLUTION_RETRIES": "0"}
+        env = {
+            "HANDLER": str(self.handler),
+            "NAME": self.name,
+            "WORK": str(self.scratch),
+            "WG_ENDPOINT_RESOLUTION_RETRIES": "0",
+        }
         return self.run_command("ip", "netns", "exec", self.name, "busybox", "ash", script, env=env)
 
     def learn(self):

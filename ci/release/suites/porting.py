@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """The systemd unit: what systemd says of it, and that the daemon does its work with what the unit leaves it."""
+
 import os
 import re
 import shutil
@@ -28,7 +29,9 @@ class Unit(Scratch):
     def test_mistake_in_it_would_be_found(self):
         binary = self.write("wgroam", "#!/bin/sh\n", 0o755)
         text = UNIT.read_text().replace("/usr/local/sbin/wgroam", str(binary)).replace("DynamicUser", "DynamicUsr")
-        self.assertIn("DynamicUsr", self.run_command("systemd-analyze", "verify", self.write("wgroam.service", text)).stderr)
+        self.assertIn(
+            "DynamicUsr", self.run_command("systemd-analyze", "verify", self.write("wgroam.service", text)).stderr
+        )
 
     def test_little_is_exposed(self):
         result = self.run_command("systemd-analyze", "security", "--offline=true", f"--threshold={MOST_EXPOSED}", UNIT)
@@ -56,17 +59,36 @@ class Running(Scratch):
         self.addCleanup(self.run_command, "ip", "netns", "del", self.name)
         # The kernel's WireGuard asks for capabilities, but wireguard-go's socket is its owner's: so it has the daemon's
         # user here (and may open /dev/net/tun all the same), and a folder for its socket that nobody else sees.
-        make_room = "mkdir -p /run/wireguard && mount -t tmpfs -o mode=777 wireguard /run/wireguard && exec \"$@\""
+        make_room = 'mkdir -p /run/wireguard && mount -t tmpfs -o mode=777 wireguard /run/wireguard && exec "$@"'
         self.go = subprocess.Popen(
-            ["ip", "netns", "exec", self.name, "sh", "-c", make_room, "sh", *self.user("dac_override"), "wireguard-go", "-f", self.name],
+            [
+                "ip",
+                "netns",
+                "exec",
+                self.name,
+                "sh",
+                "-c",
+                make_room,
+                "sh",
+                *self.user("dac_override"),
+                "wireguard-go",
+                "-f",
+                self.name,
+            ],
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
         self.addCleanup(self.end, self.go)
         self.until(lambda: self.inside("wg", "show", self.name).returncode == 0, "wireguard-go")
-        own, other = (subprocess.run(["wg", "genkey"], capture_output=True, check=True, text=True).stdout for _ in range(2))
-        public = subprocess.run(["wg", "pubkey"], input=other, capture_output=True, check=True, text=True).stdout.strip()
-        configuration = self.write("wg.conf", f"[Interface]\nPrivateKey={own}ListenPort=51820\n[Peer]\nPublicKey={public}\n")
+        own, other = (
+            subprocess.run(["wg", "genkey"], capture_output=True, check=True, text=True).stdout for _ in range(2)
+        )
+        public = subprocess.run(
+            ["wg", "pubkey"], input=other, capture_output=True, check=True, text=True
+        ).stdout.strip()
+        configuration = self.write(
+            "wg.conf", f"[Interface]\nPrivateKey={own}ListenPort=51820\n[Peer]\nPublicKey={public}\n"
+        )
         self.inside("wg", "setconf", self.name, configuration)
         self.inside("ip", "link", "set", "lo", "up")
         self.inside("ip", "link", "set", self.name, "up")

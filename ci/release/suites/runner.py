@@ -1,11 +1,14 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Runs the suites: one line for each test, and a count at the end."""
+
 import importlib
 import sys
 import unittest
 from pathlib import Path
 
-NAMES = sorted(path.stem for path in Path(__file__).parent.glob("*.py") if path.stem not in ("__init__", "common", "runner"))
+NAMES = sorted(
+    path.stem for path in Path(__file__).parent.glob("*.py") if path.stem not in ("__init__", "common", "runner")
+)
 
 
 class Lines(unittest.TestResult):
@@ -20,7 +23,9 @@ class Lines(unittest.TestResult):
         self.passed += good
         self.failed += not good
         _, suite, _, behaviour = test.id().rsplit(".", 3)
-        print(f"{'pass' if good else 'FAIL'}  {suite:<10}{behaviour.removeprefix('test_').replace('_', ' ')}", flush=True)
+        print(
+            f"{'pass' if good else 'FAIL'}  {suite:<10}{behaviour.removeprefix('test_').replace('_', ' ')}", flush=True
+        )
         if why:
             print("".join(f"        {line}\n" for line in why.splitlines()), end="", flush=True)
 

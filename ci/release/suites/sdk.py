@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """ci/sdk, on an SDK of our own that writes down what it is told to do."""
+
 import shutil
 
 from .common import ROOT, Scratch
@@ -108,13 +109,20 @@ class Building(Sdk):
         self.sdk_run("25.12", "mips_24kc")
         self.sdk_run("25.12", "mips_24kc")
         lines = (self.sdk / "feeds.conf").read_text().splitlines()
-        self.assertEqual(lines, ["src-git packages https://feeds.example/packages.git;openwrt-25.12", f"src-link wgroam {self.tree}"])
+        self.assertEqual(
+            lines, ["src-git packages https://feeds.example/packages.git;openwrt-25.12", f"src-link wgroam {self.tree}"]
+        )
 
     def test_feeds_conf_of_the_owner_is_kept(self):
-        self.write("sdk/feeds.conf", "src-git packages https://mirror.example/packages.git\nsrc-git wgroam https://old.example/\n")
+        self.write(
+            "sdk/feeds.conf",
+            "src-git packages https://mirror.example/packages.git\nsrc-git wgroam https://old.example/\n",
+        )
         self.sdk_run("25.12", "mips_24kc")
         lines = (self.sdk / "feeds.conf").read_text().splitlines()
-        self.assertEqual(lines, ["src-git packages https://mirror.example/packages.git", f"src-link wgroam {self.tree}"])
+        self.assertEqual(
+            lines, ["src-git packages https://mirror.example/packages.git", f"src-link wgroam {self.tree}"]
+        )
 
     def test_dry_run_says_all_and_does_nothing(self):
         result = self.sdk_run("--dry-run", "25.12.5", "mips_24kc")

@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """ci/release/site, with throw-away keys."""
+
+import base64
 import gzip
 import hashlib
 import shutil
@@ -22,8 +24,12 @@ class Site(Scratch):
         self.write("tree/wgroam/Cargo.toml", f'[package]\nversion = "{VERSION}"\n')
         self.write("tree/ci/targets", "# name | more\n" + "".join(f"{name} | more | |\n" for name in ARCHITECTURES))
         self.signify_pair("wgroam")
-        self.run_command("openssl", "ecparam", "-name", "prime256v1", "-genkey", "-noout", "-out", self.scratch / "private.pem")
-        self.run_command("openssl", "ec", "-in", self.scratch / "private.pem", "-pubout", "-out", self.scratch / "wgroam.pem")
+        self.run_command(
+            "openssl", "ecparam", "-name", "prime256v1", "-genkey", "-noout", "-out", self.scratch / "private.pem"
+        )
+        self.run_command(
+            "openssl", "ec", "-in", self.scratch / "private.pem", "-pubout", "-out", self.scratch / "wgroam.pem"
+        )
         for name in ARCHITECTURES:
             self.opkg(name)
             folder = f"built/25.12.5/{name}"
@@ -48,7 +54,12 @@ class Site(Scratch):
 
     def lay_out(self):
         """ci/release/site"""
-        folders = (self.scratch / "built", self.scratch / "site", self.scratch / "wgroam.pub", self.scratch / "wgroam.pem")
+        folders = (
+            self.scratch / "built",
+            self.scratch / "site",
+            self.scratch / "wgroam.pub",
+            self.scratch / "wgroam.pem",
+        )
         return self.run_command(self.tree / "ci/release/site", *folders)
 
     def refused(self, wanted):
@@ -65,11 +76,23 @@ class Site(Scratch):
         self.assertEqual(
             sorted(str(path.relative_to(site)) for path in site.rglob("*") if path.is_file()),
             sorted(
-                [f"24.10/{name}/{file}" for name in ARCHITECTURES for file in ("Packages", "Packages.gz", "Packages.sig", f"wgroam_{VERSION}-r1_{name}.ipk")]
-                + [f"25.12/{name}/{file}" for name in ARCHITECTURES for file in ("packages.adb", f"wgroam-{VERSION}-r1.apk")]
+                [
+                    f"24.10/{name}/{file}"
+                    for name in ARCHITECTURES
+                    for file in ("Packages", "Packages.gz", "Packages.sig", f"wgroam_{VERSION}-r1_{name}.ipk")
+                ]
+                + [
+                    f"25.12/{name}/{file}"
+                    for name in ARCHITECTURES
+                    for file in ("packages.adb", f"wgroam-{VERSION}-r1.apk")
+                ]
                 + ["wgroam.pem", "wgroam.pub"]
             ),
         )
+        opkg, apk = result.stdout.splitlines()[:2]
+        key = base64.b64decode((site / "wgroam.pub").read_text().splitlines()[1])
+        self.assertEqual(opkg, f"wgroam.pub, for opkg: fingerprint {key[2:10].hex()}")
+        self.assertEqual(apk.split()[-1], hashlib.sha256((site / "wgroam.pem").read_bytes()).hexdigest())
         self.assertEqual(site.stat().st_mode & 0o777, 0o755)
 
     def test_list_signed_with_another_key_is_refused(self):
@@ -103,6 +126,8 @@ class Site(Scratch):
     def test_secret_key_in_place_of_a_public_one_is_refused(self):
         shutil.copy(self.scratch / "private.pem", self.scratch / "wgroam.pem")
         self.refused("is no public key for apk")
-        self.run_command("openssl", "ec", "-in", self.scratch / "private.pem", "-pubout", "-out", self.scratch / "wgroam.pem")
+        self.run_command(
+            "openssl", "ec", "-in", self.scratch / "private.pem", "-pubout", "-out", self.scratch / "wgroam.pem"
+        )
         shutil.copy(self.scratch / "wgroam.sec", self.scratch / "wgroam.pub")
         self.refused("is no public key of usign")

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The workflows, as far as that can be told without the service that runs them: they parse, and what they call is there."""
+"""The workflows, as far as can be told without the service that runs them: they parse, and what they call is there."""
+
 import os
 import re
 
@@ -66,7 +67,9 @@ class Workflows(Scratch):
             self.assertTrue(workflow["on"], name)
         for name, job, content in jobs(self.workflows):
             where = f"{name}, job {job}"
-            for need in [content.get("needs", [])] if isinstance(content.get("needs"), str) else content.get("needs", []):
+            for need in (
+                [content.get("needs", [])] if isinstance(content.get("needs"), str) else content.get("needs", [])
+            ):
                 self.assertIn(need, self.workflows[name]["jobs"], where)
             if "uses" in content:
                 self.assertTrue((ROOT / content["uses"]).is_file(), where)
@@ -80,7 +83,9 @@ class Workflows(Scratch):
         called = {
             (where, word)
             for where, step in steps(self.workflows)
-            for word in re.findall(r"\bmake (?!\")([a-z][a-z-]*)", re.sub(r"apt-get install.*", "", step.get("run", "")))
+            for word in re.findall(
+                r"\bmake (?!\")([a-z][a-z-]*)", re.sub(r"apt-get install.*", "", step.get("run", ""))
+            )
         }
         self.assertIn("test", {word for _, word in called})
         missing = sorted(f"{where}: make {word}" for where, word in called if word not in make_targets())
