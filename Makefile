@@ -7,7 +7,7 @@ SCENARIO ?= steady
 WITH ?= wgroam
 WIREGUARD ?= userspace
 
-.PHONY: help setup build test quick demo lab vm-test lab-test release-test bench bench-verifier size sdk lint format clean
+.PHONY: help setup build test quick demo lab vm-test lab-test bench bench-verifier size lint format clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -33,6 +33,13 @@ vm-test: ## the adapters against a real kernel's WireGuard, in a VM
 lab-test: ## the scenarios, in both labs
 	@ci/test lab
 
+.PHONY: release-test sdk
+release-test: ## what a release is made with: patches, SDK, workflows, signed feed, systemd unit
+	@ci/test release
+
+sdk: ## the package by OpenWrt's SDK: make sdk RELEASE=25.12.5 TARGET=mips_24kc SDK_DIR=/path/to/openwrt-sdk-...
+	@ci/sdk '$(RELEASE)' '$(TARGET)'
+
 demo: ## the story, live: NAT changed, R2 attacked and rebooted, with and without wgroam
 	@ci/need build userspace-lab
 	@ci/cargo build --release --bin wgroam --example hostile
@@ -43,9 +50,6 @@ lab: ## one scenario: make lab SCENARIO=wan-change WITH=wgroam WIREGUARD=kernel;
 	@ci/cargo build --release --bin wgroam --example hostile
 	@if [ '$(SCENARIO)' = list ]; then ci/lab/lab list; \
 	else ci/lab/lab run '$(SCENARIO)' --wireguard '$(WIREGUARD)' --with '$(WITH)' --verbose; fi
-
-release-test: ## what a release is made with: patches, SDK, workflows, signed feed, systemd unit
-	@ci/test release
 
 bench: ## every scenario with wgroam, with nothing and with its rivals, in one run (long): docs/benchmarks.md
 	@ci/need build userspace-lab kernel-lab
@@ -60,9 +64,6 @@ size: ## the binary's size, and the memory of a daemon with one quiet tunnel
 	@ci/need build userspace-lab
 	@ci/cargo build --release --bin wgroam
 	@ci/size
-
-sdk: ## the package by OpenWrt's SDK: make sdk RELEASE=25.12.5 TARGET=mips_24kc SDK_DIR=/path/to/openwrt-sdk-...
-	@ci/sdk '$(RELEASE)' '$(TARGET)'
 
 lint: ## rustfmt, clippy, shellcheck, shfmt, cargo-deny
 	@ci/need build lint
