@@ -168,8 +168,9 @@ class Running(Scratch):
         self.addCleanup(log.close)
         daemon = subprocess.Popen(
             self.enter()
-            + self.user()
+            # Outside of the user's rights: nobody else can read what the daemon names, since it is not dumpable.
             + ["strace", "-ff", "-qq", "-o", str(self.scratch / "trace/of")]
+            + self.user()
             + self.client
             + ["run", "--foreground", "--config", str(self.config), "--state", str(self.scratch / "lib/state")],
             stdout=log,
@@ -197,18 +198,18 @@ class Running(Scratch):
         os.kill(pid, signal.SIGTERM)
         self.assertEqual(daemon.wait(SECONDS), 0, self.says())
         self.assertNotRegex(self.says(), r"(?i)permission|not permitted|denied")
-        called = {
-            name
-            for trace in (self.scratch / "trace").iterdir()
-            for name in re.findall(r"^([a-z_0-9]+)\(", trace.read_text(), re.M)
-        }
+        # What setpriv did before it became the daemon is not the daemon's.
+        traces = "".join(
+            re.split(r"(?m)^execve\(.*\n", path.read_text())[-1] for path in (self.scratch / "trace").iterdir()
+        )
+        called = set(re.findall(r"^([a-z_0-9]+)\(", traces, re.M))
         self.assertIn("timerfd_settime", called)
         self.assertIn("clone3", called)
         self.assertEqual(sorted(called - self.allowed()), [])
-        families = {
-            family
-            for trace in (self.scratch / "trace").iterdir()
-            for family in re.findall(r"^socket\((AF_[A-Z0-9]+)", trace.read_text(), re.M)
-        }
-        self.assertEqual(sorted(families - set(self.setting("RestrictAddressFamilies")[0].split())), [])
+        families = set(re.findall(r"^socket\((AF_[A-Z0-9]+)", traces, re.M))
         self.assertIn("AF_PACKET", families)
+        self.assertEqual(sorted(families - set(self.setting("RestrictAddressFamilies")[0].split())), [])
+        # Else PrivateDevices, ProtectKernelTunables and ProcSubset would be in its way.
+        opened = re.findall(r'^open(?:at)?\((?:AT_FDCWD, )?"([^"]+)"', traces, re.M)
+        self.assertIn(str(self.config), opened)
+        self.assertEqual([path for path in opened if re.match(r"/sys|/dev|/proc/(?!self/)", path)], [])
