@@ -33,6 +33,13 @@ vm-test: ## the adapters against a real kernel's WireGuard, in a VM
 lab-test: ## the scenarios, in both labs
 	@ci/test lab
 
+.PHONY: release-test sdk
+release-test: ## what a release is made with: patches, SDK, workflows, signed feed, systemd unit
+	@ci/test release
+
+sdk: ## the package by OpenWrt's SDK: make sdk RELEASE=25.12.5 TARGET=mips_24kc SDK_DIR=/path/to/openwrt-sdk-...
+	@ci/sdk '$(RELEASE)' '$(TARGET)'
+
 demo: ## the story, live: NAT changed, R2 attacked and rebooted, with and without wgroam
 	@ci/need build userspace-lab
 	@ci/cargo build --release --bin wgroam --example hostile
