@@ -157,8 +157,10 @@ class Scripts(Case):
         self.start()
         self.root.write("etc/wgroam/state", "")
         shutil.copy(FILES / "wgroam.postrm", self.root.path / "tmp/postrm")
-        self.root.run("/bin/sh", "/tmp/postrm", PKG_UPGRADE="1", check=True)
+        # The new program is in place when the old package's script runs.
+        self.root.run("/bin/sh", "/tmp/postrm", check=True)
         self.assertTrue((self.root.path / "etc/wgroam/state").exists())
+        (self.root.path / "usr/sbin/wgroam").unlink()
         self.root.run("/bin/sh", "/tmp/postrm", check=True)
         self.assertFalse((self.root.path / "etc/wgroam").exists())
         self.assertTrue((self.root.path / "etc/config/wgroam").exists())
