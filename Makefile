@@ -7,7 +7,7 @@ SCENARIO ?= steady
 WITH ?= wgroam
 WIREGUARD ?= userspace
 
-.PHONY: help setup build test quick demo lab vm-test lab-test bench bench-verifier size lint format clean
+.PHONY: help setup build test quick demo lab vm-test lab-test bench bench-verifier size cross lint format clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -57,6 +57,9 @@ size: ## the binary's size, and the memory of a daemon with one quiet tunnel
 	@ci/need build userspace-lab
 	@ci/cargo build --release --bin wgroam
 	@ci/size
+
+cross: ## for routers: static binaries, run under qemu and weighed; make cross TARGET=mips_24kc for one (ci/targets)
+	@ci/cross test $(TARGET)
 
 lint: ## rustfmt, clippy, shellcheck, shfmt, cargo-deny
 	@ci/need build lint

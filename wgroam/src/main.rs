@@ -1,8 +1,18 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! Arguments in, exit code out; everything else is in the library.
 
-use std::process::ExitCode;
+// Why not std's own main(): linux/start.rs.
+#![no_main]
 
-fn main() -> ExitCode {
-    wgroam::cli::main(std::env::args_os())
+use std::ffi::{c_char, c_int};
+
+use wgroam::linux::start;
+
+/// Called by the C library.
+#[unsafe(no_mangle)]
+extern "C" fn main(count: c_int, values: *const *const c_char) -> c_int {
+    start::begin();
+    // SAFETY: they are main()'s.
+    let arguments = unsafe { start::arguments(count, values) };
+    wgroam::cli::main(arguments.into_iter()).into()
 }

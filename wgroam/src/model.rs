@@ -217,6 +217,14 @@ pub struct Peer {
     pub keepalive: u16,
 }
 
+/// The number that a text is: digits and nothing else, no sign. One function for all kinds of numbers.
+pub fn digits<N: TryFrom<u64>>(text: &str) -> Option<N> {
+    fn number(text: &str) -> Option<u64> {
+        if text.bytes().all(|byte| byte.is_ascii_digit()) { text.parse().ok() } else { None }
+    }
+    number(text).and_then(|number| number.try_into().ok())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -246,6 +254,16 @@ mod tests {
         assert_eq!("wg0".parse::<Interface>().unwrap().as_str(), "wg0");
         for text in ["", ".", "..", "a/b", "a b", "sixteen-letters-", "a:b"] {
             assert_eq!(text.parse::<Interface>(), Err(NotAnInterface), "{text}");
+        }
+    }
+
+    #[test]
+    fn digits_are_a_number_as_far_as_it_holds_them() {
+        assert_eq!(digits::<u16>("065535"), Some(65_535));
+        assert_eq!(digits::<u16>("65536"), None);
+        assert_eq!(digits::<u64>("18446744073709551615"), Some(u64::MAX));
+        for text in ["", "+1", "-1", "1 ", "18446744073709551616"] {
+            assert_eq!(digits::<u64>(text), None, "{text}");
         }
     }
 }

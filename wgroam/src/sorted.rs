@@ -2,10 +2,14 @@
 //! The one map of this program, for what may be many: sorted vectors, none longer than [`CHUNK`]. It does what BTreeMap
 //! does, as far as it is needed here, and finds in O(log n) too. Each insertion moves at most a chunk, and now and then
 //! the list of chunks: 20,000 peers in any order, or a hostile configuration, never make it quadratic. Why not BTreeMap:
-//! each pair of types costs it 4 KB of code and more on MIPS, and this one 1 to 2 KB (docs/design/size.md).
+//! each pair of types costs it 4 KB of code and more on MIPS, and this one some 500 bytes (docs/design/size.md). That
+//! is why entries are boxed: what moves them moves pointers, which is the same code for all types, and the linker's
+//! input has it once.
 
 use std::borrow::Borrow;
+use std::cmp::Ordering;
 use std::iter::from_fn;
+use std::slice;
 
 /// The most entries that lie in one piece. Less is cheaper to insert into, more is quicker to walk through.
 const CHUNK: usize = 64;
@@ -14,11 +18,25 @@ const CHUNK: usize = 64;
 #[derive(Clone, Debug)]
 pub struct SortedMap<K, V> {
     /// Sorted, each in itself and all among each other. None is empty.
-    chunks: Vec<Vec<(K, V)>>,
+    chunks: Vec<Vec<Box<(K, V)>>>,
 }
 
 /// Where an entry is: its chunk, and its place in there.
 type Place = (usize, usize);
+
+/// Among so many sorted things the one that compares as equal, or else where it belongs. Not generic: all maps share it.
+fn search(length: usize, compare: &dyn Fn(usize) -> Ordering) -> Result<usize, usize> {
+    let (mut low, mut high) = (0, length);
+    while low < high {
+        let middle = low.midpoint(high);
+        match compare(middle) {
+            Ordering::Less => low = middle + 1,
+            Ordering::Greater => high = middle,
+            Ordering::Equal => return Ok(middle),
+        }
+    }
+    Err(low)
+}
 
 impl<K: Ord, V> SortedMap<K, V> {
     /// Where the key is, or else where it belongs. Without any chunk that is (0, 0).
@@ -26,10 +44,14 @@ impl<K: Ord, V> SortedMap<K, V> {
     where
         K: Borrow<Q>,
     {
-        let starts_after = |chunk: &Vec<(K, V)>| chunk.first().is_some_and(|(first, _)| first.borrow() > key);
-        let chunk = self.chunks.partition_point(|chunk| !starts_after(chunk)).saturating_sub(1);
-        let entries = self.chunks.get(chunk).map_or(&[][..], Vec::as_slice);
-        match entries.binary_search_by(|(known, _)| known.borrow().cmp(key)) {
+        let compare = |(chunk, at): Place| self.chunks[chunk][at].0.borrow().cmp(key);
+        // Each chunk begins with its least key: the last one that does not begin after this key has it.
+        let chunk = match search(self.chunks.len(), &|chunk| compare((chunk, 0))) {
+            Ok(chunk) => return Ok((chunk, 0)),
+            Err(after) => after.saturating_sub(1),
+        };
+        let length = self.chunks.get(chunk).map_or(0, Vec::len);
+        match search(length, &|at| compare((chunk, at))) {
             Ok(at) => Ok((chunk, at)),
             Err(at) => Err((chunk, at)),
         }
@@ -66,7 +88,7 @@ impl<K: Ord, V> SortedMap<K, V> {
         match self.find(&key) {
             Ok((chunk, at)) => self.chunks[chunk][at].1 = value,
             Err(place) => {
-                self.put(place, key, value);
+                self.put(place, Box::new((key, value)));
             }
         }
     }
@@ -75,13 +97,14 @@ impl<K: Ord, V> SortedMap<K, V> {
     pub fn get_or_insert_with(&mut self, key: K, make: impl FnOnce() -> V) -> &mut V {
         let (chunk, at) = match self.find(&key) {
             Ok(place) => place,
-            Err(place) => self.put(place, key, make()),
+            Err(place) => self.put(place, Box::new((key, make()))),
         };
         &mut self.chunks[chunk][at].1
     }
 
     /// Puts an entry where [`SortedMap::find`] says that it belongs. Returns where it came to lie.
-    fn put(&mut self, (mut chunk, mut at): Place, key: K, value: V) -> Place {
+    #[inline(never)]
+    fn put(&mut self, (mut chunk, mut at): Place, entry: Box<(K, V)>) -> Place {
         if self.chunks.is_empty() {
             self.chunks.push(Vec::new());
         }
@@ -94,7 +117,7 @@ impl<K: Ord, V> SortedMap<K, V> {
                 (chunk, at) = (chunk + 1, at - kept);
             }
         }
-        self.chunks[chunk].insert(at, (key, value));
+        self.chunks[chunk].insert(at, entry);
         (chunk, at)
     }
 
@@ -109,7 +132,8 @@ impl<K: Ord, V> SortedMap<K, V> {
         Some(self.take(place).1)
     }
 
-    fn take(&mut self, (chunk, at): Place) -> (K, V) {
+    #[inline(never)]
+    fn take(&mut self, (chunk, at): Place) -> Box<(K, V)> {
         let entry = self.chunks[chunk].remove(at);
         if self.chunks[chunk].is_empty() {
             self.chunks.remove(chunk);
@@ -124,12 +148,12 @@ impl<K: Ord, V> SortedMap<K, V> {
 
     /// Takes out the entry of the least key.
     pub fn pop_first(&mut self) -> Option<(K, V)> {
-        if self.is_empty() { None } else { Some(self.take((0, 0))) }
+        if self.is_empty() { None } else { Some(*self.take((0, 0))) }
     }
 
     /// Keeps those entries only.
     pub fn retain(&mut self, mut keep: impl FnMut(&K, &V) -> bool) {
-        self.chunks.iter_mut().for_each(|chunk| chunk.retain(|(key, value)| keep(key, value)));
+        self.chunks.iter_mut().for_each(|chunk| chunk.retain(|entry| keep(&entry.0, &entry.1)));
         self.chunks.retain(|chunk| !chunk.is_empty());
     }
 }
@@ -158,11 +182,11 @@ impl<K, V> SortedMap<K, V> {
     /// All entries, by key.
     pub fn iter(&self) -> impl Iterator<Item = (&K, &V)> {
         let mut chunks = self.chunks.iter();
-        let mut entries = [].iter();
+        let mut entries: slice::Iter<Box<(K, V)>> = [].iter();
         from_fn(move || {
             loop {
-                if let Some((key, value)) = entries.next() {
-                    return Some((key, value));
+                if let Some(entry) = entries.next() {
+                    return Some((&entry.0, &entry.1));
                 }
                 entries = chunks.next()?.iter();
             }
@@ -172,10 +196,11 @@ impl<K, V> SortedMap<K, V> {
     /// All entries, by key, to be changed.
     pub fn iter_mut(&mut self) -> impl Iterator<Item = (&K, &mut V)> {
         let mut chunks = self.chunks.iter_mut();
-        let mut entries = [].iter_mut();
+        let mut entries: slice::IterMut<Box<(K, V)>> = [].iter_mut();
         from_fn(move || {
             loop {
-                if let Some((key, value)) = entries.next() {
+                if let Some(entry) = entries.next() {
+                    let (key, value) = &mut **entry;
                     return Some((&*key, value));
                 }
                 entries = chunks.next()?.iter_mut();

@@ -1,24 +1,26 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! What survives a restart, as text: the last good endpoint and the newest initiation of each peer.
+//! What survives a restart, as text: the last good endpoint and the newest initiation of each peer, and from which WAN
+//! it was good where.
 //!
 //! ```text
 //! wgroam-state 1
-//! wgr xTIBA5rboUvnH4htodjb6e697QjLERt1NAB4mZqp8Dg= 203.0.113.9:51820 1763900000 400000006922f2a000000000
+//! wgr xTIBA5rboUvnH4htodjb6e697QjLERt1NAB4mZqp8Dg= 203.0.113.9:51820 1763900000 400000006922f2a000000000 wwan0=203.0.113.9:443
 //! end: 1
 //! ```
 //! One line for each peer: interface, key, endpoint or `-`, when that was confirmed (seconds since 1970), newest
-//! initiation (TAI64N, 24 hexadecimal digits) or `-`. The last line counts them, so that half a file is not taken for
+//! initiation (TAI64N, 24 hexadecimal digits) or `-`, and for up to four WANs the last good candidate (files of before
+//! have none). The last line counts them, so that half a file is not taken for
 //! a whole one (the colon tells it from an interface called end). There are no secrets in it, but it says where people were: 0600.
 
 use std::fmt;
 use std::io;
 use std::path::Path;
-use std::str::FromStr;
 
 use crate::engine::Remembered;
+use crate::engine::constants::GOOD_MAX;
 use crate::initiation::Timestamp;
 use crate::linux::files;
-use crate::model::{Interface, PublicKey, WallTime};
+use crate::model::{Interface, PublicKey, WallTime, digits};
 
 /// The first line; another number is another format.
 const HEADER: &str = "wgroam-state 1";
@@ -26,10 +28,11 @@ const HEADER: &str = "wgroam-state 1";
 /// How many peers are remembered at most: more than a router has, and 10 MB.
 pub const MAX_ENTRIES: usize = 65_536;
 
-/// The longest line there is: 15 + 44 + 58 (an IPv6 address with zone and port) + 20 + 24 and four blanks, rounded up.
+/// The longest line without WANs: 15 + 44 + 58 (an IPv6 address with zone and port) + 20 + 24 and four blanks, rounded up.
 const MAX_LINE: usize = 176;
 
-/// The largest state file that is read, in bytes.
+/// The largest state file that is read, in bytes. All that an engine remembers fits: 20,000 peers, each with four WANs of
+/// 76 bytes at most.
 pub const MAX_BYTES: usize = MAX_ENTRIES * MAX_LINE;
 
 /// Why a text is no state file. Lines count from 1.
@@ -91,6 +94,9 @@ pub fn format(entries: &[Remembered]) -> String {
             }),
             None => text.push('-'),
         }
+        for (wan, endpoint) in entry.good.iter().take(GOOD_MAX) {
+            let _ = write!(text, " {wan}={endpoint}");
+        }
         text.push('\n');
     }
     let _ = writeln!(text, "end: {}", entries.len());
@@ -106,7 +112,7 @@ pub fn parse(text: &str) -> Result<Vec<Remembered>, Error> {
     for (number, line) in &mut lines {
         let Some(line) = line.strip_suffix('\n') else { return Err(Error::Truncated) };
         if let Some(count) = line.strip_prefix("end: ") {
-            let said = count.parse().map_err(|_| Error::Line(number))?;
+            let said = digits(count).ok_or(Error::Line(number))?;
             if said != entries.len() {
                 return Err(Error::Miscounted { said, found: entries.len() });
             }
@@ -125,24 +131,29 @@ pub fn parse(text: &str) -> Result<Vec<Remembered>, Error> {
 
 fn parse_line(line: &str) -> Option<Remembered> {
     let mut words = line.split(' ');
-    let entry = Remembered {
+    let mut entry = Remembered {
         interface: words.next()?.parse().ok()?,
         peer: words.next()?.parse().ok()?,
         endpoint: unless_dash(words.next()?, |word| word.parse().ok())?,
-        confirmed: WallTime { seconds: number(words.next()?)?, nanos: 0 },
+        confirmed: WallTime { seconds: digits(words.next()?)?, nanos: 0 },
         newest: unless_dash(words.next()?, timestamp)?,
+        good: Vec::new(),
     };
-    words.next().is_none().then_some(entry)
+    for word in words {
+        // A WAN's name may have the sign in it, an endpoint has none.
+        let (wan, endpoint) = word.rsplit_once('=')?;
+        let (wan, endpoint) = (wan.parse().ok()?, endpoint.parse().ok()?);
+        if entry.good.len() == GOOD_MAX || entry.good.iter().any(|&(other, _)| other == wan) {
+            return None;
+        }
+        entry.good.push((wan, endpoint));
+    }
+    Some(entry)
 }
 
 /// Nothing for `-`; otherwise something, or the line is wrong.
 fn unless_dash<T>(word: &str, read: impl Fn(&str) -> Option<T>) -> Option<Option<T>> {
     if word == "-" { Some(None) } else { read(word).map(Some) }
-}
-
-/// Digits only, no sign.
-fn number(word: &str) -> Option<u64> {
-    if word.bytes().all(|byte| byte.is_ascii_digit()) { u64::from_str(word).ok() } else { None }
 }
 
 fn timestamp(word: &str) -> Option<Timestamp> {
@@ -162,8 +173,9 @@ fn timestamp(word: &str) -> Option<Timestamp> {
     Some(Timestamp(label))
 }
 
-/// Joins two memories, such as those of RAM and flash: for each peer of an interface the endpoint confirmed last, and
-/// the newest initiation of both, so that what one of them saw can't be replayed. Sorted by interface and key; of
+/// Joins two memories, such as those of RAM and flash: for each peer of an interface the endpoint confirmed last, the
+/// newest initiation of both, so that what one of them saw can't be replayed, and the WANs of both. Of equal times the
+/// first counts. Sorted by interface and key; of
 /// more than [`MAX_ENTRIES`] those confirmed last.
 pub fn merge(one: &[Remembered], other: &[Remembered]) -> Vec<Remembered> {
     let mut all = [one, other].concat();
@@ -181,11 +193,16 @@ pub fn merge(one: &[Remembered], other: &[Remembered]) -> Vec<Remembered> {
                 std::mem::swap(known, entry);
             }
             known.newest = newest;
+            for &(wan, endpoint) in &entry.good {
+                if known.good.len() < GOOD_MAX && known.good.iter().all(|&(other, _)| other != wan) {
+                    known.good.push((wan, endpoint));
+                }
+            }
         }
         same
     });
     if all.len() > MAX_ENTRIES {
-        all.sort_by_key(|entry| std::cmp::Reverse(entry.confirmed));
+        all.sort_unstable_by_key(|entry| (std::cmp::Reverse(entry.confirmed), owner(entry)));
         all.truncate(MAX_ENTRIES);
         all.sort_by_key(owner);
     }

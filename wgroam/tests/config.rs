@@ -35,7 +35,9 @@ fn peer(name: &str, tunnel: &str, key: &str) -> String {
 #[test]
 fn an_empty_file_gives_the_defaults() {
     for text in ["", "\n\n", "# nothing yet\n", "\u{20}\t\r\n"] {
-        assert_eq!(good(text), Loaded { config: Config::default(), warnings: vec![] }, "{text:?}");
+        let nothing = Loaded { network: Some(vec![]), ..Loaded::default() };
+        assert_eq!(good(text), nothing, "{text:?}");
+        assert_eq!(good(text).config, Config::default());
     }
     let globals = Globals::default();
     assert!(globals.enabled && globals.persist && globals.wan.is_empty());
@@ -261,8 +263,8 @@ fn only_package_wgroam_counts_in_an_export() {
     assert_eq!(loaded.config.tunnels.len(), 1);
     assert!(loaded.warnings.is_empty());
     assert_eq!(
-        warnings("package network\nconfig interface 'wan'\n"),
-        ["/etc/config/wgroam: holds package 'network' and no package 'wgroam'; defaults apply"]
+        warnings("package wireless\nconfig wifi-device 'radio0'\n"),
+        ["/etc/config/wgroam: holds package 'wireless' and no package 'wgroam'; defaults apply"]
     );
 }
 

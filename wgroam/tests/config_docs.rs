@@ -52,6 +52,27 @@ fn the_examples_are_read_without_a_warning() {
 }
 
 #[test]
+fn the_peer_of_package_network_is_taken_over_as_is_said() {
+    let [network]: [String; 1] = blocks("uci-network").try_into().unwrap();
+    let loaded = config::parse(format!("package network\n{network}").as_bytes(), "example").unwrap();
+    assert_eq!(loaded.warnings, []);
+    let [peer] = loaded.config.peers.as_slice() else { panic!("{:?}", loaded.config) };
+    assert_eq!((peer.name.as_str(), peer.keepalive), ("home", Some(25)));
+    assert_eq!(peer.endpoints[0].to_string(), "home.example.net:443");
+    // The notes in the table are those that are given.
+    let without = network.replace("\toption nohostroute '1'\n", "");
+    let loaded = config::parse(format!("package network\n{without}").as_bytes(), "example").unwrap();
+    let document = document();
+    let cells: Vec<_> =
+        document.lines().filter_map(|line| line.strip_prefix("| ")?.split(" | ").next()).collect();
+    assert_eq!(loaded.advice.len(), 2);
+    for advice in loaded.advice {
+        let said = advice.what.to_string();
+        assert!(cells.iter().any(|cell| cell.len() > 20 && said.starts_with(cell)), "{said}");
+    }
+}
+
+#[test]
 fn the_tables_name_all_options_and_no_others() {
     for (heading, text) in SECTIONS {
         let documented: Vec<_> = rows(heading).iter().map(|row| row[0].replace('`', "")).collect();

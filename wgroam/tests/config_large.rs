@@ -22,7 +22,7 @@ fn ten_megabytes_are_refused_unread() {
     // Sixty times ten megabytes, in sparse files, so that reading them would show.
     for _ in 0..60 {
         fs::File::create(&path).unwrap().set_len(10 << 20).unwrap();
-        let error = config::read(&path).unwrap_err();
+        let error = config::read(&path, false).unwrap_err();
         assert!(matches!(error, Error::TooLarge(_)), "{error}");
         assert!(error.to_string().contains("is larger than 1024 KiB and was not read"), "{error}");
     }

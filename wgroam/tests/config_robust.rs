@@ -39,7 +39,7 @@ fn processor_time() -> Duration {
 #[test]
 fn a_missing_file_is_told_apart() {
     let folder = Folder::new("missing");
-    assert!(matches!(config::read(&folder.0.join("none")), Err(Error::Missing(_))));
+    assert!(matches!(config::read(&folder.0.join("none"), false), Err(Error::Missing(_))));
 }
 
 #[test]
@@ -49,20 +49,20 @@ fn a_file_of_the_largest_size_is_read_and_one_byte_more_is_not() {
     let mut text = b"config tunnel 'wgr'\n".to_vec();
     text.resize(MAX_BYTES, b'#');
     fs::write(&path, &text).unwrap();
-    assert_eq!(config::read(&path).unwrap().config.tunnels.len(), 1);
+    assert_eq!(config::read(&path, false).unwrap().config.tunnels.len(), 1);
     fs::OpenOptions::new().append(true).open(&path).unwrap().write_all(b"#").unwrap();
-    assert!(matches!(config::read(&path), Err(Error::TooLarge(_))));
+    assert!(matches!(config::read(&path, false), Err(Error::TooLarge(_))));
 }
 
 #[test]
 fn an_endless_file_is_refused() {
-    assert!(matches!(config::read("/dev/zero".as_ref()), Err(Error::TooLarge(_))));
+    assert!(matches!(config::read("/dev/zero".as_ref(), false), Err(Error::TooLarge(_))));
 }
 
 #[test]
 fn a_folder_can_not_be_read_and_that_is_said() {
     let folder = Folder::new("folder");
-    let error = config::read(&folder.0).unwrap_err();
+    let error = config::read(&folder.0, false).unwrap_err();
     assert!(matches!(error, Error::Unreadable(..)), "{error}");
     assert!(error.to_string().ends_with("can't be read: it is a folder"), "{error}");
 }
@@ -80,6 +80,11 @@ fn a_megabyte_of_anything_is_read_in_no_time() {
         key[..8].copy_from_slice(&(number as u64).to_le_bytes());
         let key = wgroam::model::PublicKey(key);
         format!("config peer p{number}\n option tunnel w\n option public_key {key}\n")
+    };
+    let of_network = |number: usize| {
+        let interface = format!("config interface w{number}\n option proto wireguard\n");
+        let key = peers(number).replace(&format!("config peer p{number}\n option tunnel w\n"), "");
+        format!("{interface}config wireguard_w{number}\n{key} option endpoint_host a{number}\n")
     };
     for (what, text) in [
         ("single quotes", filled("'")),
@@ -107,6 +112,8 @@ fn a_megabyte_of_anything_is_read_in_no_time() {
         ),
         ("tunnels", numbered(&|number| format!("c tunnel w{number}\n"))),
         ("peers", numbered(&peers)),
+        ("peers of package network", [b"package network\n".to_vec(), numbered(&of_network)].concat()),
+        ("bytes that are no UTF-8", [b"package network\n".to_vec(), vec![0xff; MAX_BYTES]].concat()),
         ("packages", numbered(&|number| format!("p n{number}\n"))),
     ] {
         let start = processor_time();

@@ -34,6 +34,7 @@ impl World {
         std::thread::sleep(Duration::from_millis(200));
         let mut world = Self { monitor: RouteMonitor::open().unwrap(), links: Vec::new() };
         assert_eq!(world.rest(), []);
+        assert_eq!(world.monitor.wan(), Some(name("wan")));
         world
     }
 

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 
 use proptest::prelude::*;
 use wgroam::engine::Remembered;
+use wgroam::engine::constants::{GOOD_MAX, MEMORY_MAX};
 use wgroam::initiation::Timestamp;
 use wgroam::linux::files;
 use wgroam::model::{PublicKey, WallTime};
@@ -57,6 +58,7 @@ fn entry(number: u32, endpoint: Option<&str>, confirmed: u64, newest: Option<u8>
         endpoint: endpoint.map(|endpoint| endpoint.parse().unwrap()),
         confirmed: WallTime { seconds: confirmed, nanos: 0 },
         newest: newest.map(|byte| Timestamp([byte; 12])),
+        good: vec![],
     }
 }
 
@@ -79,6 +81,52 @@ fn the_format_is_this_one() {
     assert_eq!(state::format(&entries), text);
     assert_eq!(state::parse(text).unwrap(), entries);
     assert_eq!(state::parse(&state::format(&[])).unwrap(), []);
+}
+
+/// With these as the last good candidates.
+fn with_wans(entry: Remembered, wans: &[(&str, &str)]) -> Remembered {
+    let good = wans.iter().map(|(wan, endpoint)| (wan.parse().unwrap(), endpoint.parse().unwrap())).collect();
+    Remembered { good, ..entry }
+}
+
+#[test]
+fn the_last_good_candidate_of_each_wan_stands_behind_the_rest() {
+    let wans = [("wwan0", "203.0.113.9:443"), ("-", "[2001:db8::1]:1"), ("a=b", "[fe80::1%3]:2")];
+    let entries =
+        [with_wans(entry(1, Some("203.0.113.9:51820"), 5, None), &wans), entry(2, None, 5, Some(1))];
+    let text = state::format(&entries);
+    assert_eq!(
+        text.lines().nth(1).unwrap(),
+        "wgr AAAAAQcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc= 203.0.113.9:51820 5 - wwan0=203.0.113.9:443 \
+         -=[2001:db8::1]:1 a=b=[fe80::1%3]:2"
+    );
+    assert_eq!(state::parse(&text).unwrap(), entries);
+    for wrong in
+        ["wwan0", "=192.0.2.1:1", "wwan0=192.0.2.1", "wwan0=x", "w/n=192.0.2.1:1", "a=b=[fe80::1%3]:2"]
+    {
+        let text = text.replacen("[fe80::1%3]:2\n", &format!("[fe80::1%3]:2 {wrong}\n"), 1);
+        assert_eq!(state::parse(&text), Err(Error::Line(2)), "{wrong}");
+    }
+    let five = text.replacen("[fe80::1%3]:2\n", "[fe80::1%3]:2 x=192.0.2.1:1 y=192.0.2.1:1\n", 1);
+    assert_eq!(state::parse(&five), Err(Error::Line(2)));
+}
+
+#[test]
+fn all_that_an_engine_remembers_can_be_read_again() {
+    let longest = "[ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff%4294967295]:65535";
+    let wans = ["fifteen-chars-1", "fifteen-chars-2", "fifteen-chars-3", "fifteen-chars-4"];
+    let one = with_wans(entry(0, Some(longest), u64::MAX, Some(1)), &wans.map(|wan| (wan, longest)));
+    assert_eq!(one.good.len(), GOOD_MAX);
+    let many: Vec<_> = (0..MEMORY_MAX as u32)
+        .map(|number| Remembered {
+            peer: key(number),
+            interface: "fifteen-chars-0".parse().unwrap(),
+            ..one.clone()
+        })
+        .collect();
+    let text = state::format(&many);
+    assert!(text.len() <= state::MAX_BYTES, "{} bytes", text.len());
+    assert_eq!(state::parse(&text).unwrap(), many);
 }
 
 #[test]
@@ -137,6 +185,16 @@ fn the_newest_of_two_memories_counts_for_each_peer() {
     ];
     assert_eq!(state::merge(&flash, &ram), wanted);
     assert_eq!(state::merge(&ram, &flash), wanted);
+    // While the clock was behind, times stand still.
+    let moved = [entry(2, Some("192.0.2.3:3"), 50, None)];
+    assert_eq!(state::merge(&moved, &flash)[1], moved[0]);
+    // The WANs of both, those of the newer one first.
+    let wans = |confirmed, wans| [with_wans(entry(2, Some("192.0.2.2:2"), confirmed, None), wans)];
+    let old = wans(50, &[("a", "192.0.2.1:1"), ("b", "192.0.2.2:2")]);
+    let new = wans(60, &[("c", "192.0.2.3:3"), ("b", "192.0.2.4:4")]);
+    let both = wans(60, &[("c", "192.0.2.3:3"), ("b", "192.0.2.4:4"), ("a", "192.0.2.1:1")]);
+    assert_eq!(state::merge(&old, &new), both);
+    assert_eq!(state::merge(&new, &old), both);
     // An entry without an endpoint takes none away.
     let bare = [entry(2, None, 60, Some(1))];
     assert_eq!(state::merge(&flash, &bare)[1], entry(2, Some("192.0.2.2:2"), 50, Some(1)));
@@ -213,10 +271,19 @@ fn whatever_is_no_file_is_moved_away_as_it_is() {
     assert!(load(&path).notice.unwrap().contains("it is a folder; set aside"));
     assert!(aside.join("inside").exists());
 
-    // A pipe would block whoever opens it.
+    // A pipe would block whoever opens it. What somebody keeps in the folder that is in its way stays.
     nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).unwrap();
     assert!(load(&path).notice.unwrap().contains("it is not a file; set aside"));
-    assert!(fs::symlink_metadata(&aside).unwrap().file_type().is_fifo());
+    assert!(fs::symlink_metadata(aside.join("state")).unwrap().file_type().is_fifo());
+    assert!(aside.join("inside").exists());
+    fs::remove_dir_all(&aside).unwrap();
+
+    // A folder where a file was set aside.
+    fs::write(&aside, "older").unwrap();
+    fs::create_dir(&path).unwrap();
+    assert!(load(&path).notice.unwrap().contains("it is a folder; set aside"));
+    assert!(aside.is_dir());
+    fs::remove_dir(&aside).unwrap();
 
     let target = folder.file("target");
     fs::write(&target, "precious").unwrap();
@@ -307,13 +374,16 @@ fn a_write_that_fails_leaves_nothing_behind() {
 fn any_entry() -> impl Strategy<Value = Remembered> {
     let endpoint = proptest::option::of((any::<std::net::IpAddr>(), any::<u16>()).prop_map(Into::into));
     let newest = proptest::option::of(any::<[u8; 12]>().prop_map(Timestamp));
-    ("[a-zA-Z0-9._-]{3,15}", any::<[u8; 32]>(), endpoint, any::<u64>(), newest).prop_map(
-        |(interface, peer, endpoint, seconds, newest)| Remembered {
+    let place = (any::<std::net::IpAddr>(), any::<u16>()).prop_map(Into::into);
+    let wans = proptest::collection::btree_map("[a-zA-Z0-9=._-]{3,15}", place, 0..=GOOD_MAX);
+    ("[a-zA-Z0-9._-]{3,15}", any::<[u8; 32]>(), endpoint, any::<u64>(), newest, wans).prop_map(
+        |(interface, peer, endpoint, seconds, newest, wans)| Remembered {
             interface: interface.parse().unwrap(),
             peer: PublicKey(peer),
             endpoint,
             confirmed: WallTime { seconds, nanos: 0 },
             newest,
+            good: wans.into_iter().map(|(wan, place)| (wan.parse().unwrap(), place)).collect(),
         },
     )
 }

@@ -13,9 +13,11 @@ wgroam      the daemon on one router
 rivals      what others run on R1 instead
 stage       a topology with or without wgroam, and a running account: what a scenario plays on
 vm          the way into ci/vm/run
+runs        many runs of `lab run` at once
 scenarios   the stories
 journey     a stage on which R1 begins with R2's name
 journeys    the stories of the travelling side
+kills       the story of a daemon that is killed again and again
 report      a story's outcome as JSON
 suite       the scenarios that a release must pass
 cli         arguments of ci/lab/lab

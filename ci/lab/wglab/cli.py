@@ -8,7 +8,7 @@ import sys
 import time
 from pathlib import Path
 
-from . import journeys, suite, vm  # noqa: F401 (journeys registers its scenarios)
+from . import journeys, kills, suite, vm  # noqa: F401 (two of them register scenarios)
 from .lab import LabError
 from .report import play
 from .rivals import RIVALS
@@ -36,11 +36,14 @@ def parser():
     run.add_argument("--age", type=float, default=0, help="seconds that the tunnel has been up before, default 0")
     run.add_argument("--packets", type=int, default=100_000, help="hostile packets (forgery), default 100000")
     run.add_argument("--rate", type=int, default=5_000, help="of them per second, default 5000")
-    run.add_argument("--gate", type=Path, metavar="FILE", help="take turns with other runs that name the same file")
+    run.add_argument("--kills", type=int, default=50, help="how often wgroam is killed (kills), default 50")
+    run.add_argument("--seed", type=int, help="what is random in kills, as an earlier run has named it")
+    run.add_argument("--gate", type=int, help=argparse.SUPPRESS)  # a file descriptor, of Runs
     run.add_argument("--quick", action="store_true", help="20000 hostile packets")
     run.add_argument("--verbose", action="store_true", help="say on stderr what is done to the network")
     test = verbs.add_parser("test", help="play what a release must pass, and count")
-    test.add_argument("--all", action="store_true", help="the journeys too")
+    test.add_argument("--all", action="store_true", help="also what does not pass yet")
+    test.add_argument("--jobs", type=int, default=4, help="scenarios at once, of each kind of WireGuard; default 4")
     for verb, choices in ((run, ("userspace", "kernel")), (test, ("userspace", "kernel", "both"))):
         verb.add_argument("--wireguard", choices=choices, default=choices[-1] if verb is test else "userspace")
         verb.add_argument("--wgroam", type=Path, default=RELEASE / "wgroam", help="the binary")
@@ -74,6 +77,9 @@ def run(arguments, words):
     if needs_kernel and vm.inside():
         raise LabError("the kernel of ci/vm has no WireGuard")
     if not vm.inside() and (needs_kernel or any(SCENARIOS[name].vm_only for name in names)):
+        if arguments.gate is not None:  # nobody there to take turns with
+            os.close(arguments.gate)
+            words = words[: words.index("--gate")]
         seconds = sum(limits.values()) + sum(lasts.values()) + (arguments.age + SCENARIO_SECONDS) * len(names)
         command = vm.command(words, BOOT_SECONDS + seconds)
         os.execv(command[0], command)
@@ -90,6 +96,8 @@ def run(arguments, words):
             lasts=lasts.get(name, 0.0),
             age=arguments.age,
             gate=arguments.gate,
+            kills=arguments.kills,
+            seed=arguments.seed,
         )
         report = play(name, settings, narrator() if arguments.verbose else lambda text: None)
         print(json.dumps(report), flush=True)

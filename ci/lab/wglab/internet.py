@@ -2,6 +2,8 @@
 """The internet between the two routers, with a name server: a real dnsmasq, whose answers live 0 seconds."""
 import shutil
 import signal
+import socket
+import struct
 import time
 
 from .lab import LabError
@@ -10,6 +12,7 @@ from .namespace import Namespace
 DNS_ADDRESS = "192.0.2.53"
 DOMAIN = "example.net"
 HOME = f"home.{DOMAIN}"  # the name of R2
+TYPE_A, TYPE_AAAA, CLASS_IN, RECURSION_DESIRED = 1, 28, 1, 0x100  # RFC 1035, RFC 3596
 
 
 class Internet(Namespace):
@@ -47,7 +50,29 @@ class Internet(Namespace):
         self.hosts.write_text("".join(lines))
         self.lab.disturb()
         self.dnsmasq.send_signal(signal.SIGHUP)
+        # Who asks too early hears that there is no such name, and `wg` does not ask again then.
+        deadline = time.monotonic() + 10
+        while not all(self._means(name, address) for address in addresses):
+            if time.monotonic() > deadline:
+                raise LabError(f"dnsmasq does not say that {name} means {' and '.join(addresses)}")
+            time.sleep(0.01)
         self.lab.narrate(f"the name {name} now means {' and '.join(addresses)}")
+
+    def _means(self, name, address):
+        """Does the name server say so?"""
+        family, kind = (socket.AF_INET6, TYPE_AAAA) if ":" in address else (socket.AF_INET, TYPE_A)
+        labels = b"".join(bytes([len(label)]) + label.encode() for label in name.split("."))
+        question = struct.pack("!6H", 1, RECURSION_DESIRED, 1, 0, 0, 0) + labels + struct.pack("!BHH", 0, kind, CLASS_IN)
+        with self.entered():
+            client = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        with client:
+            client.settimeout(1)
+            client.sendto(question, (DNS_ADDRESS, 53))
+            try:
+                answer = client.recv(1500)
+            except TimeoutError:
+                return False
+        return socket.inet_pton(family, address) in answer[len(question) :]
 
     def silence_dns(self):
         """No question reaches the name server; nobody hears why."""

@@ -5,11 +5,13 @@ import os
 import shutil
 import signal
 import subprocess
+import threading
 import time
 from pathlib import Path
 
 HOME = Path("/run/wgroam-lab")
 NETNS = Path("/run/netns")
+GATE_SECONDS = 0.3  # from one look at a closed gate to the next
 
 
 class LabError(Exception):
@@ -57,23 +59,36 @@ def prefix(pid):
 
 
 class Gate:
-    """A file that several runs at once share, so that none sets up, which takes a lot of CPU time, while another measures."""
+    """A file that several runs at once share, so that none sets up, which takes a lot of CPU time, while another measures.
+    A run begins with it locked: who starts runs waits for that, as the start itself is not for nothing (see Runs)."""
 
-    def __init__(self, path):
-        """`path`: None for a run that is alone."""
-        self.file = open(path, "a") if path else None
+    def __init__(self, descriptor):
+        """`descriptor`: of the locked file; None for a run that is alone."""
+        self.descriptor = descriptor
+        self.open = descriptor is None
 
     def _lock(self, how):
-        if self.file:
-            fcntl.flock(self.file, how)
+        if self.descriptor is not None:
+            fcntl.flock(self.descriptor, how)
+            self.open = how == fcntl.LOCK_UN
 
-    def set_up(self):
-        """Waits until nobody sets up or measures."""
+    def measure(self, wait):
+        """Waits, by wait(seconds), until nobody sets up. Any number may measure at once: it is waiting, mostly."""
+        # One that only looked now and then would find it locked by the next one, for minutes.
+        locker = threading.Thread(target=self._lock, args=(fcntl.LOCK_SH,), daemon=True)
+        locker.start()
+        locker.join(GATE_SECONDS / 10)
+        while locker.is_alive():
+            wait(GATE_SECONDS)
+
+    def share(self):
+        """From now on others may measure too; nothing, when the gate is open."""
+        if not self.open:
+            self._lock(fcntl.LOCK_SH)
+
+    def alone(self):
+        """Waits until nobody else does either."""
         self._lock(fcntl.LOCK_EX)
-
-    def measure(self):
-        """Waits until nobody sets up. Any number may measure at once: it is waiting, mostly."""
-        self._lock(fcntl.LOCK_SH)
 
     def release(self):
         """Now others may do either."""
@@ -84,7 +99,7 @@ class Lab:
     """One run's folder, namespaces and processes. A context manager: leaving it removes everything."""
 
     def __init__(self, narrate=lambda text: None, gate=None):
-        """`narrate` is called with a line of text for each thing that happens; `gate`: the path of a Gate."""
+        """`narrate` is called with a line of text for each thing that happens; `gate`: the descriptor of a Gate."""
         self.narrate = narrate
         self.gate = Gate(gate)
         self.disturbed_at = None

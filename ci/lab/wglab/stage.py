@@ -13,8 +13,7 @@ from .topology import FAR_HOST, KEEPALIVE, LAN_HOST, PORT, R2_ADDRESS, Topology
 from .rivals import RIVALS
 from .wgroam import Wgroam, anchor_config, roamer_config
 
-SHARP = 8  # seconds: what ends sooner is measured while no other run is set up (see Gate)
-SET_UP = 15  # seconds: no run's set-up takes longer
+SHARP = 8  # seconds: what ends sooner with wgroam is measured while no other run is set up (see Gate)
 
 
 @dataclass
@@ -30,7 +29,9 @@ class Settings:
     rate: int  # hostile packets per second
     lasts: float = 0.0  # seconds: how long the trouble lasts, in scenarios where that can be chosen
     age: float = 0.0  # seconds that the tunnel has been up when something happens to it
-    gate: Path = None  # see Gate
+    gate: int = None  # see Gate
+    kills: int = 50  # how often wgroam is killed, in kills
+    seed: int = None  # of what is random in kills; None: any
 
 
 class Stage:
@@ -46,7 +47,6 @@ class Stage:
         self.details = {}
         self.problems = []
         self.initiation = None
-        lab.gate.set_up()
         topology = Topology(lab, settings.wireguard)
         self.topology = topology
         self.lan, self.r1, self.nat = topology.lan, topology.r1, topology.nat
@@ -102,13 +102,14 @@ class Stage:
         self.narrate(f"R2 sees R1 at {self.details['endpoint_before']}")
 
     def pass_time(self, seconds, wait):
-        """Calls `wait` with so many seconds, in two parts: others may set up in the first one only."""
-        until = time.monotonic() + seconds
-        if seconds > SET_UP:
+        """Calls `wait` with so many seconds. Others may set up meanwhile; when one still does, it takes a little longer."""
+        if seconds > 0:
             self.lab.gate.release()
-            wait(seconds - SET_UP)
-        self.lab.gate.measure()
-        wait(max(0, until - time.monotonic()))
+            wait(seconds)
+        if self.settings.with_ == "wgroam":
+            self.lab.gate.measure(wait)
+        else:  # it is slow: a few tenths of a second don't matter
+            self.lab.gate.release()
 
     def idle(self):
         """Traffic ends, and what was sent is acknowledged: a tunnel that nothing will notice the loss of for 25 s.
@@ -127,6 +128,10 @@ class Stage:
         and `until` is true; None when that takes longer than `limit` (None: the scenario's)."""
         limit = limit or self.settings.limit
         self.narrate(f"{who} sends")
+        if self.settings.with_ == "wgroam":
+            self.lab.gate.share()
+        else:
+            self.lab.gate.release()
         opener = threading.Timer(SHARP, self.lab.gate.release)
         opener.daemon = True
         opener.start()

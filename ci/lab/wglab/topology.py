@@ -93,6 +93,7 @@ class Roamer(Router):
     def __init__(self, lab, wireguard):
         super().__init__(lab, "r1", wireguard)
         self.address = "10.0.0.2"
+        self.routes = ["default via 10.0.0.1"]  # by the WAN; they come back with it
 
     def use_dns(self):
         """It asks the internet's name server. Asked again after a second: what resolvers do differs (musl 2.5 s, glibc
@@ -104,7 +105,7 @@ class Roamer(Router):
         self.ip(
             "address flush dev wan scope global",
             f"address add {address}/24 dev wan",
-            "route replace default via 10.0.0.1",
+            *(f"route replace {route}" for route in self.routes),
         )
         self.address = address
 
@@ -135,6 +136,11 @@ class Roamer(Router):
         self.ip("address add 100.64.0.2/24 dev backup", "link set backup up", "route add default via 100.64.0.1 metric 100")
         self.lab.narrate("R1 has a second uplink, which is only used when the first is gone")
 
+    def ask_dns_outside(self):
+        """The name server's questions stay out of a full tunnel, as those to a WAN's own name server do."""
+        self.routes.append(f"{DNS_ADDRESS} via 10.0.0.1")
+        self.ip(f"route add {self.routes[-1]}", f"route add {DNS_ADDRESS} via 100.64.0.1 metric 100")
+
     def route_endpoint(self, gateway):
         """What netifd does when it sets an interface up: a host route to the endpoint, by the WAN of that moment."""
         self.ip(f"route replace {R2_ADDRESS}/32 via {gateway}")
@@ -151,20 +157,22 @@ class Anchor(Router):
 
     def __init__(self, lab, wireguard):
         super().__init__(lab, "r2", wireguard)
+        self.address = R2_ADDRESS
 
     def listen_also(self, port):
         """Its firewall redirects a second port to WireGuard's."""
         self.run("nft", "-f", "-", stdin=REDIRECT.format(port=port))
 
     def change_wan_address(self):
-        """Its provider hands out another address; the old one is gone at once."""
+        """Its provider hands out the other of two addresses; the old one is gone at once."""
+        old, self.address = self.address, R2_NEW_ADDRESS if self.address == R2_ADDRESS else R2_ADDRESS
         self.lab.disturb()
         self.ip(
-            f"address delete {R2_ADDRESS}/24 dev wan",
-            f"address add {R2_NEW_ADDRESS}/24 dev wan",
+            f"address delete {old}/24 dev wan",
+            f"address add {self.address}/24 dev wan",
             "route replace default via 198.51.100.1",
         )
-        self.lab.narrate(f"R2's WAN address changes from {R2_ADDRESS} to {R2_NEW_ADDRESS}")
+        self.lab.narrate(f"R2's WAN address changes from {old} to {self.address}")
 
     def vanish(self):
         """Its WAN is cut."""
@@ -234,7 +242,6 @@ table ip hotel {{
         self._load(next(self.ports))
         self.run("conntrack", "-F")
         self.lab.narrate("the NAT forgets R1's mapping: what R2 sends to the old port is dropped")
-
 
     def _forbid(self, *rules):
         self.run("nft", "-f", "-", stdin=FORBIDDEN.format(rules="\n\t\t".join(rules)))

@@ -19,6 +19,6 @@ def inside():
     return os.environ.get("WGROAM_VM") == "1"
 
 
-def command(arguments, timeout):
+def command(arguments, timeout, cpus=1):
     """How the lab is run with these arguments in a machine with WireGuard, within `timeout` seconds."""
-    return [str(TREE / "ci" / "vm" / "run"), "--timeout", str(int(timeout)), "--", str(LAB), *arguments]
+    return [str(TREE / "ci" / "vm" / "run"), "--timeout", str(int(timeout)), "--cpus", str(cpus), "--", str(LAB), *arguments]

@@ -2,6 +2,7 @@
 """The daemon on one router."""
 import json
 import os
+import subprocess
 import time
 from pathlib import Path
 
@@ -54,10 +55,11 @@ class Wgroam:
         self.process = None
         self.heard = 0
 
-    def spawn(self):
-        """Starts it and does not wait."""
+    def spawn(self, *under):
+        """Starts it and does not wait. `under`: words of a command that runs it in its own process."""
         with open(self.log, "ab") as log:
             self.process = self.router.start(
+                *under,
                 self.binary,
                 *("--runtime-dir", self.runtime),
                 *("run", "--foreground", "--config", self.config, "--state", self.state),
@@ -67,6 +69,10 @@ class Wgroam:
     def start(self):
         """Starts it and waits until it answers and sees the peer."""
         self.spawn()
+        self.wait_until_up()
+
+    def wait_until_up(self):
+        """Waits until it answers and sees the peer."""
         deadline = time.monotonic() + 20
         while self.peer() is None:
             if self.process.poll() is not None or time.monotonic() > deadline:
@@ -74,8 +80,18 @@ class Wgroam:
             time.sleep(0.05)
 
     def stop(self):
-        """Ends it as procd does."""
+        """Ends it as procd does, which kills what takes longer."""
         self.process.terminate()
+        try:
+            code = self.process.wait(5)
+        except subprocess.TimeoutExpired:
+            raise LabError(f"wgroam on {self.router.node} does not stop within 5 s:\n{self.log_tail()}") from None
+        if code != 0:
+            raise LabError(f"wgroam on {self.router.node} stopped with exit code {code}:\n{self.log_tail()}")
+
+    def kill(self):
+        """Ends it as a crash does: it can do nothing more."""
+        self.process.kill()
         self.process.wait()
 
     def status(self):

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! `wgroam status`, `watch` and `poke`: one line to the daemon, and its answer on stdout. The daemon renders.
 
-use std::io::{self, BufRead, Write};
+use std::io::{self, BufRead};
 use std::path::Path;
 
 use super::{NO, NO_DAEMON};
 use crate::linux::control::{self, ConnectError, SOCKET};
+use crate::linux::start;
 
 /// Sends `line`, copies the answer, and returns the exit code that the daemon gave.
 pub fn ask(runtime_dir: &Path, line: &str) -> u8 {
@@ -35,14 +36,12 @@ pub fn ask(runtime_dir: &Path, line: &str) -> u8 {
 
 /// Line by line as it comes: events are to be seen when they happen.
 fn copy(mut body: impl BufRead) -> io::Result<()> {
-    let mut out = io::stdout().lock();
     loop {
         let bytes = body.fill_buf()?;
         if bytes.is_empty() {
             return Ok(());
         }
-        out.write_all(bytes)?;
-        out.flush()?;
+        start::print(bytes)?;
         let read = bytes.len();
         body.consume(read);
     }

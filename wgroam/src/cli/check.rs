@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! `wgroam check [FILE]`: is the configuration right, and what would the daemon do with it?
 
-use std::io::Write;
+use std::io;
 use std::path::Path;
 
 use crate::config::{self, Config, Error, Globals, LogLevel, Peer};
@@ -11,14 +11,18 @@ const RIGHT: u8 = 0;
 /// Exit code: it can't.
 const WRONG: u8 = 1;
 
-/// Checks a file and says all there is to say about it. 0: it can be used, maybe with warnings; 1: it can't, or `out`
-/// takes nothing. A missing file is wrong here: somebody asked for this one.
-pub fn run(path: &Path, out: &mut impl Write) -> u8 {
+/// Checks a file and says all there is to say about it. 0: it can be used, maybe with warnings; 1: it can't, or `print`
+/// takes nothing. Only the default file may be missing: any other somebody asked for.
+pub fn run(path: &Path, may_be_missing: bool, print: impl FnOnce(&[u8]) -> io::Result<()>) -> u8 {
     let mut text = String::new();
-    let code = match config::read(path) {
+    let code = match config::read(path, may_be_missing) {
         Ok(loaded) => {
             list(&mut text, "warning", &loaded.warnings);
-            summary(&mut text, path, &loaded.config);
+            list(&mut text, "note", &loaded.notes);
+            list(&mut text, "note", &loaded.advice);
+            let is = if path.exists() { "is fine" } else { "is not there: the defaults apply" };
+            text += &format!("{} {is}.\n", path.display());
+            summary(&mut text, &loaded.config);
             RIGHT
         }
         Err(Error::Wrong(errors)) => {
@@ -34,8 +38,7 @@ pub fn run(path: &Path, out: &mut impl Write) -> u8 {
             WRONG
         }
     };
-    let said = out.write_all(text.as_bytes()).and_then(|()| out.flush());
-    if said.is_ok() { code } else { WRONG }
+    if print(text.as_bytes()).is_ok() { code } else { WRONG }
 }
 
 fn list(text: &mut String, severity: &str, findings: &[config::Finding]) {
@@ -44,8 +47,7 @@ fn list(text: &mut String, severity: &str, findings: &[config::Finding]) {
     }
 }
 
-fn summary(text: &mut String, path: &Path, config: &Config) {
-    *text += &format!("{} is fine.\n", path.display());
+fn summary(text: &mut String, config: &Config) {
     if !config.globals.enabled {
         *text += "wgroam is switched off (option enabled '0') and would end at once.\n";
         return;
@@ -71,6 +73,9 @@ fn peer(text: &mut String, peer: &Peer, with_tunnel: bool) {
     if let Some(seconds) = peer.keepalive {
         *text += &format!(", keepalive {seconds} s after a poke");
     }
+    for (number, candidate) in peer.endpoints.iter().enumerate() {
+        *text += &format!("{}{candidate}", if number == 0 { "\n    is gone to at " } else { ", " });
+    }
     text.push('\n');
 }
 
@@ -89,6 +94,8 @@ fn globals(text: &mut String, globals: &Globals) {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write;
+
     use super::*;
 
     /// Exit code and output for a file with this text; the file's path is shown as FILE.
@@ -96,7 +103,7 @@ mod tests {
         let path = std::env::temp_dir().join(format!("wgroam-check-{name}-{}", std::process::id()));
         std::fs::write(&path, text).unwrap();
         let mut out = Vec::new();
-        let code = run(&path, &mut out);
+        let code = run(&path, false, |text| out.write_all(text));
         std::fs::remove_file(&path).unwrap();
         (code, String::from_utf8(out).unwrap().replace(path.to_str().unwrap(), "FILE"))
     }
@@ -144,7 +151,34 @@ mod tests {
     #[test]
     fn a_file_that_is_not_there_is_wrong() {
         let mut out = Vec::new();
-        assert_eq!(run(Path::new("/nowhere/wgroam"), &mut out), 1);
+        assert_eq!(run(Path::new("/nowhere/wgroam"), false, |text| out.write_all(text)), 1);
         assert_eq!(out, b"error: /nowhere/wgroam: there is no such file\n");
+    }
+
+    #[test]
+    fn what_comes_from_package_network_is_shown_with_its_line_and_what_goes_wrong_with_it() {
+        let (code, out) = check(
+            "network",
+            "package wgroam\npackage network\nconfig interface 'wgr'\n\toption proto 'wireguard'\n\
+             config wireguard_wgr\n\toption endpoint_host 'home.example.net'\n\
+             \toption public_key 'xTIBA5rboUvnH4htodjb6e697QjLERt1NAB4mZqp8Dg='\n",
+        );
+        let lines: Vec<_> = out.lines().collect();
+        for (line, wanted) in [
+            (
+                0,
+                "note: FILE:6: wireguard_wgr @wireguard_wgr[0], option 'endpoint_host': peer '@wireguard_wgr[0]' of wgr is",
+            ),
+            (
+                1,
+                "note: FILE:6: wireguard_wgr @wireguard_wgr[0], option 'endpoint_host': a name here is asked for only when",
+            ),
+            (2, "note: FILE:3: interface 'wgr': netifd adds a route to the endpoint that it found first"),
+            (3, "FILE is fine."),
+            (6, "    is gone to at home.example.net:51820"),
+        ] {
+            assert!(lines[line].starts_with(wanted), "{out}");
+        }
+        assert_eq!(code, 0);
     }
 }

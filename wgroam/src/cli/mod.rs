@@ -6,11 +6,11 @@ mod check;
 mod run;
 
 use std::ffi::OsString;
-use std::io::Write;
-use std::path::PathBuf;
-use std::process::ExitCode;
+use std::path::{Path, PathBuf};
 
 use lexopt::prelude::*;
+
+use crate::linux::start;
 
 /// The answer is no: a peer is down, the configuration is wrong, something failed.
 const NO: u8 = 1;
@@ -38,7 +38,8 @@ Commands:
 
 Options:
   --config FILE       default /etc/config/wgroam; with none there, every WireGuard
-                      interface is watched
+                      interface is watched. Peers with an endpoint_host in
+                      /etc/config/network are gone to by that name
   --state FILE        the last good endpoints over reboots, default
                       /var/lib/wgroam/state
   --runtime-dir DIR   control socket, lock and state while running, default
@@ -60,20 +61,23 @@ enum Command {
     Help,
     Version,
     Run(run::Options),
-    Ask { runtime_dir: PathBuf, line: String },
-    Check(PathBuf),
+    Ask {
+        runtime_dir: PathBuf,
+        line: String,
+    },
+    /// None: the default file, which may be missing.
+    Check(Option<PathBuf>),
 }
 
-/// Runs one command.
-pub fn main(args: impl Iterator<Item = OsString>) -> ExitCode {
-    let code = match parse(lexopt::Parser::from_iter(args)) {
+/// Runs one command; `args` begin with the program's name. Returns the exit code.
+pub fn main(args: impl Iterator<Item = OsString>) -> u8 {
+    match parse(lexopt::Parser::from_iter(args)) {
         Ok(command) => carry_out(command),
         Err(error) => {
             eprintln!("wgroam: {error}; `wgroam --help` lists what there is");
             USAGE
         }
-    };
-    ExitCode::from(code)
+    }
 }
 
 fn carry_out(command: Command) -> u8 {
@@ -82,12 +86,15 @@ fn carry_out(command: Command) -> u8 {
         Command::Version => print(concat!("wgroam ", env!("CARGO_PKG_VERSION"), "\n")),
         Command::Run(options) => run::run(options),
         Command::Ask { runtime_dir, line } => ask::ask(&runtime_dir, &line),
-        Command::Check(file) => check::run(&file, &mut std::io::stdout()),
+        Command::Check(file) => {
+            let path = file.as_deref().unwrap_or(Path::new(CONFIG));
+            check::run(path, file.is_none(), start::print)
+        }
     }
 }
 
 fn print(text: &str) -> u8 {
-    match std::io::stdout().write_all(text.as_bytes()) {
+    match start::print(text.as_bytes()) {
         Ok(()) => 0,
         Err(_) => NO,
     }
@@ -149,10 +156,7 @@ fn parse(mut args: lexopt::Parser) -> Result<Command, lexopt::Error> {
     }
     Ok(match *command {
         "run" => Command::Run(run::Options { config, runtime_dir, state, foreground }),
-        "check" => {
-            let file = operands.first().map(PathBuf::from).or(config);
-            Command::Check(file.unwrap_or_else(|| PathBuf::from(CONFIG)))
-        }
+        "check" => Command::Check(operands.first().map(PathBuf::from).or(config)),
         command => {
             let kind = if json { &["json"][..] } else { &[] };
             Command::Ask { runtime_dir, line: [&[command], kind, operands].concat().join(" ") }

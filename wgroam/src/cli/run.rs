@@ -3,7 +3,8 @@
 
 use std::path::PathBuf;
 
-use crate::daemon::{Daemon, Paths, read_config};
+use crate::config;
+use crate::daemon::{Daemon, Paths};
 use crate::linux::process;
 use crate::logging::{self, Target};
 
@@ -27,7 +28,7 @@ pub fn run(options: Options) -> u8 {
         Some(file) => (file.clone(), false),
         None => (PathBuf::from(super::CONFIG), true),
     };
-    let loaded = match read_config(&file, may_be_missing) {
+    let loaded = match config::read(&file, may_be_missing) {
         Ok(loaded) => loaded,
         Err(error) => {
             eprintln!("{error}");
@@ -45,6 +46,9 @@ pub fn run(options: Options) -> u8 {
     for warning in &loaded.warnings {
         log::warn!("{warning}");
     }
+    for note in &loaded.notes {
+        log::info!("{note}");
+    }
     if !loaded.config.globals.enabled {
         log::info!("not enabled in {} (option enabled '0'): nothing to do", file.display());
         return 0;
@@ -55,7 +59,7 @@ pub fn run(options: Options) -> u8 {
         runtime_dir: options.runtime_dir,
         state: options.state,
     };
-    match Daemon::start(loaded.config, paths).and_then(Daemon::run) {
+    match Daemon::start(loaded, paths).and_then(Daemon::run) {
         Ok(()) => 0,
         Err(error) => {
             log::error!("{error}");

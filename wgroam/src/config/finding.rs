@@ -3,8 +3,9 @@
 
 use std::fmt;
 
+use super::Candidate;
 use super::uci::{Mistake, Quoted, Section};
-use crate::model::{NotAKey, NotAnInterface};
+use crate::model::{Interface, NotAKey, NotAnInterface};
 
 /// One mistake, or one thing worth a warning. Shown as
 /// `/etc/config/wgroam:12: peer 'home', option 'family': 'ipv5' is not known; allowed: any, ipv4, ipv6`.
@@ -87,6 +88,26 @@ pub enum What {
     },
     /// A `wgroam` section that is not called globals: a warning.
     NotGlobals,
+    /// The text of package network is not UCI: a warning, it is netifd's.
+    Elsewhere(Mistake),
+    /// Package network can't be read at all: a warning.
+    NotRead(String),
+    /// A peer of package network is gone to: no mistake, for the owner to know.
+    TakenOver {
+        /// What it is called.
+        name: String,
+        /// Its tunnel.
+        interface: Interface,
+        /// Where it is looked for.
+        candidate: Candidate,
+    },
+    /// It is not, since it has candidates in package wgroam: no mistake either.
+    Overruled {
+        /// What it is called there.
+        name: String,
+    },
+    /// What is known to go wrong with what stands here.
+    Advice(&'static str),
     /// A text with other packages only: a warning.
     OtherPackages(String),
 }
@@ -170,6 +191,21 @@ impl fmt::Display for What {
             What::NotGlobals => f.write_str(
                 "has no effect; the section of this type is called globals: config wgroam 'globals'",
             ),
+            What::Elsewhere(mistake) => {
+                write!(f, "{mistake}. Until this is right, nothing new is taken over from package network")
+            }
+            What::NotRead(error) => write!(
+                f,
+                "can't be read: {error}. Peers with an endpoint_host there are not gone to; make it readable, or list \
+                 them in /etc/config/wgroam"
+            ),
+            What::TakenOver { name, interface, candidate } => {
+                write!(f, "peer '{name}' of {interface} is gone to at {candidate}")
+            }
+            What::Overruled { name } => {
+                write!(f, "not used: peer '{name}' of package wgroam says where to go")
+            }
+            What::Advice(advice) => f.write_str(advice),
             What::OtherPackages(names) => {
                 write!(f, "holds package {names} and no package 'wgroam'; defaults apply")
             }

@@ -5,8 +5,11 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::finding::{Errors, Warning};
-use super::{Config, typed};
+use zeroize::Zeroizing;
+
+use super::finding::{Errors, Finding, Warning, What};
+use super::uci::{self, Keep, Parsed};
+use super::{Config, Peer, network, typed};
 use crate::linux::files;
 
 /// The largest configuration that is read, in bytes: 5,000 peers are half of it.
@@ -22,12 +25,19 @@ pub(super) const MAX_WARNINGS: usize = 20;
 pub const PACKAGE: &str = "wgroam";
 
 /// A configuration that can be used, and what is worth telling its owner.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Loaded {
     /// What to do.
     pub config: Config,
     /// In the order of the lines.
     pub warnings: Vec<Warning>,
+    /// What became of the peers of package network.
+    pub notes: Vec<Finding>,
+    /// What is known to go wrong with what package network says.
+    pub advice: Vec<Finding>,
+    /// What package network says; `config` has it already. None: it can't be read, so that what it said before counts
+    /// ([`Config::take_over`]).
+    pub network: Option<Vec<Peer>>,
 }
 
 /// Why a file gave no configuration.
@@ -69,18 +79,62 @@ impl std::error::Error for Error {
     }
 }
 
-/// Reads a file. At most [`MAX_BYTES`] of it are ever held in memory.
-pub fn read(path: &Path) -> Result<Loaded, Error> {
-    let text = files::read_limited(path, MAX_BYTES).map_err(|error| match error.kind() {
+/// Reads a file, and of the file `network` beside one called `config/wgroam` what concerns WireGuard peers: in
+/// /etc/config that is netifd's. At most [`MAX_BYTES`] of each are ever held in memory, and wiped afterwards: there are
+/// keys in package network. `may_be_missing`: without the file the defaults apply.
+pub fn read(path: &Path, may_be_missing: bool) -> Result<Loaded, Error> {
+    let text = match read_text(path) {
+        Err(Error::Missing(_)) if may_be_missing => Zeroizing::default(),
+        other => other?,
+    };
+    let parsed = uci::parse(&text, PACKAGE, MAX_MISTAKES, keep);
+    let mut loaded = evaluate(&parsed, &path.display().to_string()).map_err(Error::Wrong)?;
+    if !network::is_in(&parsed) && path.ends_with("config/wgroam") {
+        let beside = path.with_file_name(network::PACKAGE);
+        let source = beside.display().to_string();
+        match read_text(&beside) {
+            Ok(text) => {
+                let parsed = uci::parse(&text, network::PACKAGE, MAX_MISTAKES, keep);
+                network::take_over(&parsed, &source, &mut loaded);
+            }
+            Err(Error::Missing(_)) => {}
+            Err(error) => {
+                let why = match error {
+                    Error::Unreadable(_, error) => error.to_string(),
+                    _ => format!("larger than {} KiB", MAX_BYTES / 1024),
+                };
+                loaded.warnings.push(Finding::new(&source, 0, None, None, What::NotRead(why)));
+                loaded.network = None;
+            }
+        }
+    }
+    Ok(loaded)
+}
+
+fn read_text(path: &Path) -> Result<Zeroizing<Vec<u8>>, Error> {
+    files::read_limited(path, MAX_BYTES).map_err(|error| match error.kind() {
         io::ErrorKind::NotFound => Error::Missing(path.to_owned()),
         io::ErrorKind::FileTooLarge => Error::TooLarge(path.to_owned()),
         _ => Error::Unreadable(path.to_owned(), error),
-    })?;
-    parse(&text, &path.display().to_string()).map_err(Error::Wrong)
+    })
 }
 
-/// Reads a text: one file of /etc/config, or what `uci export` prints. `source_name` stands before the line in messages.
+/// Reads a text: one file of /etc/config, or what `uci export` prints, of package network too. `source_name` stands
+/// before the line in messages.
 pub fn parse(text: &[u8], source_name: &str) -> Result<Loaded, Errors> {
-    let parsed = super::uci::parse(text, PACKAGE, MAX_MISTAKES);
-    typed::read(&parsed, source_name)
+    evaluate(&uci::parse(text, PACKAGE, MAX_MISTAKES, keep), source_name)
+}
+
+fn evaluate(parsed: &Parsed, source: &str) -> Result<Loaded, Errors> {
+    let mut loaded = typed::read(parsed, source)?;
+    network::take_over(parsed, source, &mut loaded);
+    Ok(loaded)
+}
+
+fn keep(package: &str) -> Keep {
+    match package {
+        PACKAGE => Keep::Everything,
+        network::PACKAGE => Keep::Only(network::OPTIONS),
+        _ => Keep::Only(&[]),
+    }
 }

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! The configuration: UCI text in, a typed [`Config`] or errors that name line and remedy out. No files here beyond
-//! reading one; what an option *does* is the engine's business.
+//! reading it; what an option *does* is the engine's business.
 
 mod finding;
 mod load;
+mod network;
 mod typed;
 pub mod uci;
 mod value;
@@ -11,6 +12,7 @@ mod value;
 pub use finding::{Errors, Finding, Warning, What};
 pub use load::{Error, Loaded, MAX_BYTES, PACKAGE, parse, read};
 
+use std::fmt;
 use std::net::IpAddr;
 
 use crate::model::{Interface, PublicKey};
@@ -107,6 +109,15 @@ pub struct Candidate {
     pub host: String,
     /// 1 to 65535.
     pub port: u16,
+}
+
+impl fmt::Display for Candidate {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        match self.host.contains(':') {
+            true => write!(f, "[{}]:{}", self.host, self.port),
+            false => write!(f, "{}:{}", self.host, self.port),
+        }
+    }
 }
 
 /// `option family`.

@@ -17,8 +17,7 @@ const SECTION_TYPES: &[&str] = &["wgroam", "tunnel", "peer"];
 
 /// Reads the sections of package `wgroam`; what is said about them begins with `source`.
 pub(super) fn read(parsed: &Parsed, source: &str) -> Result<Loaded, Errors> {
-    let mut reader =
-        Typed { source, half_read: !parsed.mistakes.is_empty(), mistakes: Vec::new(), warnings: Vec::new() };
+    let mut reader = Typed::new(source, !parsed.mistakes.is_empty());
     for (line, mistake) in &parsed.mistakes {
         reader.mistakes.push(Finding::new(source, *line, None, None, What::Syntax(mistake.clone())));
     }
@@ -28,17 +27,18 @@ pub(super) fn read(parsed: &Parsed, source: &str) -> Result<Loaded, Errors> {
     mistakes.sort_by_key(|finding| finding.line);
     warnings.sort_by_key(|finding| finding.line);
     if mistakes.is_empty() {
-        return Ok(Loaded { config, warnings });
+        return Ok(Loaded { config, warnings, ..Loaded::default() });
     }
     let more = mistakes.len() >= MAX_MISTAKES;
     Err(Errors { mistakes, more, warnings })
 }
 
-struct Typed<'a> {
+/// Reads options, and collects what is wrong with them.
+pub(super) struct Typed<'a> {
     source: &'a str,
     /// Lines could not be read: what seems to be missing may stand there.
     half_read: bool,
-    mistakes: Vec<Finding>,
+    pub mistakes: Vec<Finding>,
     warnings: Vec<Finding>,
 }
 
@@ -54,10 +54,16 @@ struct KnownTunnels<'a> {
 }
 
 impl<'a> Typed<'a> {
+    pub fn new(source: &'a str, half_read: bool) -> Self {
+        let (mistakes, warnings) = (Vec::new(), Vec::new());
+        Self { source, half_read, mistakes, warnings }
+    }
+
     fn config(&mut self, parsed: &'a Parsed) -> Config {
         let mut config = Config::default();
         let Some(package) = parsed.packages.iter().find(|package| package.name == PACKAGE) else {
-            if !parsed.packages.is_empty() {
+            let others = |name: &str| name != super::network::PACKAGE;
+            if !parsed.packages.is_empty() && parsed.packages.iter().all(|package| others(&package.name)) {
                 let names: Vec<_> =
                     parsed.packages.iter().map(|package| format!("'{}'", package.name)).collect();
                 self.warning(None, None, 0, What::OtherPackages(names.join(", ")));
@@ -272,7 +278,7 @@ impl<'a> Typed<'a> {
     }
 
     /// Reads an option; None when it is not there, or wrong (and then said so).
-    fn option<T>(
+    pub fn option<T>(
         &mut self,
         section: &Section,
         name: &str,

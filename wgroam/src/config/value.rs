@@ -86,9 +86,7 @@ pub(super) fn candidate(text: &str) -> Result<Candidate, What> {
     let Some((host, port)) = text.rsplit_once(':') else {
         return bad("the port is missing; allowed: NAME:PORT or ADDRESS:PORT, as in home.example.net:51820");
     };
-    let Some(port @ 1..) = number(port) else {
-        return bad("the port is wrong; allowed: 1 to 65535");
-    };
+    let port = self::port(port).map_err(|_| bad_value(text, WRONG_PORT))?;
     let host = match host.strip_prefix('[') {
         Some(rest) => match rest.strip_suffix(']').filter(|inner| inner.parse::<Ipv6Addr>().is_ok()) {
             Some(inner) => inner,
@@ -101,6 +99,28 @@ pub(super) fn candidate(text: &str) -> Result<Candidate, What> {
         None => return bad("neither a host name nor an address; allowed: as in home.example.net:51820"),
     };
     Ok(Candidate { host: host.to_owned(), port })
+}
+
+const WRONG_PORT: &str = "the port is wrong; allowed: 1 to 65535";
+
+/// A UDP port.
+pub(super) fn port(text: &str) -> Result<u16, What> {
+    match number(text) {
+        Some(port @ 1..) => Ok(port),
+        _ => Err(bad_value(text, WRONG_PORT)),
+    }
+}
+
+/// A host as package network has it: a name, or an address with or without brackets. Given back without.
+pub(super) fn host(text: &str) -> Result<String, What> {
+    let bare = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(text);
+    if bare.parse::<IpAddr>().is_ok() || is_host_name(text) {
+        return Ok(bare.to_owned());
+    }
+    Err(bad_value(
+        text,
+        "neither a host name nor an address; allowed: as in home.example.net, without a port",
+    ))
 }
 
 /// Host names as resolvers take them: labels of 1 to 63 letters, digits, `-` and `_`, 253 bytes in all (RFC 1035,

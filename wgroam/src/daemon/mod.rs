@@ -14,13 +14,13 @@ mod watched;
 use std::fmt;
 use std::io;
 use std::os::fd::AsRawFd;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::{Instant, SystemTime};
 
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
 
-use crate::config::{self, Config, Loaded};
+use crate::config::{self, Config, Loaded, Peer};
 use crate::engine::{Action, Command, Engine, Event, Report};
 use crate::linux::clock::ClockWatch;
 use crate::linux::control::{Control, SOCKET};
@@ -83,6 +83,8 @@ fn failed(what: &str) -> impl Fn(io::Error) -> Error + '_ {
 /// The running daemon.
 pub struct Daemon {
     config: Config,
+    /// What package network said when it could be read last; `config` has it.
+    network: Vec<Peer>,
     paths: Paths,
     engine: Engine,
     poll: Poll,
@@ -108,8 +110,9 @@ pub struct Daemon {
 
 impl Daemon {
     /// Opens everything; nothing outside has been changed yet when this fails.
-    pub fn start(config: Config, paths: Paths) -> Result<Self, Error> {
+    pub fn start(loaded: Loaded, paths: Paths) -> Result<Self, Error> {
         let now = Instant::now();
+        let Loaded { config, network, .. } = loaded;
         let lock = Lock::take(&paths.runtime_dir.join("lock")).map_err(|held| Error(held.to_string()))?;
         // Before anything could start a thread.
         let signals = Signals::open().map_err(failed("signals"))?;
@@ -123,9 +126,11 @@ impl Daemon {
         let (keeper, memory) = Keeper::load(paths.runtime_dir.join("state"), lasting);
         let poll = Poll::new().map_err(failed("epoll"))?;
         let asking = Asking::start(poll.registry(), NAMES, ECHOES).map_err(failed("name lookups"))?;
-        let engine = Engine::new(config.clone(), memory, now);
+        let mut engine = Engine::new(config.clone(), memory, now);
+        engine.set_wan(routes.wan());
         let mut daemon = Self {
             config,
+            network: network.unwrap_or_default(),
             paths,
             engine,
             poll,
@@ -300,7 +305,8 @@ impl Daemon {
 
     /// Reads the configuration again. A bad one changes nothing.
     fn reload(&mut self, now: Instant) -> Result<(), String> {
-        let loaded = read_config(&self.paths.config, self.paths.config_may_be_missing).map_err(|error| {
+        let loaded = config::read(&self.paths.config, self.paths.config_may_be_missing);
+        let mut loaded = loaded.map_err(|error| {
             let text = format!("{error}\nnothing is changed: the running configuration stays");
             text.lines().for_each(|line| log::error!("{line}"));
             text
@@ -313,7 +319,12 @@ impl Daemon {
             self.stopping = true;
             return Ok(());
         }
+        match loaded.network {
+            Some(network) => self.network = network,
+            None => loaded.config.take_over(&self.network, &mut |_, _| {}),
+        }
         if loaded.config != self.config {
+            loaded.notes.iter().for_each(|note| log::info!("{note}"));
             self.config = loaded.config;
             logging::set_level(self.config.globals.log_level);
             self.routes.set_wan(self.config.globals.wan.clone());
@@ -458,19 +469,9 @@ impl Daemon {
     }
 }
 
-/// Reads the configuration; a default file that is not there means the defaults.
-pub fn read_config(file: &Path, may_be_missing: bool) -> Result<Loaded, config::Error> {
-    match config::read(file) {
-        Err(config::Error::Missing(_)) if may_be_missing => {
-            Ok(Loaded { config: Config::default(), warnings: Vec::new() })
-        }
-        other => other,
-    }
-}
-
 fn level(report: &Report) -> log::Level {
     match report {
-        Report::NotTaken { .. } => log::Level::Warn,
+        Report::NotTaken { .. } | Report::OwnClock { behind: Some(_) } => log::Level::Warn,
         Report::Stranger { .. } => log::Level::Warn,
         Report::Poked { .. } => log::Level::Debug,
         _ => log::Level::Info,

@@ -3,15 +3,13 @@
 
 use crate::initiation::{INITIATION_LENGTH, Responder, Timestamp, Verdict};
 use crate::model::{Device, Interface, PrivateKey, PublicKey};
-use crate::sorted::SortedMap;
 
-/// Responders by interface. A responder holds its interface's private key, for as long as the interface is watched.
+/// The responders of all interfaces: a few. One holds its interface's private key, for as long as that is watched.
 #[derive(Default)]
-pub struct Watched {
-    responders: SortedMap<Interface, Entry>,
-}
+pub struct Watched(Vec<Entry>);
 
 struct Entry {
+    interface: Interface,
     responder: Responder,
     port: u16,
 }
@@ -30,12 +28,14 @@ impl Watched {
             self.remove(device.interface);
             return before != self.ports();
         };
-        let known = self.responders.get(&device.interface).map(|entry| entry.responder.public_key());
+        let known = self.0.iter().find(|entry| entry.interface == device.interface);
+        let known = known.map(|entry| entry.responder.public_key());
         if known.is_none() || known != device.public_key {
-            let entry = Entry { responder: Responder::new(&key), port: 0 };
-            self.responders.insert(device.interface, entry);
+            self.remove(device.interface);
+            let entry = Entry { interface: device.interface, responder: Responder::new(&key), port: 0 };
+            self.0.push(entry);
         }
-        if let Some(entry) = self.responders.get_mut(&device.interface) {
+        if let Some(entry) = self.0.iter_mut().find(|entry| entry.interface == device.interface) {
             entry.port = device.listen_port;
             entry.responder.set_peers(device.peers.iter().map(|peer| peer.public_key));
             for peer in &device.peers {
@@ -49,13 +49,14 @@ impl Watched {
 
     /// The interface is gone; its key is wiped. Returns true when it was there.
     pub fn remove(&mut self, interface: Interface) -> bool {
-        self.responders.remove(&interface).is_some()
+        let before = self.0.len();
+        self.0.retain(|entry| entry.interface != interface);
+        self.0.len() < before
     }
 
     /// The ports to listen on, sorted.
     pub fn ports(&self) -> Vec<u16> {
-        let mut ports: Vec<u16> =
-            self.responders.values().map(|entry| entry.port).filter(|port| *port != 0).collect();
+        let mut ports: Vec<u16> = self.0.iter().map(|entry| entry.port).filter(|port| *port != 0).collect();
         ports.sort_unstable();
         ports.dedup();
         ports
@@ -66,10 +67,10 @@ impl Watched {
     /// Several interfaces may have the port, of which one is up and listens: mac1 says whose the packet is.
     pub fn verify(&mut self, port: u16, packet: &[u8; INITIATION_LENGTH]) -> Option<(Interface, Verdict)> {
         let mut refused = None;
-        for (interface, entry) in self.responders.iter_mut().filter(|(_, entry)| entry.port == port) {
+        for entry in self.0.iter_mut().filter(|entry| entry.port == port) {
             match entry.responder.verify(packet) {
-                Verdict::WrongKey => refused = refused.or(Some((*interface, Verdict::WrongKey))),
-                verdict => return Some((*interface, verdict)),
+                Verdict::WrongKey => refused = refused.or(Some((entry.interface, Verdict::WrongKey))),
+                verdict => return Some((entry.interface, verdict)),
             }
         }
         refused

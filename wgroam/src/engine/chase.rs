@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! What is known of a peer that we go to: does it answer what we send, where was it good, what was tried.
+//! What is known of a peer that we go to: does it answer what we send, what was tried.
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -8,7 +8,6 @@ use std::time::{Duration, Instant};
 use super::constants::*;
 use super::peer::{Look, Observed, PeerState, same};
 use super::{Evidence, Step};
-use crate::model::Interface;
 
 /// A keepalive, and a packet of data at the least (an IP header, padded), as WireGuard counts them.
 const KEEPALIVE_BYTES: u64 = 32;
@@ -103,8 +102,6 @@ pub(super) struct Chased {
     pub next_probe: Option<Instant>,
     /// The endpoint that was last seen among the candidates.
     pub origin: Option<SocketAddr>,
-    /// Where it was good, by the WAN of that time, the latest first.
-    good: Vec<(Option<Interface>, SocketAddr)>,
     /// The last steps, the latest first.
     pub steps: VecDeque<(Instant, Step)>,
 }
@@ -226,23 +223,6 @@ impl Chased {
         let endpoint = peer.seen.endpoint;
         let known = endpoint.is_some() && same(self.origin, endpoint);
         fresh && known && !list.is_empty() && !list.iter().any(|&other| same(Some(other), endpoint))
-    }
-
-    /// Something authenticated came from this candidate.
-    pub fn note_good(&mut self, wan: Option<Interface>, endpoint: SocketAddr) {
-        if self.good.first() != Some(&(wan, endpoint)) {
-            self.good.retain(|&(other, _)| other != wan);
-            self.good.insert(0, (wan, endpoint));
-            self.good.truncate(GOOD_MAX);
-        }
-    }
-
-    /// Puts what was good last first: by this WAN, else by any.
-    pub fn order(&self, wan: Option<Interface>, list: &mut [SocketAddr]) {
-        let here = self.good.iter().find(|&&(other, _)| other == wan).or(self.good.first());
-        if let Some(at) = here.and_then(|&(_, good)| list.iter().position(|&endpoint| endpoint == good)) {
-            list[..=at].rotate_right(1);
-        }
     }
 
     /// Takes out the probes that are lost.

@@ -65,6 +65,9 @@ pub const TAKE_LIMIT: Duration = millis(500);
 pub const VERIFIED_FOR: Duration = secs(10);
 /// A clock that is this far behind is behind. Less is a packet that overtook another.
 pub const CLOCK_SLACK: Duration = secs(3);
+/// Our own clock is wrong when it is earlier than the newest time that we remember by this much. A session is renewed
+/// every two minutes, so that a smaller step back is over by the next handshake.
+pub const OWN_CLOCK_SLACK: Duration = secs(60);
 /// NotTaken: reports at once, and then one in [`NOT_TAKEN_REFILL`], for each device.
 pub const NOT_TAKEN_BURST: u32 = 10;
 /// See [`NOT_TAKEN_BURST`].

@@ -56,7 +56,11 @@ impl Engine {
         };
         let mut chased = peer.chased.take().unwrap_or_default();
         let mut list = self.names.endpoints(&section);
-        chased.order(self.wan, &mut list);
+        // What was good last comes first.
+        let good = self.memory.best(interface, key, self.wan);
+        if let Some(at) = list.iter().position(|&endpoint| Some(endpoint) == good) {
+            list[..=at].rotate_right(1);
+        }
         let endpoint = peer.seen.endpoint;
         if list.iter().any(|&other| same(Some(other), endpoint)) {
             chased.origin = endpoint;
@@ -100,8 +104,9 @@ impl Engine {
         }
         chased.count(look, seen, peer, answered);
         let good = peer.seen.endpoint.filter(|endpoint| seen.good && at.list.contains(endpoint));
-        if let Some(endpoint) = good {
-            chased.note_good(self.wan, endpoint);
+        if let (Some(endpoint), Some(wan)) = (good, self.wan) {
+            let changed = self.memory.note_good(at.interface, at.key, wan, endpoint);
+            self.remember(at.now, changed);
         }
     }
 

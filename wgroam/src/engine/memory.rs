@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! What survives an interface, and by the state file a restart: where each peer was last proven to be, and the newest
-//! timestamp of it.
+//! What survives an interface, and by the state file a restart: where each peer was last proven to be, from which WAN
+//! its candidates were good, and the newest timestamp of it.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use super::Remembered;
 use super::constants::*;
@@ -11,7 +12,7 @@ use crate::initiation::Timestamp;
 use crate::model::{Interface, PublicKey, WallTime};
 use crate::sorted::SortedMap;
 
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Debug, Default)]
 struct Entry {
     endpoint: Option<SocketAddr>,
     confirmed: WallTime,
@@ -19,6 +20,8 @@ struct Entry {
     /// Did WireGuard complete a handshake after an initiation that we saw? Only then `newest` says what is fresh: the
     /// first initiation that a new daemon sees may be a recording.
     proven: bool,
+    /// The candidate that was good last, for each WAN, the latest first.
+    good: Vec<(Interface, SocketAddr)>,
 }
 
 /// How much a change matters.
@@ -33,18 +36,23 @@ pub(super) enum Changed {
 #[derive(Debug, Default)]
 pub(super) struct Memory {
     entries: SortedMap<(Interface, PublicKey), Entry>,
+    /// The newest time in it.
+    latest: WallTime,
 }
 
 impl Memory {
     /// From the state file. An endpoint that nobody can have is left out.
     pub fn new(remembered: Vec<Remembered>) -> Self {
         let mut memory = Self::default();
-        for r in remembered {
+        for mut r in remembered {
+            memory.latest = memory.latest.max(r.confirmed);
+            r.good.retain(|&(_, endpoint)| usable(endpoint));
             let entry = Entry {
                 endpoint: r.endpoint.filter(|&endpoint| usable(endpoint)),
                 confirmed: r.confirmed,
                 newest: r.newest,
                 proven: r.newest.is_some(),
+                good: r.good,
             };
             *memory.entry(r.interface, r.peer) = entry;
         }
@@ -60,6 +68,7 @@ impl Memory {
             endpoint: entry.endpoint,
             confirmed: entry.confirmed,
             newest: entry.newest.filter(|_| entry.proven),
+            good: entry.good.clone(),
         })
         .collect()
     }
@@ -67,6 +76,31 @@ impl Memory {
     /// Where the peer was last proven to be.
     pub fn endpoint(&self, interface: Interface, peer: PublicKey) -> Option<SocketAddr> {
         self.entries.get(&(interface, peer))?.endpoint
+    }
+
+    /// By how much a clock that shows this is behind the newest time that is remembered.
+    pub fn ahead_of(&self, wall: WallTime) -> Duration {
+        self.latest.since(wall)
+    }
+
+    /// The same for what is remembered of one peer.
+    pub fn confirmed_ahead_of(&self, interface: Interface, peer: PublicKey, wall: WallTime) -> Duration {
+        self.entries.get(&(interface, peer)).map_or(Duration::ZERO, |entry| entry.confirmed.since(wall))
+    }
+
+    /// It is this late, and no later: the clock ran ahead when what is remembered as later was.
+    pub fn set_back(&mut self, wall: WallTime) -> Changed {
+        self.latest = wall;
+        self.entries.values_mut().for_each(|entry| entry.confirmed = entry.confirmed.min(wall));
+        Changed::Details
+    }
+
+    /// Where the peer was good last: by this WAN, else by any.
+    pub fn best(&self, interface: Interface, peer: PublicKey, wan: Option<Interface>) -> Option<SocketAddr> {
+        let entry = self.entries.get(&(interface, peer))?;
+        let good = &entry.good;
+        let here = good.iter().find(|&&(other, _)| Some(other) == wan);
+        here.map(|&(_, endpoint)| endpoint).or(entry.endpoint)
     }
 
     /// The newest timestamp seen of the peer.
@@ -79,7 +113,8 @@ impl Memory {
         self.entries.get(&(interface, peer)).is_some_and(|entry| entry.proven)
     }
 
-    /// Authenticated traffic came from there.
+    /// Authenticated traffic came from there. An entry's time never goes back: while our clock is behind, what is newer
+    /// must not be taken for older.
     pub fn confirm(
         &mut self,
         interface: Interface,
@@ -87,16 +122,34 @@ impl Memory {
         endpoint: SocketAddr,
         wall: WallTime,
     ) -> Changed {
+        self.latest = self.latest.max(wall);
         let entry = self.entry(interface, peer);
+        let confirmed = wall.max(entry.confirmed);
         let moved = entry.endpoint != Some(endpoint);
-        // Also when the clock went back: then the old time lies in the future.
-        let stale = wall < entry.confirmed || wall.since(entry.confirmed) >= CONFIRM_STEP;
-        if !moved && !stale {
+        if !moved && confirmed.since(entry.confirmed) < CONFIRM_STEP {
             return Changed::Nothing;
         }
         entry.endpoint = Some(endpoint);
-        entry.confirmed = wall;
+        entry.confirmed = confirmed;
         if moved { Changed::Endpoint } else { Changed::Details }
+    }
+
+    /// Something authenticated came from this candidate, by this WAN.
+    pub fn note_good(
+        &mut self,
+        interface: Interface,
+        peer: PublicKey,
+        wan: Interface,
+        endpoint: SocketAddr,
+    ) -> Changed {
+        let good = &mut self.entry(interface, peer).good;
+        if good.first() == Some(&(wan, endpoint)) {
+            return Changed::Nothing;
+        }
+        good.retain(|&(other, _)| other != wan);
+        good.insert(0, (wan, endpoint));
+        good.truncate(GOOD_MAX);
+        Changed::Details
     }
 
     /// An authentic initiation bore this timestamp.

@@ -32,7 +32,7 @@ pub use status::{
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use self::constants::*;
 use self::device::DeviceState;
@@ -64,6 +64,9 @@ pub struct Remembered {
     pub confirmed: WallTime,
     /// The newest initiation timestamp seen of it.
     pub newest: Option<Timestamp>,
+    /// Of a peer that we go to: the candidate that was good last, for each WAN, the latest first; [`constants::GOOD_MAX`]
+    /// at most.
+    pub good: Vec<(Interface, SocketAddr)>,
 }
 
 /// The core. Feed it with [`Engine::handle_event`] and, at [`Engine::next_deadline`], with [`Engine::handle_timeout`];
@@ -85,6 +88,8 @@ pub struct Engine {
     routes: Routes,
     /// The device that carries the best default route, as far as we were told.
     wan: Option<Interface>,
+    /// By how much our own clock is behind what is remembered, if it looks wrong.
+    clock_behind: Option<Duration>,
     /// Of the last probe.
     token: u16,
     stranger_reports: Rate,
@@ -110,6 +115,7 @@ impl Engine {
             names,
             routes: Routes::new(now),
             wan: None,
+            clock_behind: None,
             token: 0,
             stranger_reports: Rate::default(),
             timers: TimerTable::default(),
@@ -119,19 +125,27 @@ impl Engine {
         engine
     }
 
+    /// Says which device carries the best default route when the engine starts. Later ones come as events.
+    pub fn set_wan(&mut self, wan: Option<Interface>) {
+        self.wan = wan;
+    }
+
     /// Takes in what happened. `now` never goes back from call to call.
     pub fn handle_event(&mut self, now: Instant, event: Event) {
         match event {
             Event::DeviceUp { interface } => self.on_device_up(now, interface),
             Event::DeviceGone { interface } => self.on_device_gone(now, interface),
-            Event::Snapshot { device, wall } => self.on_snapshot(now, device, wall),
+            Event::Snapshot { device, wall } => {
+                self.judge_clock(wall);
+                self.on_snapshot(now, device, wall);
+            }
             Event::Initiation { interface, source, verdict } => {
                 if !self.on_initiation(now, interface, source, verdict) {
                     return;
                 }
             }
             Event::WanChanged(change) => self.on_wan_changed(now, change),
-            Event::ClockStepped { .. } => self.on_clock_stepped(now),
+            Event::ClockStepped { wall } => self.on_clock_stepped(now, wall),
             Event::Resolved { host, answer } => self.on_resolved(now, host, answer),
             Event::ProbeReply { interface, target, token } => {
                 self.on_probe_reply(now, interface, target, token);
@@ -348,9 +362,19 @@ impl Engine {
         }
     }
 
-    fn on_clock_stepped(&mut self, now: Instant) {
+    /// Does our own clock look wrong? Then the others drop our handshakes as replays of what we sent before.
+    fn judge_clock(&mut self, wall: WallTime) {
+        let behind = Some(self.memory.ahead_of(wall)).filter(|&behind| behind >= OWN_CLOCK_SLACK);
+        if behind.is_some() != self.clock_behind.is_some() {
+            self.report(Report::OwnClock { behind });
+        }
+        self.clock_behind = behind;
+    }
+
+    fn on_clock_stepped(&mut self, now: Instant, wall: WallTime) {
         self.names.reset(now);
         self.report(Report::ClockStepped);
+        self.judge_clock(wall);
         for device in self.devices.values_mut().filter(|device| device.present()) {
             device.clock_stepped = Some(now);
             device.looks.now(now, &self.ticks);

@@ -126,6 +126,11 @@ pub enum Report {
     WanChanged(WanChange),
     /// The wall clock was set.
     ClockStepped,
+    /// Our own clock looks wrong, or does not any more.
+    OwnClock {
+        /// By how much it is behind the newest time that we remember; None: not any more.
+        behind: Option<Duration>,
+    },
 }
 
 /// What is done about a silent peer, the cheapest first. Docs: how-it-decides.md.

@@ -105,9 +105,17 @@ impl Engine {
         if let (Some(old), Some(new), Some(reason)) = (seen.moved, peer.seen.endpoint, peer.reason) {
             self.report(Report::Moved { interface, peer: key, old, new, reason });
         }
-        if seen.handshake && peer.verified.is_some_and(|(_, when)| look.now <= when + VERIFIED_FOR) {
+        let called = peer.verified.is_some_and(|(_, when)| look.now <= when + VERIFIED_FOR);
+        if seen.handshake && called {
             let changed = self.memory.prove(interface, key);
             self.remember(look.now, changed);
+        } else if seen.handshake
+            && self.memory.confirmed_ahead_of(interface, key, look.wall) >= OWN_CLOCK_SLACK
+        {
+            // It took a handshake of ours that is older than what we remember of it: that clock of ours ran ahead.
+            let changed = self.memory.set_back(look.wall);
+            self.remember(look.now, changed);
+            self.judge_clock(look.wall);
         }
         if let (true, Some(endpoint)) = (seen.good, peer.seen.endpoint.filter(|&endpoint| usable(endpoint))) {
             let changed = self.memory.confirm(interface, key, endpoint, look.wall);
@@ -162,7 +170,7 @@ impl Engine {
         let key = peer.seen.public_key;
         if peer.seen.endpoint.is_none() {
             let again = peer.errand.is_none() && peer.set.is_none() && peer.seeds < SEEDS;
-            if let (true, Some(endpoint)) = (again, self.memory.endpoint(interface, key)) {
+            if let (true, Some(endpoint)) = (again, self.memory.best(interface, key, self.wan)) {
                 peer.greeted = wishes.returns;
                 self.errands.add(look.now, interface, peer, Reason::Remembered, Some(endpoint));
             }
@@ -187,7 +195,7 @@ impl Engine {
             peer.wished = None;
         }
         if peer.seen.endpoint.is_none() {
-            if let (true, Some(endpoint)) = (command, self.memory.endpoint(interface, key)) {
+            if let (true, Some(endpoint)) = (command, self.memory.best(interface, key, self.wan)) {
                 self.errands.add(now, interface, peer, Reason::Remembered, Some(endpoint));
             }
             return;

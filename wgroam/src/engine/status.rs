@@ -12,6 +12,8 @@ use crate::routing::{OwnRoute, Purpose};
 /// All that the engine knows at one moment. Ages count back from that moment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Status {
+    /// By how much our own clock is behind the newest time that we remember; None unless it looks wrong.
+    pub clock_behind: Option<Duration>,
     /// Interfaces by name.
     pub devices: Vec<DeviceStatus>,
 }

@@ -18,7 +18,7 @@ impl Engine {
         let missing = self.settings.named().filter(|name| !self.devices.contains_key(name));
         devices.extend(missing.map(missing_status));
         devices.sort_by_key(|device| device.interface);
-        Status { devices }
+        Status { clock_behind: self.clock_behind, devices }
     }
 
     fn device_status(&self, now: Instant, device: &DeviceState) -> DeviceStatus {

@@ -11,24 +11,21 @@
 //!   other types (ICMP_FILTER, ICMP6_FILTER) and the replies to other people's pings (a packet filter on the
 //!   identifier).
 
-use std::io::{self, IoSlice, IoSliceMut};
+use std::io::{self, IoSlice};
 use std::mem;
-use std::net::{IpAddr, SocketAddrV4, SocketAddrV6};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddrV4, SocketAddrV6};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 
 use libc::{
     BPF_ABS, BPF_B, BPF_H, BPF_IND, BPF_JEQ, BPF_JMP, BPF_K, BPF_LD, BPF_LDX, BPF_MSH, BPF_RET, c_int,
-    in_pktinfo, in6_pktinfo, sock_filter, sock_fprog, socklen_t,
+    in_pktinfo, in6_pktinfo, iovec, msghdr, sock_filter, sock_fprog, sockaddr_in, sockaddr_in6, socklen_t,
 };
 use mio::event::Source;
 use mio::unix::SourceFd;
 use mio::{Interest, Registry, Token};
-use nix::cmsg_space;
 use nix::errno::Errno;
 use nix::net::if_::if_nametoindex;
-use nix::sys::socket::{
-    ControlMessage, ControlMessageOwned, MsgFlags, SockaddrIn, SockaddrIn6, SockaddrLike, recvmsg, sendmsg,
-};
+use nix::sys::socket::{ControlMessage, MsgFlags, SockaddrIn, SockaddrIn6, SockaddrLike, sendmsg};
 
 use crate::model::Interface;
 
@@ -148,16 +145,16 @@ impl Echo {
     pub fn next(&mut self) -> io::Result<Option<Reply>> {
         // The longest IPv4 header, and what we sent; a longer reply is none of ours.
         let mut buffer = [0; 60 + HEADER + DATA + 1];
-        while let Some((packet, from, ifindex)) = receive::<SockaddrIn>(&self.v4, &mut buffer)? {
+        while let Some((packet, source, ifindex)) = receive(&self.v4, &mut buffer)? {
             let header = usize::from(packet.first().map_or(0, |byte| byte & 15)) * 4;
             let message = packet.get(header..).unwrap_or_default();
-            if let Some(reply) = self.mark.reply(ECHO_REPLY, message, from.ip().into(), ifindex) {
+            if let Some(reply) = self.mark.reply(ECHO_REPLY, message, source, ifindex) {
                 return Ok(Some(reply));
             }
         }
         let Some(v6) = &self.v6 else { return Ok(None) };
-        while let Some((message, from, ifindex)) = receive::<SockaddrIn6>(v6, &mut buffer)? {
-            if let Some(reply) = self.mark.reply(ECHO_REPLY_V6, message, from.ip().into(), ifindex) {
+        while let Some((message, source, ifindex)) = receive(v6, &mut buffer)? {
+            if let Some(reply) = self.mark.reply(ECHO_REPLY_V6, message, source, ifindex) {
                 return Ok(Some(reply));
             }
         }
@@ -336,37 +333,49 @@ fn transmit(
 }
 
 /// The next packet, its sender and the link it came by. `None`: nothing waits.
-fn receive<'a, S: SockaddrLike>(
-    socket: &OwnedFd,
-    buffer: &'a mut [u8],
-) -> io::Result<Option<(&'a [u8], S, u32)>> {
-    let mut control = cmsg_space!(in6_pktinfo);
+///
+/// By hand: nix reads every kind of control message there is, 3 KB on MIPS for the one that comes here.
+fn receive<'a>(socket: &OwnedFd, buffer: &'a mut [u8]) -> io::Result<Option<(&'a [u8], IpAddr, u32)>> {
     loop {
-        let mut parts = [IoSliceMut::new(buffer)];
-        let received =
-            match recvmsg::<S>(socket.as_raw_fd(), &mut parts, Some(&mut control), MsgFlags::empty()) {
-                Ok(received) => received,
-                Err(Errno::EINTR) => continue,
-                Err(Errno::EAGAIN) => return Ok(None),
-                Err(errno) => return Err(errno.into()),
-            };
-        let ifindex = received.cmsgs()?.find_map(|message| match message {
-            ControlMessageOwned::Ipv4PacketInfo(by) => Some(by.ipi_ifindex as u32),
-            ControlMessageOwned::Ipv6PacketInfo(by) => Some(by.ipi6_ifindex),
-            _ => None,
-        });
-        // The kernel gives both with each packet.
-        if let (Some(from), Some(ifindex)) = (received.address, ifindex) {
-            let length = received.bytes;
-            return Ok(Some((&buffer[..length], from, ifindex)));
-        }
+        // Aligned as a control message has to be, and with room for the longer of the two.
+        let mut control = [0u64; 8];
+        // SAFETY: all-zero bytes are a valid address, the longer of the two, and a valid message.
+        let (mut from, mut message): (sockaddr_in6, msghdr) = unsafe { mem::zeroed() };
+        let mut part = iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: buffer.len() };
+        message.msg_name = (&raw mut from).cast();
+        message.msg_namelen = size_of::<sockaddr_in6>() as socklen_t;
+        message.msg_iov = &mut part;
+        message.msg_iovlen = 1;
+        message.msg_control = control.as_mut_ptr().cast();
+        message.msg_controllen = size_of_val(&control) as _;
+        // SAFETY: all that the message points to is valid for its size.
+        let length = match Errno::result(unsafe { libc::recvmsg(socket.as_raw_fd(), &mut message, 0) }) {
+            Ok(length) => length as usize,
+            Err(Errno::EINTR) => continue,
+            Err(Errno::EAGAIN) => return Ok(None),
+            Err(errno) => return Err(errno.into()),
+        };
+        // SAFETY: the kernel has left whole control messages in the buffer.
+        let Some(header) = (unsafe { libc::CMSG_FIRSTHDR(&message).as_ref() }) else { continue };
+        // SAFETY: each kind is followed by a structure of its own, and comes by a socket with addresses of its family.
+        let (source, ifindex) = match (header.cmsg_level, header.cmsg_type) {
+            (libc::IPPROTO_IP, libc::IP_PKTINFO) => unsafe {
+                let from = (&raw const from).cast::<sockaddr_in>().read();
+                let by = libc::CMSG_DATA(header).cast::<in_pktinfo>().read_unaligned();
+                (Ipv4Addr::from(from.sin_addr.s_addr.to_ne_bytes()).into(), by.ipi_ifindex as u32)
+            },
+            (libc::IPPROTO_IPV6, libc::IPV6_PKTINFO) => unsafe {
+                let by = libc::CMSG_DATA(header).cast::<in6_pktinfo>().read_unaligned();
+                (Ipv6Addr::from(from.sin6_addr.s6_addr).into(), by.ipi6_ifindex as u32)
+            },
+            _ => continue,
+        };
+        return Ok(Some((&buffer[..length], source, ifindex)));
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::net::{Ipv4Addr, Ipv6Addr};
-
     use super::*;
 
     const MARK: Mark = Mark { identifier: 0x1234, secret: [7; 8] };

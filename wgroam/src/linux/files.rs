@@ -7,11 +7,14 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
+use zeroize::Zeroizing;
+
 /// Reads a file of at most `max` bytes. A larger one is [`io::ErrorKind::FileTooLarge`], and is not read when its
-/// size is known beforehand; a folder is [`io::ErrorKind::IsADirectory`]. Follows symbolic links, takes pipes.
-pub fn read_limited(path: &Path, max: usize) -> io::Result<Vec<u8>> {
+/// size is known beforehand; a folder is [`io::ErrorKind::IsADirectory`]. Follows symbolic links, takes pipes. No other
+/// copy of the content is left in memory than the one given back, which is wiped when it is dropped.
+pub fn read_limited(path: &Path, max: usize) -> io::Result<Zeroizing<Vec<u8>>> {
     let too_large = || io::Error::new(io::ErrorKind::FileTooLarge, format!("larger than {max} bytes"));
-    let file = File::open(path)?;
+    let mut file = File::open(path)?;
     let metadata = file.metadata()?;
     if metadata.is_dir() {
         return Err(io::Error::new(io::ErrorKind::IsADirectory, "it is a folder"));
@@ -19,15 +22,33 @@ pub fn read_limited(path: &Path, max: usize) -> io::Result<Vec<u8>> {
     if metadata.len() > max as u64 {
         return Err(too_large());
     }
-    let mut bytes = Vec::with_capacity(metadata.len() as usize);
-    // One byte more than allowed: it tells a file that grew, and a pipe that gives too much.
-    file.take(max as u64 + 1).read_to_end(&mut bytes)?;
-    if bytes.len() > max { Err(too_large()) } else { Ok(bytes) }
+    // One byte more than there should be: it tells the end, a file that grew, and a pipe that gives too much.
+    let mut bytes = Zeroizing::new(vec![0; metadata.len() as usize + 1]);
+    let mut filled = 0;
+    loop {
+        match file.read(&mut bytes[filled..]) {
+            Ok(0) => break,
+            Ok(read) => filled += read,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+        if filled > max {
+            return Err(too_large());
+        }
+        if filled == bytes.len() {
+            // Not by Vec's own growing, which leaves the old copy behind.
+            let mut larger = Zeroizing::new(vec![0; (2 * filled).max(4096).min(max + 1)]);
+            larger[..filled].copy_from_slice(&bytes);
+            bytes = larger;
+        }
+    }
+    bytes.truncate(filled);
+    Ok(bytes)
 }
 
 /// As [`read_limited`], but only what is a file: a symbolic link, a pipe or a device is
 /// [`io::ErrorKind::InvalidInput`]. For files of our own, in folders where nobody else should have put anything.
-pub fn read_limited_file(path: &Path, max: usize) -> io::Result<Vec<u8>> {
+pub fn read_limited_file(path: &Path, max: usize) -> io::Result<Zeroizing<Vec<u8>>> {
     let kind = fs::symlink_metadata(path)?.file_type();
     if kind.is_file() || kind.is_dir() {
         return read_limited(path, max);
@@ -72,17 +93,18 @@ fn create_beside(path: &Path, mode: u32) -> io::Result<(PathBuf, File)> {
 }
 
 /// Moves a broken file (or whatever is in its place) to NAME.corrupt in the same folder, over an older one, for a
-/// person to look at; gives that name. Regular files there lose the rights of others.
+/// person to look at; gives that name. A filled folder there is left as it is and takes it in: NAME.corrupt/NAME.
+/// Regular files lose the rights of others.
 pub fn set_aside(path: &Path) -> io::Result<PathBuf> {
-    let aside = with_suffix(path, ".corrupt")?;
-    match fs::rename(path, &aside) {
-        // A folder is in the way of a file, or a filled folder in the way of another.
-        Err(error) if error.kind() != io::ErrorKind::NotFound => match fs::symlink_metadata(&aside) {
-            Ok(old) if old.is_dir() => fs::remove_dir_all(&aside).and_then(|()| fs::rename(path, &aside))?,
-            Ok(_) => fs::remove_file(&aside).and_then(|()| fs::rename(path, &aside))?,
-            Err(_) => return Err(error),
-        },
-        other => other?,
+    let mut aside = with_suffix(path, ".corrupt")?;
+    if let Err(error) = fs::rename(path, &aside) {
+        // A folder is in the way of a file, or a file or a filled folder in the way of a folder.
+        match fs::symlink_metadata(&aside) {
+            Ok(old) if old.is_dir() => aside.push(path.file_name().unwrap_or_default()),
+            Ok(_) if error.kind() != io::ErrorKind::NotFound => fs::remove_file(&aside)?,
+            _ => return Err(error),
+        }
+        fs::rename(path, &aside)?;
     }
     if fs::symlink_metadata(&aside)?.is_file() {
         fs::set_permissions(&aside, fs::Permissions::from_mode(0o600))?;

@@ -11,6 +11,8 @@ pub mod process;
 pub mod resolver;
 pub mod route;
 pub mod signals;
+pub mod start;
 pub mod syslog;
 pub mod tap;
+pub mod thread;
 pub mod wireguard;

@@ -8,6 +8,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use crate::linux::control::make_parent;
+use crate::model::digits;
 
 /// Keeps private keys out of core dumps and out of reach of a debugger run by the same user.
 pub fn not_dumpable() -> io::Result<()> {
@@ -97,5 +98,5 @@ fn read_pid(file: &File) -> Option<u32> {
     // Enough for any pid; the file may be anybody's.
     let mut bytes = [0; 16];
     let length = (&*file).read(&mut bytes).ok()?;
-    std::str::from_utf8(&bytes[..length]).ok()?.trim().parse().ok()
+    digits(std::str::from_utf8(&bytes[..length]).ok()?.trim_ascii())
 }

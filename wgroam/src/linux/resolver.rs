@@ -9,7 +9,6 @@
 //! No name holds up another, short of [`MAX_THREADS`] that hang at the same time: a name never has more than one
 //! thread, however often it is asked for.
 
-use std::collections::VecDeque;
 use std::ffi::CString;
 use std::fmt;
 use std::io;
@@ -17,10 +16,11 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::{AsFd, AsRawFd, RawFd};
 use std::ptr;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::thread;
 use std::time::{Duration, Instant};
 
 use nix::sys::eventfd::{EfdFlags, EventFd};
+
+use super::thread;
 
 /// A question without an answer is answered for so long after it was asked. musl gives up after 5 s, glibc after 10 s
 /// for each server that is silent.
@@ -83,7 +83,8 @@ pub struct Resolver {
     shared: Arc<Shared>,
     /// The oldest first.
     asked: Vec<Question>,
-    ready: VecDeque<Answer>,
+    /// The oldest first.
+    ready: Vec<Answer>,
 }
 
 /// A name that somebody waits for.
@@ -103,8 +104,8 @@ struct Shared {
 
 #[derive(Default)]
 struct Desk {
-    /// To be looked up.
-    waiting: VecDeque<String>,
+    /// To be looked up, the oldest first.
+    waiting: Vec<String>,
     /// Being looked up.
     running: Vec<String>,
     /// Looked up.
@@ -129,7 +130,7 @@ impl Resolver {
     pub fn start() -> io::Result<Self> {
         let answers = EventFd::from_flags(EfdFlags::EFD_NONBLOCK | EfdFlags::EFD_CLOEXEC)?;
         let shared = Shared { desk: Mutex::default(), work: Condvar::new(), answers };
-        Ok(Self { shared: Arc::new(shared), asked: Vec::new(), ready: VecDeque::new() })
+        Ok(Self { shared: Arc::new(shared), asked: Vec::new(), ready: Vec::new() })
     }
 
     /// Asks for a name. Each question gets one answer; one that is asked already is not asked twice. An address in
@@ -159,7 +160,7 @@ impl Resolver {
         if self.ready.is_empty() {
             self.collect();
         }
-        self.ready.pop_front()
+        if self.ready.is_empty() { None } else { Some(self.ready.remove(0)) }
     }
 
     /// When [`Resolver::expire`] is due. `None`: nobody waits.
@@ -179,7 +180,7 @@ impl Resolver {
     }
 
     fn answer(&mut self, host: String, addresses: Result<Vec<IpAddr>, ResolveError>) {
-        self.ready.push_back(Answer { host, addresses });
+        self.ready.push(Answer { host, addresses });
     }
 
     /// Takes over what the threads found.
@@ -234,18 +235,14 @@ impl Shared {
         if desk.running.contains(&host) || desk.waiting.contains(&host) {
             return;
         }
-        desk.waiting.push_back(host);
+        desk.waiting.push(host);
         if desk.waiting.len() <= desk.idle || desk.threads == MAX_THREADS {
             shared.work.notify_one();
             return;
         }
         let worker = Arc::clone(shared);
-        let started = thread::Builder::new()
-            .name("resolver".into())
-            .stack_size(STACK)
-            .spawn(move || worker.work_until_idle());
-        match started {
-            Ok(_) => desk.threads += 1,
+        match thread::start(c"resolver", STACK, move || worker.work_until_idle()) {
+            Ok(()) => desk.threads += 1,
             Err(error) if desk.threads == 0 => {
                 log::warn!("resolver: no thread can be started: {error}");
                 let (begun, addresses) = (Instant::now(), Err(ResolveError::Temporary));
@@ -267,7 +264,8 @@ impl Shared {
         let mut desk = self.desk();
         let mut until = Instant::now() + IDLE;
         while !desk.closed {
-            if let Some(host) = desk.waiting.pop_front() {
+            if !desk.waiting.is_empty() {
+                let host = desk.waiting.remove(0);
                 desk.running.push(host.clone());
                 drop(desk);
                 let begun = Instant::now();

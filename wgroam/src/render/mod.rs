@@ -33,6 +33,15 @@ fn short(time: Duration) -> String {
     if time < Duration::from_secs(60) { format!("{:.1}s", time.as_secs_f64()) } else { ago(time) }
 }
 
+/// What it means that our own clock is behind, and the remedy.
+fn own_clock_text(behind: Duration) -> String {
+    format!(
+        "the clock of this router is {} behind the newest time remembered: the others drop its handshakes as repeated \
+         until it is right; set it (NTP)",
+        ago(behind)
+    )
+}
+
 /// The members `step` and, where there is one, `endpoint` or `rest_s`.
 fn json_step(json: &mut json::Json, step: Step) {
     json.string("step", step.word());

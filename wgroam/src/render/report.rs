@@ -2,7 +2,9 @@
 //! Events, a line each.
 
 use super::json::Json;
-use super::{json_route, json_step, name_of, short, verdict_key, verdict_text, verdict_word, who};
+use super::{
+    json_route, json_step, name_of, own_clock_text, short, verdict_key, verdict_text, verdict_word, who,
+};
 use crate::config::Config;
 use crate::engine::{Report, WanChange};
 use crate::model::{Interface, PublicKey, WallTime};
@@ -70,6 +72,10 @@ pub fn report_text(report: &Report, config: &Config) -> String {
             WanChange::Route(None) => "WAN: no default route".to_string(),
         },
         Report::ClockStepped => "the clock was set".to_string(),
+        Report::OwnClock { behind: Some(behind) } => own_clock_text(*behind),
+        Report::OwnClock { behind: None } => {
+            "the clock of this router does not look wrong any more".to_string()
+        }
     }
 }
 
@@ -158,6 +164,7 @@ pub fn report_json(report: &Report, config: &Config, wall: WallTime) -> String {
             }
         },
         Report::ClockStepped => {}
+        Report::OwnClock { behind } => json.seconds("behind_s", *behind),
     }
     json.close()
 }
@@ -178,5 +185,28 @@ fn word(report: &Report) -> &'static str {
         Report::RouteRemoved { .. } => "route-removed",
         Report::WanChanged(_) => "wan-changed",
         Report::ClockStepped => "clock-stepped",
+        Report::OwnClock { .. } => "own-clock",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn our_own_clock_is_told_when_it_begins_and_ends_to_look_wrong() {
+        let (config, wall) = (Config::default(), WallTime { seconds: 7, nanos: 0 });
+        let said = |behind| {
+            let report = Report::OwnClock { behind };
+            (report_text(&report, &config), report_json(&report, &config, wall))
+        };
+        let (text, json) = said(Some(std::time::Duration::from_secs(90)));
+        assert!(text.contains("is 1m 30s behind") && text.ends_with("set it (NTP)"), "{text}");
+        assert_eq!(json, "{\"event\":\"own-clock\",\"time\":7.000,\"behind_s\":90.000}\n");
+        let (text, json) = said(None);
+        assert!(
+            text.ends_with("not look wrong any more") && json.contains("\"behind_s\":null"),
+            "{text} {json}"
+        );
     }
 }

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use std::time::Duration;
 
 use super::json::Json;
-use super::{ago, json_route, json_step, verdict_key, verdict_text, verdict_word, who};
+use super::{ago, json_route, json_step, own_clock_text, verdict_key, verdict_text, verdict_word, who};
 use crate::engine::{CandidateStatus, ChaseStatus, DeviceStatus, PeerStatus, Problem, Status};
 use crate::model::Interface;
 
@@ -15,6 +15,9 @@ const WIDTH: usize = 80;
 /// The status as text. `uptime` is the daemon's.
 pub fn status_text(status: &Status, uptime: Duration) -> String {
     let mut text = format!("wgroam {}, running for {}\n", env!("CARGO_PKG_VERSION"), ago(uptime));
+    if let Some(behind) = status.clock_behind {
+        wrapped(&mut text, "! ", &own_clock_text(behind));
+    }
     if status.devices.is_empty() {
         text.push_str("\nThere is no WireGuard interface to watch. `ip link show type wireguard` shows what\nthe kernel has.\n");
     }
@@ -167,6 +170,7 @@ pub fn status_json(status: &Status, uptime: Duration) -> String {
     let mut json = Json::object();
     json.string("version", env!("CARGO_PKG_VERSION"));
     json.seconds("uptime_s", Some(uptime));
+    json.seconds("clock_behind_s", status.clock_behind);
     json.objects("devices", &status.devices, |json, device| {
         json.string("interface", device.interface.as_str());
         json.bool("present", device.present);
@@ -256,4 +260,26 @@ fn peer_json(json: &mut Json, peer: &PeerStatus) {
 pub fn is_alive(status: &Status, interface: Interface) -> Option<bool> {
     let device = status.devices.iter().find(|device| device.interface == interface)?;
     Some(device.present && device.peers.iter().any(|peer| peer.alive))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_clock_that_looks_wrong_is_said_first_with_what_it_means_and_the_remedy() {
+        let mut status =
+            Status { clock_behind: Some(Duration::from_millis(11_520_500)), devices: Vec::new() };
+        let text = status_text(&status, Duration::ZERO);
+        let lines: Vec<_> = text.lines().skip(1).take(2).collect();
+        assert_eq!(
+            lines.join("\n"),
+            "! the clock of this router is 3h 12m behind the newest time remembered: the\n  others drop its handshakes \
+             as repeated until it is right; set it (NTP)"
+        );
+        assert!(status_json(&status, Duration::ZERO).contains("\"clock_behind_s\":11520.500,"));
+        status.clock_behind = None;
+        assert!(!status_text(&status, Duration::ZERO).contains("clock"));
+        assert!(status_json(&status, Duration::ZERO).contains("\"clock_behind_s\":null,"));
+    }
 }

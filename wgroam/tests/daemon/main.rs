@@ -167,6 +167,47 @@ fn a_bad_reload_keeps_the_running_configuration() {
 }
 
 #[test]
+fn an_edit_of_package_network_is_taken_over_with_the_next_reload() {
+    let mut world = World::new();
+    world.wireguard("wg0", 51820);
+    world.wireguard("wg1", 51821);
+    let network = |host: &str| {
+        format!(
+            "config interface 'wg0'\n\toption proto 'wireguard'\n\nconfig wireguard_wg0 'home'\n\
+             \toption public_key '{}'\n\toption endpoint_host '{host}'\n",
+            world.peer("wg0")
+        )
+    };
+    let config = world.etc("network", network("192.0.2.1"));
+    let texts = ["192.0.2.2", "bro'ken", "192.0.2.3"].map(network);
+    let daemon = world.daemon(&["--config", config.to_str().unwrap()]);
+    let status = |what: &str| {
+        wait(what, || {
+            let status = out(&world.wgroam(&["status"]));
+            status.contains(&format!("may be at {what}, port 51820")) && status.contains("wg1: up")
+        });
+    };
+    status("192.0.2.1");
+    world.etc("network", &texts[0]);
+    daemon.signal("HUP");
+    status("192.0.2.2");
+    // What can't be read says nothing: what was taken over before stays, and our own file is read all the same.
+    world.etc("network", &texts[1]);
+    world.etc("wgroam", "config wgroam 'globals'\n\toption log_level 'debug'\n");
+    daemon.signal("HUP");
+    daemon.says("network:6: ");
+    daemon.says("the configuration changed");
+    status("192.0.2.2");
+    world.etc("network", &texts[2]);
+    daemon.signal("HUP");
+    status("192.0.2.3");
+    fs::remove_file(world.dir.join("etc/config/network")).unwrap();
+    daemon.signal("HUP");
+    wait("home to be awaited", || !out(&world.wgroam(&["status"])).contains("may be at"));
+    assert!(!daemon.log().contains("wg0: gone") && !daemon.log().contains("wg1: gone"), "{}", daemon.log());
+}
+
+#[test]
 fn a_reload_that_switches_wgroam_off_ends_it() {
     let mut world = World::new();
     let config = world.config("config wgroam 'globals'\n");
@@ -343,17 +384,40 @@ fn a_quiet_tunnel_wakes_the_daemon_at_most_once_in_five_seconds() {
 fn the_private_key_is_in_memory_once_and_gone_with_the_interface() {
     let mut world = World::new();
     let carrier = world.wireguard("wg0", 51820);
-    let daemon = world.daemon(&["--config", "/dev/null"]);
-    daemon.says("wg0: watching it");
-    std::thread::sleep(Duration::from_secs(4));
     let text = fs::read_to_string(world.dir.join("wg0.key")).unwrap();
+    let text = text.trim();
+    // The same key once more where OpenWrt keeps it: as it should be, and broken in several ways.
+    let section = format!("config wireguard_wg0\n\toption public_key '{}'\n", world.peer("wg0"));
+    let network = format!(
+        "config interface 'wg0'\n\toption proto 'wireguard'\n\toption private_key '{text}'\n\n{section}\
+         \toption preshared_key \"{text}\"\n\toption description 'it\'s'\n\toption endpoint_host '192.0.2.1'\n"
+    );
+    let config = world.etc("network", network.replace("it's", "its"));
+    let daemon = world.daemon(&["--config", config.to_str().unwrap()]);
+    daemon.says("wg0: watching it");
+    daemon.says("peer 'its' of wg0 is gone to at 192.0.2.1:51820");
+    for broken in
+        [network.clone(), network.replace("private_key '", "private_key = '"), format!("{network}{text}\n")]
+    {
+        world.etc("network", broken);
+        let before = daemon.log().matches("nothing new is taken over").count();
+        daemon.signal("HUP");
+        wait("the warning", || daemon.log().matches("nothing new is taken over").count() > before);
+    }
+    // As the init script hands it over, with bytes that are no UTF-8.
+    let latin = [network.replace("it's", "").as_bytes(), b"\toption description 'Caf\xe9'\n"].concat();
+    world.etc("wgroam", [b"package wgroam\npackage network\n", &latin[..]].concat());
+    daemon.signal("HUP");
+    daemon.says("peer 'Caf' of wg0 is gone to at 192.0.2.1:51820");
+    std::thread::sleep(Duration::from_secs(4));
     let mut key = [0; 32];
-    Base64::decode(text.trim(), &mut key).unwrap();
+    Base64::decode(text, &mut key).unwrap();
     let hex: String = key.iter().map(|byte| format!("{byte:02x}")).collect();
     let pid = daemon.pid();
     assert_eq!(count_in_memory(pid, &key), 1, "the responder's own copy");
     assert_eq!(count_in_memory(pid, hex.as_bytes()), 0, "the text from the socket is wiped");
-    assert_eq!(count_in_memory(pid, text.trim().as_bytes()), 0);
+    assert_eq!(count_in_memory(pid, text.as_bytes()), 0, "what was read with package network is wiped");
+    assert!(!daemon.log().contains(&text[..8]), "{}", daemon.log());
     world::succeed(Command::new("kill").arg(carrier.to_string()));
     daemon.says("wg0: gone");
     assert_eq!(count_in_memory(pid, &key), 0);

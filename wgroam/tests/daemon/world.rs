@@ -90,6 +90,18 @@ impl World {
         path
     }
 
+    /// Writes a file of an /etc/config of its own. Returns the path of wgroam's, which is empty until
+    /// it is written.
+    pub fn etc(&self, name: &str, text: impl AsRef<[u8]>) -> PathBuf {
+        let folder = self.dir.join("etc/config");
+        fs::create_dir_all(&folder).unwrap();
+        if !folder.join("wgroam").exists() {
+            fs::write(folder.join("wgroam"), "").unwrap();
+        }
+        fs::write(folder.join(name), text).unwrap();
+        folder.join("wgroam")
+    }
+
     /// `wgroam --runtime-dir … ARGS` to its end.
     pub fn wgroam(&self, args: &[&str]) -> Output {
         self.wgroam_command(args).output().unwrap()

@@ -42,6 +42,7 @@ pub fn remembered(peer: PublicKey, endpoint: SocketAddr) -> Remembered {
         endpoint: Some(endpoint),
         confirmed,
         newest: Some(Timestamp([0; 12])),
+        good: vec![],
     }
 }
 

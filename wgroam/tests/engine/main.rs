@@ -7,5 +7,6 @@
 mod bench;
 mod devices;
 mod initiations;
+mod memory;
 mod pokes;
 mod routes;

@@ -152,6 +152,7 @@ pub fn memory() -> Vec<Remembered> {
         endpoint: Some(address(n as u8)),
         confirmed: WallTime { seconds: 1_600_000_000, nanos: 0 },
         newest: (n != 2).then_some(Timestamp([0; 12])),
+        good: vec![],
     };
     (0..3).map(one).collect()
 }

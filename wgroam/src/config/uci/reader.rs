@@ -3,7 +3,23 @@
 
 use std::borrow::Cow;
 
+use zeroize::Zeroize;
+
 use super::Mistake;
+
+/// How far words are copied out of the text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Copied {
+    /// As they are.
+    All,
+    /// Those that stand on one line. A quote that was forgotten makes one word of the next values, whatever they are.
+    OneLine,
+    /// Not at all.
+    Nothing,
+}
+
+/// A word that is not copied.
+const SOMETHING: &str = "…";
 
 /// isspace() of the C locale; u8::is_ascii_whitespace() leaves out the vertical tab.
 pub(super) fn is_space(byte: u8) -> bool {
@@ -19,11 +35,17 @@ pub(super) struct Reader<'a> {
     end: usize,
     /// The number of the line that was read last, from 1.
     pub(super) line: u32,
+    /// The first line that is no text, until somebody takes it.
+    pub(super) unreadable: Option<(u32, Mistake)>,
+    /// What [`Reader::word`] may copy.
+    pub(super) copied: Copied,
+    substitute: Option<u8>,
 }
 
 impl<'a> Reader<'a> {
-    pub(super) fn new(text: &'a str) -> Self {
-        Self { text, at: 0, end: 0, line: 0 }
+    /// `substitute` stands in the text for each byte that was no UTF-8, if there were any.
+    pub(super) fn new(text: &'a str, substitute: Option<u8>) -> Self {
+        Self { text, at: 0, end: 0, line: 0, unreadable: None, copied: Copied::All, substitute }
     }
 
     /// Reads one more line. False at the end of the text.
@@ -32,8 +54,15 @@ impl<'a> Reader<'a> {
         if rest.is_empty() {
             return false;
         }
-        self.end += rest.iter().position(|&byte| byte == b'\n').map_or(rest.len(), |newline| newline + 1);
+        let length = rest.iter().position(|&byte| byte == b'\n').map_or(rest.len(), |newline| newline + 1);
+        self.end += length;
         self.line += 1;
+        let substitute = self.substitute;
+        let odd = rest[..length].iter().find(|&&byte| byte == 0 || Some(byte) == substitute);
+        if let (Some(&odd), None) = (odd, &self.unreadable) {
+            let what = if odd == 0 { Mistake::Binary } else { Mistake::NotUtf8 };
+            self.unreadable = Some((self.line, what));
+        }
         true
     }
 
@@ -71,7 +100,8 @@ impl<'a> Reader<'a> {
             self.at += 1;
             return Ok(Cow::Borrowed(""));
         }
-        let mut word = Pieces { text: self.text, whole: None, from: self.at };
+        let mut word =
+            Pieces { text: self.text, whole: None, from: self.at, copied: self.copied, hidden: false };
         loop {
             match self.peek() {
                 Some(quote @ (b'\'' | b'"')) => self.quoted(&mut word, quote)?,
@@ -114,7 +144,7 @@ impl<'a> Reader<'a> {
                 }
                 Some(b'\\') if quote == b'"' => self.backslash(word),
                 Some(_) => self.at += 1,
-                None if self.read_line() => (),
+                None if self.read_line() => word.next_line(),
                 None => return Err((line, Mistake::Unterminated(char::from(quote)))),
             }
         }
@@ -128,6 +158,7 @@ impl<'a> Reader<'a> {
             self.at = self.end;
             word.from = self.end;
             self.read_line();
+            word.next_line();
         } else {
             self.at += 1;
         }
@@ -139,12 +170,31 @@ struct Pieces<'a> {
     text: &'a str,
     whole: Option<String>,
     from: usize,
+    copied: Copied,
+    /// There is something in it that was not copied.
+    hidden: bool,
 }
 
 impl<'a> Pieces<'a> {
     fn push(&mut self, to: usize) {
-        self.whole.get_or_insert_default().push_str(&self.text[self.from..to]);
+        let whole = self.whole.get_or_insert_default();
+        if self.copied == Copied::Nothing {
+            self.hidden |= self.from < to;
+        } else {
+            whole.push_str(&self.text[self.from..to]);
+        }
         self.from = to;
+    }
+
+    /// The word goes on in the next line.
+    fn next_line(&mut self) {
+        if self.copied == Copied::OneLine {
+            self.copied = Copied::Nothing;
+            if let Some(whole) = &mut self.whole {
+                self.hidden |= !whole.is_empty();
+                whole.zeroize();
+            }
+        }
     }
 
     /// Leaves out the (ASCII) byte at `at`.
@@ -155,6 +205,10 @@ impl<'a> Pieces<'a> {
     }
 
     fn take(&mut self, to: usize) -> Cow<'a, str> {
+        if self.copied == Copied::Nothing {
+            self.hidden |= self.from < to;
+            return Cow::Borrowed(if self.hidden { SOMETHING } else { "" });
+        }
         match self.whole.take() {
             None => Cow::Borrowed(&self.text[self.from..to]),
             Some(mut whole) => {

@@ -113,6 +113,11 @@ impl RouteMonitor {
         self.wan = wan;
     }
 
+    /// The device that carries the best default route, IPv4 first.
+    pub fn wan(&self) -> Option<Interface> {
+        state::way(&self.settled, &self.wan)
+    }
+
     /// Does this address belong to this machine? (Addresses only: not what a route of type local claims as a whole.)
     pub fn is_local(&self, ip: IpAddr) -> bool {
         self.now.is_local(ip)

@@ -83,6 +83,13 @@ pub fn uplink(state: &State, ipv6: bool, configured: &[Interface]) -> Option<Hop
     ways.min().map(|(_, hop)| hop)
 }
 
+/// The device that carries the best default route, IPv4 first.
+pub fn way(state: &State, configured: &[Interface]) -> Option<Interface> {
+    let wan = Wan { state, configured };
+    let hop = [false, true].into_iter().find_map(|ipv6| wan.best(ipv6).first().copied());
+    state.link(hop?.ifindex).map(|known| known.link.interface)
+}
+
 /// The same device under the same name, not one that was created anew.
 fn same(one: &Known, other: &Known) -> bool {
     (one.link.ifindex, one.link.interface) == (other.link.ifindex, other.link.interface)
@@ -239,6 +246,17 @@ mod tests {
             state.routes.reverse();
         };
         assert_eq!(told(&[], reversed), []);
+    }
+
+    #[test]
+    fn the_way_is_that_of_the_best_route_and_never_a_tunnel() {
+        let mut state = home();
+        assert_eq!(super::way(&state, &[]), Some(name("wan")));
+        state.routes.retain(|route| route.ipv6);
+        assert_eq!(super::way(&state, &[]), Some(name("wan")));
+        assert_eq!(super::way(&home(), &[name("lte")]), Some(name("lte")));
+        state.routes.clear();
+        assert_eq!(super::way(&state, &[]), None);
     }
 
     #[test]

@@ -18,7 +18,7 @@ use zeroize::Zeroizing;
 use super::super::route::message::Link;
 use super::readd::Kept;
 use super::{Backend, Error};
-use crate::model::{Device, Interface, Peer, PrivateKey, PublicKey, WallTime};
+use crate::model::{Device, Interface, Peer, PrivateKey, PublicKey, WallTime, digits};
 
 /// The program answers within milliseconds; one that is silent for so long is stuck.
 const TIMEOUT: Duration = Duration::from_secs(1);
@@ -209,8 +209,8 @@ fn peer_line(peer: &mut Peer, key: &str, value: &str) -> Result<(), &'static str
     Ok(())
 }
 
-fn number<N: std::str::FromStr>(value: &str) -> Result<N, &'static str> {
-    value.parse().map_err(|_| "a number is none")
+fn number<N: TryFrom<u64>>(value: &str) -> Result<N, &'static str> {
+    digits(value).ok_or("a number is none")
 }
 
 /// `192.0.2.1:51820`, `[2001:db8::1]:51820`, `[fe80::1%eth0]:51820`: the scope may be a number or a name.
@@ -309,12 +309,10 @@ fn ask(
 
 /// The last line: 0, or an errno (wireguard-go writes it negative, others do not).
 fn refused(interface: Interface, value: &str) -> Result<(), Error> {
-    match value.parse::<i32>() {
-        Ok(0) => Ok(()),
-        Ok(errno) => {
-            Err(Error::Io(interface, io::Error::from_raw_os_error(errno.checked_abs().unwrap_or(libc::EIO))))
-        }
-        Err(_) => Err(Error::Malformed(interface, "an errno is no number")),
+    match digits(value.strip_prefix('-').unwrap_or(value)) {
+        Some(0) => Ok(()),
+        Some(errno) => Err(Error::Io(interface, io::Error::from_raw_os_error(errno))),
+        None => Err(Error::Malformed(interface, "an errno is no number")),
     }
 }
 
