@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """A scratch root that looks like OpenWrt's as far as the package's scripts see it: busybox ash, the real uci and jshn,
 stand-ins for procd's functions, hotplug-call and ubus, and the package's files put there by its own `install`."""
+import contextlib
 import json
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
@@ -139,6 +141,10 @@ class Root:
             if process.poll() is None:
                 process.kill()
             process.wait()
+        for pid in self.processes_in_it():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        wait("all processes to end", lambda: not self.processes_in_it())
         self.log.close()
         subprocess.run(["umount", self.path / "proc"], check=True)
         shutil.rmtree(self.path)
@@ -212,7 +218,8 @@ class Root:
             words = {name: [word.lower().removeprefix("cap_") for word in sets[name]] for name in sets}
             assert words["effective"] == words["permitted"] == words["ambient"], "setpriv can't tell them apart"
             privileges = ["/test/setpriv", f"--reuid={USER}", f"--regid={USER}", "--clear-groups"]
-            for option, name in (("bounding-set", "bounding"), ("inh-caps", "inheritable"), ("ambient-caps", "ambient")):
+            options = {"bounding-set": "bounding", "inh-caps": "inheritable", "ambient-caps": "ambient"}
+            for option, name in options.items():
                 privileges.append(f"--{option}=-all," + ",".join(f"+{word}" for word in words[name]))
             privileges += ["--no-new-privs"] if instance["no_new_privs"] == ["1"] else []
         process = self.spawn(instance["command"], privileges)
@@ -261,13 +268,19 @@ class Root:
                 triggers.append([name, *words])
         return instances, triggers
 
-    def running_in_it(self):
-        """Processes that have this root, but for the stopping of time."""
+    def processes_in_it(self):
+        """Processes that have this root."""
         found = []
         for folder in Path("/proc").iterdir():
-            try:
+            with contextlib.suppress(OSError):
                 if folder.name.isdigit() and os.readlink(folder / "root") == str(self.path):
-                    found.append((folder / "cmdline").read_bytes().replace(b"\0", b" ").decode())
-            except OSError:
-                continue
+                    found.append(int(folder.name))
+        return found
+
+    def running_in_it(self):
+        """What they are, as command lines."""
+        found = []
+        for pid in self.processes_in_it():
+            with contextlib.suppress(OSError):
+                found.append(Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode())
         return found

@@ -35,7 +35,8 @@ class Lists(unittest.TestCase):
     """MANIFEST and conffiles."""
 
     def test_every_file_is_in_the_manifest_once(self):
-        self.assertEqual(sorted(source for _, source, _ in manifest()), sorted({path.name for path in FILES.iterdir()} - FOR_BUILDERS))
+        there = {path.name for path in FILES.iterdir()} - FOR_BUILDERS
+        self.assertEqual(sorted(source for _, source, _ in manifest()), sorted(there))
         self.assertEqual(len({target for *_, target in manifest()}), len(manifest()))
 
     def test_conffiles_are_installed_and_readable_by_root_alone(self):
@@ -81,9 +82,8 @@ class Feed(unittest.TestCase):
         found = tree(self.out / "root")
         self.assertEqual(found.pop("/usr/sbin/wgroam"), (0o755, b"the program"))
         self.assertEqual(found, tree(other))
-        self.assertEqual(
-            {target: mode for target, (mode, _) in found.items()}, {target: int(mode, 8) for mode, _, target in manifest()}
-        )
+        modes = {target: mode for target, (mode, _) in found.items()}
+        self.assertEqual(modes, {target: int(mode, 8) for mode, _, target in manifest()})
 
     def test_conffiles_and_scripts_arrive_as_they_are(self):
         self.make("package")
@@ -100,8 +100,8 @@ class Feed(unittest.TestCase):
         copied = {path.name for path in (self.out / "build").iterdir()} - {"LICENSE"}
         self.assertEqual(copied, {Path(path).name for path in watched})
         self.assertTrue(all(Path(path).exists() for path in watched))
-        cargo = subprocess.run([TREE / "ci/cargo", "--which"], capture_output=True, text=True, check=True).stdout.strip()
-        words = [cargo, "metadata", "--no-deps", "--offline", "--format-version", "1"]
+        which = subprocess.run([TREE / "ci/cargo", "--which"], capture_output=True, text=True, check=True)
+        words = [which.stdout.strip(), "metadata", "--no-deps", "--offline", "--format-version", "1"]
         ran = subprocess.run(words, cwd=self.out / "build", capture_output=True, text=True, check=False)
         self.assertEqual(ran.returncode, 0, ran.stderr)
 

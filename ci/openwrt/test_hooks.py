@@ -103,7 +103,8 @@ class Hooks(Case):
         self.end(runner)
 
     def test_hostile_values_arrive_as_they_are_and_reach_no_shell(self):
-        baits = [*BAITS, '","endpoint":"198.51.100.66:1', '\\","endpoint":"198.51.100.66:1', "\\\\\"", "a\\nb", "\u00e4\u4e2d"]
+        forged = '","endpoint":"198.51.100.66:1'
+        baits = [*BAITS, forged, "\\" + forged, "\\\\\"", "a\\nb", "\u00e4\u4e2d"]
         runner = self.follow("".join(moved(name=bait, interface=bait, reason=bait) for bait in baits))
         wait("all events", lambda: len(self.ran()) == len(baits))
         for bait, given in zip(baits, self.ran()):

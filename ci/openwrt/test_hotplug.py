@@ -14,9 +14,8 @@ class Daemon(Running):
     """The process, and a reload by hand."""
 
     def test_it_runs_as_the_user_with_two_capabilities(self):
-        status = dict(
-            line.split(":\t", 1) for line in Path(f"/proc/{self.process.pid}/status").read_text().splitlines() if ":\t" in line
-        )
+        lines = Path(f"/proc/{self.process.pid}/status").read_text().splitlines()
+        status = dict(line.split(":\t", 1) for line in lines if ":\t" in line)
         mask = sum(1 << number for number in CAPABILITIES.values())
         for name in ("CapEff", "CapPrm", "CapBnd", "CapAmb"):
             self.assertEqual(int(status[name], 16), mask, name)
@@ -34,7 +33,7 @@ class Daemon(Running):
         self.assertEqual(self.process.wait(10), 0)
 
     def test_a_changed_configuration_is_taken_over(self):
-        self.root.config(WGROAM + "\toption keepalive '25'\n")
+        self.root.config(WGROAM + "\toption keepalive '26'\n")
         self.root.init("reload")
         wait("the change", lambda: "the configuration changed" in self.root.log.text())
         self.assertIsNone(self.process.poll())
@@ -50,7 +49,8 @@ class Daemon(Running):
     def test_what_was_given_can_be_used_whatever_is_in_it(self):
         for bait in BAITS:
             if bait != "*":
-                self.root.config(network=NETWORK + f"\toption zone {quoted(bait)}\n\toption description {quoted(bait)}\n")
+                options = "".join(f"\toption {name} {quoted(bait)}\n" for name in ("zone", "description"))
+                self.root.config(network=NETWORK + options)
                 before = self.asked()
                 self.root.init("reload")
                 wait("the signal", lambda: self.asked() == before + 1)

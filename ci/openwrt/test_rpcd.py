@@ -117,7 +117,8 @@ class Plugin(Running):
         self.assertFalse((self.root.path / "canary").exists())
 
     def test_its_version_is_the_programs(self):
-        said = [self.root.run(program, "--version").stdout for program in ("/usr/libexec/rpcd/wgroam", "/usr/sbin/wgroam")]
+        programs = ("/usr/libexec/rpcd/wgroam", "/usr/sbin/wgroam")
+        said = [self.root.run(program, "--version").stdout for program in programs]
         self.assertEqual(said[0], said[1])
         self.assertTrue(said[0].startswith("wgroam "))
 

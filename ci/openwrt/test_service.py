@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """The init script: what it tells procd, what it gives the daemon, and what it makes of a bad configuration."""
 import os
+import re
 import stat
 import subprocess
 
@@ -168,7 +169,7 @@ config wireguard_wgr 'home'
 
     def test_the_daemons_user_may_not_touch_what_is_roots(self):
         self.start()
-        script = "ln -sf /etc/passwd /var/run/wgroam/config || rm -f /var/run/wgroam/config || echo > /var/run/wgroam/config"
+        script = "cd /var/run/wgroam; ln -sf /etc/passwd config || rm -f config || mv config x || echo > config"
         before = self.root.read("tmp/run/wgroam/config")
         as_user = ["/test/setpriv", f"--reuid={USER}", f"--regid={USER}", "--clear-groups"]
         self.assertNotEqual(self.root.run(*as_user, "/bin/sh", "-c", script).returncode, 0)
@@ -191,11 +192,11 @@ config wireguard_wgr
 {SHARED[-20:]}'
 	option public_key '{KEY}'
 
-config wireguard_w'\\''r 'x'
+config "wireguard_w'r" 'x'
 	option preshared_key '{SHARED}'
-	option endpoint_host '{SECRET}
+	option endpoint_host '{SECRET}'
 
-config interface '\\''a'
+config "o'" 'y'
 	option private_key '{SECRET}'
 """
         for network in (NETWORK, odd, NETWORK + odd):
@@ -216,12 +217,13 @@ config interface '\\''a'
         self.root.write("tmp/network.interface.wan", '{"up": true, "l3_device": "pppoe-wan", "device": "eth0.7"}')
         self.root.write("tmp/network.interface.wan6", '{"up": false, "device": "eth1"}')
         self.start(wgroam, network)
-        lines = [line for line in self.root.read("tmp/run/wgroam/config").splitlines() if "wan" in line[6:]]
-        listed = [line for line in self.root.read("tmp/run/wgroam/config").splitlines() if line.startswith("\tlist wan")]
-        self.assertEqual(listed, [f"\tlist wan '{name}'" for name in ("pppoe-wan", "eth7", "eth1", "lte")], lines)
+        self.assertEqual(self.listed(), ["pppoe-wan", "eth7", "eth1", "lte"])
         self.start("config wgroam\n\toption wan 'wan eth7'\n", network)
-        listed = [line for line in self.root.read("tmp/run/wgroam/config").splitlines() if line.startswith("\tlist wan")]
-        self.assertEqual(listed, ["\tlist wan 'pppoe-wan'", "\tlist wan 'eth7'"])
+        self.assertEqual(self.listed(), ["pppoe-wan", "eth7"])
+
+    def listed(self):
+        """The devices in option wan."""
+        return re.findall(r"^\tlist wan '(.*)'$", self.root.read("tmp/run/wgroam/config"), re.M)
 
 
 class Hostile(Case):
@@ -233,7 +235,8 @@ class Hostile(Case):
             for name in ("enabled", "log_level", "wan", "persist", "other"):
                 for kind in ("option", "list"):
                     self.start(f"config wgroam 'globals'\n\t{kind} {name} {value}\n")
-            self.start(f"config peer 'p'\n\toption tunnel {value}\n\toption public_key {value}\n\tlist endpoint {value}\n")
+            options = "".join(f"\toption {name} {value}\n" for name in ("tunnel", "public_key", "endpoint", "probe"))
+            self.start(f"config peer 'p'\n{options}\tlist endpoint {value}\n")
 
     def test_in_every_option_of_network(self):
         for bait in BAITS:
@@ -242,11 +245,13 @@ class Hostile(Case):
                 f"\toption {name} {value}\n"
                 for name in ("description", "endpoint_host", "endpoint_port", "private_key", "disabled", "zone")
             )
-            for head in ("interface 'wgr'\n\toption proto 'wireguard'", f"wireguard_wgr\n\toption public_key '{KEY}'"):
+            peer = f"wireguard_wgr\n\toption public_key '{KEY}'"
+            for head in ("interface 'wgr'\n\toption proto 'wireguard'", peer):
                 self.assertEqual(self.start(network=f"config {head}\n{options}"), {"daemon": JAILED})
 
     def test_in_types_and_in_what_ubus_says(self):
-        for kind in ("a;touch${IFS}/canary", "$(touch${IFS}/canary)", "`touch${IFS}/canary`", "wireguard_$(touch${IFS}/canary)"):
+        touch = "touch${IFS}/canary"
+        for kind in (f"a;{touch}", f"$({touch})", f"`{touch}`", f"wireguard_$({touch})"):
             self.start(WGROAM + f"\nconfig {quoted(kind)} 'x'\n", NETWORK + f"\nconfig {quoted(kind)} 'y'\n")
         wgroam = "config wgroam\n\tlist wan 'wan'\n"
         for bait in BAITS:
@@ -257,12 +262,14 @@ class Hostile(Case):
 
     def test_what_is_handed_on_is_what_uci_says(self):
         sections = "".join(
-            f"config wireguard_wgr\n\toption public_key '{KEY}'\n\toption description {quoted(bait)}\n" for bait in BAITS
+            f"config wireguard_wgr\n\toption public_key '{KEY}'\n\toption description {quoted(bait)}\n"
+            for bait in BAITS
         )
         self.start("", "config interface 'wgr'\n\toption proto 'wireguard'\n" + sections)
         self.root.config(network=self.root.read("tmp/run/wgroam/config").split("package network\n")[1])
         for number, bait in enumerate(BAITS):
-            said = self.root.run("/sbin/uci", "get", f"network.@wireguard_wgr[{number}].description", check=True).stdout
+            option = f"network.@wireguard_wgr[{number}].description"
+            said = self.root.run("/sbin/uci", "get", option, check=True).stdout
             self.assertEqual(said, bait + "\n")
 
 
@@ -273,9 +280,9 @@ class Wrong(Case):
     WRONG = "config peer 'home'\n\toption tunnel 'wgr'\n"
 
     def test_nothing_is_started_and_the_line_is_named(self):
-        for text, line in ((self.BROKEN, "/etc/config/wgroam:2:"), (self.WRONG, "/etc/config/wgroam:1: peer 'home'")):
+        for text, line in ((self.BROKEN, "2:"), (self.WRONG, "1: peer 'home'")):
             self.assertEqual(self.start(text), {})
-            self.assertIn(line, self.root.log.text())
+            self.assertIn(f"/etc/config/wgroam:{line}", self.root.log.text())
             self.assertFalse((self.root.path / "tmp/run/wgroam/config").exists())
 
     def test_a_mistake_in_a_change_that_is_not_committed_is_named(self):
@@ -308,6 +315,19 @@ class Wrong(Case):
     def test_a_broken_package_network_does_not_matter(self):
         self.assertEqual(self.start(network="config interface 'wgr\n"), {"daemon": JAILED})
         self.assertIn("list endpoint 'home.example.net:443'", self.root.read("tmp/run/wgroam/config"))
+        self.assertIn("/etc/config/network can't be read", self.root.log.text())
+
+    def test_while_package_network_is_broken_what_was_known_of_it_stays(self):
+        self.start()
+        self.pretend_running()
+        before = self.root.read("tmp/run/wgroam/config")
+        self.root.config(network=NETWORK + "config interface 'wgr\n")
+        for _ in range(2):
+            self.root.init("reload")
+            self.assertEqual(self.root.read("tmp/run/wgroam/config"), before)
+        self.root.config(network="config interface 'wan'\n")
+        self.root.init("reload")
+        self.assertEqual(self.root.read("tmp/run/wgroam/config"), before.split("\nconfig interface 'wgr'")[0])
 
 
 class Reload(Case):
