@@ -7,7 +7,7 @@ SCENARIO ?= steady
 WITH ?= wgroam
 WIREGUARD ?= userspace
 
-.PHONY: help setup build test quick demo lab vm-test lab-test bench bench-verifier size cross lint format clean
+.PHONY: help setup build test quick demo lab vm-test lab-test openwrt-test bench bench-verifier size cross lint format clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -21,11 +21,14 @@ build: ## the release binary: wgroam/target/release/wgroam
 	@ci/need build
 	@ci/cargo build --release
 
-test: ## everything: unit, property, simulator, adapters, daemon, userspace lab, kernel lab in a VM
+test: ## everything: unit, property, simulator, adapters, daemon, OpenWrt package, userspace lab, kernel lab in a VM
 	@ci/test all
 
 quick: ## only what needs no lab: unit, property, simulator, adapters, daemon
 	@ci/test crate
+
+openwrt-test: ## the OpenWrt package's scripts in a scratch root, with the real uci, jshn and daemon
+	@ci/test openwrt
 
 vm-test: ## the adapters against a real kernel's WireGuard, in a VM
 	@ci/test kernel

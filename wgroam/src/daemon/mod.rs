@@ -288,7 +288,11 @@ impl Daemon {
         while let Some(signal) = self.signals.next().map_err(failed("signals"))? {
             match signal {
                 Signal::Terminate | Signal::Interrupt => self.stopping = true,
-                Signal::Hangup => drop(self.reload(now)),
+                Signal::Hangup => {
+                    log::debug!("asked by a signal to look at everything again");
+                    // What was wrong is in the log.
+                    let _ = self.reload(now);
+                }
                 Signal::User1 => {
                     let text = render::status_text(&self.engine.status(now), now - self.started);
                     text.lines().for_each(|line| log::info!("{line}"));

@@ -1,0 +1,178 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What the package puts where, its scripts, and the feed's Makefile, which takes all of it from files/."""
+import re
+import shutil
+import stat
+import subprocess
+import tempfile
+import unittest
+from pathlib import Path
+
+from cases import Case
+from samples import BAITS, NETWORK, WGROAM, quoted
+from scratch import FILES, HERE, TREE
+
+# In files/, and not for the router as they are.
+FOR_BUILDERS = {"MANIFEST", "install", "conffiles", "wgroam.postinst", "wgroam.postrm"}
+
+
+def manifest():
+    """The list, as (mode, source, target)."""
+    lines = (FILES / "MANIFEST").read_text().splitlines()
+    return [tuple(line.split()) for line in lines if line and not line.startswith("#")]
+
+
+def tree(folder):
+    """All files below it, with their modes and texts."""
+    found = {}
+    for path in sorted(Path(folder).rglob("*")):
+        if path.is_file():
+            found["/" + str(path.relative_to(folder))] = (stat.S_IMODE(path.stat().st_mode), path.read_bytes())
+    return found
+
+
+class Lists(unittest.TestCase):
+    """MANIFEST and conffiles."""
+
+    def test_every_file_is_in_the_manifest_once(self):
+        there = {path.name for path in FILES.iterdir()} - FOR_BUILDERS
+        self.assertEqual(sorted(source for _, source, _ in manifest()), sorted(there))
+        self.assertEqual(len({target for *_, target in manifest()}), len(manifest()))
+
+    def test_conffiles_are_installed_and_readable_by_root_alone(self):
+        conffiles = (FILES / "conffiles").read_text().splitlines()
+        self.assertEqual(conffiles, [target for _, _, target in manifest() if target.startswith("/etc/config/")])
+        self.assertTrue(all(mode == "600" for mode, _, target in manifest() if target in conffiles))
+
+    def test_what_is_executed_is_executable_and_nothing_else(self):
+        for mode, source, target in manifest():
+            runs = target.split("/")[1:3] in (["etc", "init.d"], ["etc", "uci-defaults"], ["usr", "libexec"])
+            runs = runs or target in ("/usr/share/wgroam/again", "/usr/share/wgroam/hooks")
+            self.assertEqual(mode == "755", runs, source)
+
+
+class Feed(unittest.TestCase):
+    """The Makefile."""
+
+    def setUp(self):
+        self.out = Path(tempfile.mkdtemp(prefix="feed."))
+        self.addCleanup(shutil.rmtree, self.out)
+        top = self.out / "openwrt"
+        for name, text in [
+            ("rules.mk", f"include {HERE}/stand-in/buildroot/rules.mk\n"),
+            ("include/package.mk", ""),
+            ("feeds/packages/lang/rust/rust-package.mk", ""),
+        ]:
+            (top / name).parent.mkdir(parents=True, exist_ok=True)
+            (top / name).write_text(text)
+        (self.out / "rust/bin").mkdir(parents=True)
+        (self.out / "rust/bin/wgroam").write_text("the program")
+
+    def make(self, goal):
+        """`make GOAL` in the package's folder."""
+        words = ["make", "-s", "-C", FILES.parent, f"TOPDIR={self.out}/openwrt", f"OUT={self.out}", goal]
+        ran = subprocess.run(words, capture_output=True, text=True, check=False)
+        self.assertEqual((ran.returncode, ran.stderr), (0, ""))
+        return ran.stdout
+
+    def test_it_installs_what_the_manifest_says_and_the_program(self):
+        self.make("package")
+        other = self.out / "other"
+        subprocess.run([FILES / "install", other], check=True)
+        found = tree(self.out / "root")
+        self.assertEqual(found.pop("/usr/sbin/wgroam"), (0o755, b"the program"))
+        self.assertEqual(found, tree(other))
+        modes = {target: mode for target, (mode, _) in found.items()}
+        self.assertEqual(modes, {target: int(mode, 8) for mode, _, target in manifest()})
+
+    def test_conffiles_and_scripts_arrive_as_they_are(self):
+        self.make("package")
+        for name, source in (("conffiles", "conffiles"), ("postinst", "wgroam.postinst"), ("postrm", "wgroam.postrm")):
+            self.assertEqual((self.out / name).read_text(), (FILES / source).read_text(), name)
+
+    def test_its_version_is_the_crates(self):
+        crate = re.search(r'^version = "(.*)"', (TREE / "wgroam/Cargo.toml").read_text(), re.M).group(1)
+        self.assertIn(f"PKG_VERSION={crate}\n", self.make("variables"))
+
+    def test_what_is_built_is_what_is_watched_and_a_whole_crate(self):
+        watched = re.search("PKG_FILE_DEPENDS=(.*)", self.make("variables")).group(1).split()
+        self.make("package")
+        copied = {path.name for path in (self.out / "build").iterdir()} - {"LICENSE"}
+        self.assertEqual(copied, {Path(path).name for path in watched})
+        self.assertTrue(all(Path(path).exists() for path in watched))
+        which = subprocess.run([TREE / "ci/cargo", "--which"], capture_output=True, text=True, check=True)
+        words = [which.stdout.strip(), "metadata", "--no-deps", "--offline", "--format-version", "1"]
+        ran = subprocess.run(words, cwd=self.out / "build", capture_output=True, text=True, check=False)
+        self.assertEqual(ran.returncode, 0, ran.stderr)
+
+
+class Scripts(Case):
+    """uci-defaults, and what the package manager runs."""
+
+    def defaults(self, text):
+        """Runs uci-defaults as at boot, on this configuration; gives what is there then."""
+        self.root.config(text, NETWORK)
+        ran = self.root.run("/bin/sh", "-c", "cd /etc/uci-defaults; ( . ./80_wgroam ); echo $?")
+        self.assertEqual(ran.stdout, "0\n", "it would stay, and run at every boot")
+        self.assertFalse((self.root.path / "canary").exists())
+        return self.root.read("etc/config/wgroam")
+
+    def shown(self):
+        """`uci show`."""
+        return self.root.run("/sbin/uci", "show", "wgroam", check=True).stdout
+
+    def test_a_section_without_a_name_gets_it(self):
+        self.defaults("config wgroam\n\toption log_level 'warn'\n\nconfig tunnel 'wgr'\n")
+        self.assertEqual(self.shown(), "wgroam.globals=wgroam\nwgroam.globals.log_level='warn'\nwgroam.wgr=tunnel\n")
+
+    def test_a_missing_section_is_made(self):
+        self.defaults("config tunnel 'wgr'\n")
+        self.assertIn("wgroam.globals=wgroam\n", self.shown())
+        self.defaults("")
+        self.assertEqual(self.shown(), "wgroam.globals=wgroam\n")
+
+    def test_what_is_right_or_broken_stays_as_it_is(self):
+        shipped = (FILES / "wgroam.config").read_text()
+        for text in (WGROAM, shipped, "config wgroam 'globals\n"):
+            self.assertEqual(self.defaults(text), text)
+
+    def test_twice_is_as_good_as_once(self):
+        once = self.defaults("config wgroam\n\toption log_level 'warn'\n")
+        self.assertEqual(self.defaults(once), once)
+
+    def test_hostile_values_reach_no_shell(self):
+        for bait in BAITS:
+            self.defaults(f"config wgroam\n\toption log_level {quoted(bait)}\n\tlist wan {quoted(bait)}\n")
+
+    def test_rpcd_is_told_of_the_plugin_and_of_its_end(self):
+        self.root.write("etc/init.d/rpcd", '#!/bin/sh\necho "$1" >> /tmp/rpcd\n', 0o755)
+        for name in ("postinst", "postrm"):
+            shutil.copy(FILES / f"wgroam.{name}", self.root.path / f"tmp/{name}")
+            self.assertEqual(self.root.run("/bin/sh", f"/tmp/{name}").returncode, 0)
+            # While an image is built.
+            self.assertEqual(self.root.run("/bin/sh", f"/tmp/{name}", IPKG_INSTROOT="/tmp/image").returncode, 0)
+        self.assertEqual(self.root.read("tmp/rpcd"), "reload\nreload\n")
+
+    def test_what_was_learned_goes_with_the_package_and_not_with_an_upgrade(self):
+        self.start()
+        self.root.write("etc/wgroam/state", "")
+        shutil.copy(FILES / "wgroam.postrm", self.root.path / "tmp/postrm")
+        # The new program is in place when the old package's script runs.
+        self.root.run("/bin/sh", "/tmp/postrm", check=True)
+        self.assertTrue((self.root.path / "etc/wgroam/state").exists())
+        (self.root.path / "usr/sbin/wgroam").unlink()
+        self.root.run("/bin/sh", "/tmp/postrm", check=True)
+        self.assertFalse((self.root.path / "etc/wgroam").exists())
+        self.assertTrue((self.root.path / "etc/config/wgroam").exists())
+
+    def test_sysupgrade_keeps_state_and_hooks(self):
+        kept = self.root.read("lib/upgrade/keep.d/wgroam").splitlines()
+        command = self.start()["daemon"]["command"]
+        state = command[command.index("--state") + 1]
+        self.assertTrue(any(state.startswith(folder) for folder in kept))
+        self.assertIn("/etc/hotplug.d/wgroam/", kept)
+
+    def test_the_packages_own_test_passes(self):
+        shutil.copy(FILES.parent / "test.sh", self.root.path / "tmp/test.sh")
+        ran = self.root.run("/bin/sh", "/tmp/test.sh", "wgroam", "0.1.0")
+        self.assertEqual(ran.returncode, 0, ran.stderr)

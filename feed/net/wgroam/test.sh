@@ -1,0 +1,23 @@
+#!/bin/sh
+# SPDX-License-Identifier: GPL-2.0-only
+# Run by the packages CI in the target's root: what works without a network, a daemon and rights.
+set -e
+
+wgroam --help | grep -q '^Usage: wgroam'
+wgroam check /etc/config/wgroam | grep -q 'is fine'
+
+# A mistake is named by its line, and is no surprise to the shell.
+wrong=$(mktemp)
+printf "config peer 'home'\n\toption tunnel '\$(reboot)'\n" > "$wrong"
+if found=$(wgroam check "$wrong"); then
+	echo "a wrong configuration was accepted"
+	exit 1
+fi
+rm -f "$wrong"
+echo "$found" | grep -q '^error: .*:1: peer .home.*public_key'
+
+# No daemon runs here, and the caller is told.
+rc=0
+wgroam status > /dev/null 2>&1 || rc=$?
+[ "$rc" = 3 ]
+/usr/libexec/rpcd/wgroam list | grep -q '"status"'
