@@ -114,7 +114,7 @@ impl Engine {
             return;
         }
         chased.start_over(now);
-        let Some(ladder) = &mut chased.ladder else { return };
+        let Some(ladder) = chased.ladder.as_mut().filter(|_| peer.seen.endpoint.is_some()) else { return };
         // What happened has the peer poked already, and clears the source when it was the WAN.
         if wishes.wan_changed {
             (ladder.stage, ladder.due) = (Stage::Cleared, now + WAN_STEP);
@@ -195,7 +195,9 @@ impl Engine {
                 self.told(at, chased, ladder, Step::Poke);
             }
             Stage::Start | Stage::Poked => {
-                let readd = self.harmless(at, ladder, peer);
+                // Not while the answer to an initiation may be on its way.
+                let waits = peer.last_poke.is_some_and(|last| now < last + STEP);
+                let readd = !waits && self.harmless(at, ladder, peer);
                 self.errands.add(now, at.interface, peer, Reason::Silence, None);
                 if let Some(errand) = &mut peer.errand {
                     (errand.clear, errand.readd) = (true, readd);
@@ -219,8 +221,9 @@ impl Engine {
         let now = at.now;
         ladder.stage = Stage::Trying;
         ladder.due = now + WATCH_INTERVAL;
-        if let Some(endpoint) = peer.seen.endpoint {
-            let stale = chased.stale(peer, &at.list, at.fresh);
+        let here = peer.seen.endpoint;
+        let stale = chased.stale(peer, &at.list, at.fresh);
+        if let Some(here) = here {
             let wait = if stale {
                 ladder.evidence == Evidence::WanChanged && now < ladder.since + STEP
             } else {
@@ -232,43 +235,35 @@ impl Engine {
                 }
                 return;
             }
-            if !ladder.tried.contains(&endpoint) {
-                ladder.tried.push(endpoint);
+            if !ladder.tried.contains(&here) {
+                ladder.tried.push(here);
             }
         }
-        let next = at.list.iter().copied().find(|endpoint| !ladder.tried.contains(endpoint));
+        // Costs nothing where nothing works, and a handshake does; not where another address explains the silence.
+        let rotate = at.may_rotate && here.is_some() && !ladder.rotated && !stale && !ladder.news;
+        if rotate {
+            self.actions.push_back(Action::RotatePort { interface: at.interface });
+            self.told(at, chased, ladder, Step::RotatePort);
+            // From the new port each address is new. The one that just had its chance comes last.
+            ladder.rotated = true;
+            ladder.tried.clear();
+        }
+        let untried =
+            |&other: &SocketAddr| !ladder.tried.contains(&other) && !(rotate && same(Some(other), here));
+        let next = at.list.iter().copied().find(untried).or(here.filter(|_| rotate));
         if let Some(next) = next {
             self.go_to(at, chased, ladder, peer, next);
             ladder.tried.push(next);
             self.told(at, chased, ladder, Step::Try(next));
-        } else if at.may_rotate
-            && peer.seen.endpoint.is_some()
-            && !std::mem::replace(&mut ladder.rotated, true)
-        {
-            self.actions.push_back(Action::RotatePort { interface: at.interface });
-            // From the new port each address is new; the others first, since this one just had its chance.
-            ladder.tried.clear();
-            let here = peer.seen.endpoint;
-            match at.list.iter().copied().find(|&other| !same(Some(other), here)) {
-                Some(other) => self.go_to(at, chased, ladder, peer, other),
-                None => {
-                    let readd = self.harmless(at, ladder, peer);
-                    self.errands.add(now, at.interface, peer, Reason::Silence, None);
-                    if let Some(errand) = &mut peer.errand {
-                        errand.readd = readd;
-                    }
-                    ladder.tried.extend(here);
-                    ladder.give_chance(now);
-                }
-            }
-            self.told(at, chased, ladder, Step::RotatePort);
         } else if at.section.readd
             && peer.seen.endpoint.is_some()
             && !self.harmless(at, ladder, peer)
             && !std::mem::replace(&mut ladder.readded, true)
         {
+            // From here on WireGuard knows nothing of it, and each address takes a second.
             ladder.give_chance(now);
-            chased.ladder = None;
+            ladder.quick = true;
+            ladder.tried.clear();
             self.readd(at, chased, peer);
             self.told(at, chased, ladder, Step::Readd);
         } else {
@@ -305,13 +300,11 @@ impl Engine {
         }
     }
 
-    /// To the best candidate, after all were tried.
+    /// After all were tried: to the best candidate, or to another for a change; each handshake counts.
     fn go_back(&mut self, at: &At, chased: &mut Chased, ladder: &mut Ladder, peer: &mut PeerState) {
-        match at.list.first() {
-            Some(&best) if !same(Some(best), peer.seen.endpoint) => {
-                self.go_to(at, chased, ladder, peer, best)
-            }
-            _ => {}
+        let here = peer.seen.endpoint;
+        if let Some(&other) = at.list.iter().find(|&&other| !same(Some(other), here)) {
+            self.go_to(at, chased, ladder, peer, other);
         }
     }
 
@@ -388,8 +381,10 @@ impl Engine {
         host: String,
         answer: Result<Vec<IpAddr>, ResolveError>,
     ) {
+        let old = self.names.lookup(&host).0;
         let changed = self.names.answer(now, &host, &answer);
         let good = answer.is_ok();
+        let new: Vec<IpAddr> = answer.iter().flatten().copied().filter(|ip| !old.contains(ip)).collect();
         if changed {
             self.report(Report::Name { host: host.clone(), answer });
         }
@@ -406,6 +401,11 @@ impl Engine {
                 // What is new is tried as soon as it may be.
                 if let Some(ladder) = ladder.filter(|_| names_it && changed) {
                     (ladder.stage, ladder.due, ladder.resting) = (Stage::Trying, now, false);
+                    if let (Some(section), false) = (section, new.is_empty()) {
+                        ladder.news = true;
+                        ladder.tried = self.names.endpoints(section);
+                        ladder.tried.retain(|endpoint| !new.contains(&endpoint.ip()));
+                    }
                 }
             }
             if concerned {
