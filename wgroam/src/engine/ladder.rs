@@ -262,7 +262,7 @@ impl Engine {
         {
             // From here on WireGuard knows nothing of it, and each address takes a second.
             ladder.give_chance(now);
-            ladder.quick = true;
+            (ladder.quick, ladder.rotated) = (true, false);
             ladder.tried.clear();
             self.readd(at, chased, peer);
             self.told(at, chased, ladder, Step::Readd);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! Random journeys. Each ends with the tunnel up within 20 s after the network allows it, and none breaks a rule. Only
-//! who loses two handshakes in a row by chance may need longer, since WireGuard makes one in 5 s. One that fails prints its seed; `JOURNEY=seed cargo test --test sim journeys -- --nocapture` plays it again.
+//! bad luck can make it longer, when handshakes that would have done get lost: WireGuard makes one in 5 s. That may happen
+//! once in a thousand journeys. One that fails prints its seed; `JOURNEY=seed cargo test --test sim journeys -- --nocapture` plays it again.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -16,7 +17,7 @@ use super::world::{OTHER_PORT, PORT, R1, R2, SILENT_NAME, STRAY, World};
 const JOURNEYS: u64 = 3000;
 const LIMIT: Duration = Duration::from_secs(20);
 
-/// What each further lost handshake costs: there are two ways at most, and the one that works has every second one.
+/// What each lost handshake costs: there are two ways at most, and the one that works has every second one.
 const BAD_LUCK: Duration = Duration::from_millis(2 * 5333);
 
 fn secs(n: u64) -> Duration {
@@ -136,7 +137,7 @@ fn journey(seed: u64) -> (Option<Duration>, Duration, String) {
     let silence = world.run_until_answer(R1, secs(120));
     keeps_the_rules(&world, seed);
     let from = since.saturating_sub(secs(60));
-    let lost = (world.lost_handshakes - lost).saturating_sub(1) as u32;
+    let lost = (world.lost_handshakes - lost) as u32;
     (silence, LIMIT + BAD_LUCK * lost, format!("open at {since:?}\n{}", story(&world, from)))
 }
 
@@ -153,7 +154,7 @@ fn keeps_the_rules(world: &World, seed: u64) {
 fn every_journey_ends_at_home_within_20_s_and_keeps_the_rules() {
     let only: Option<u64> = std::env::var("JOURNEY").ok().and_then(|seed| seed.parse().ok());
     let many = std::env::var("JOURNEYS").ok().and_then(|many| many.parse().ok()).unwrap_or(JOURNEYS);
-    let (mut times, mut late) = (Vec::new(), Vec::new());
+    let (mut times, mut late, mut unlucky) = (Vec::new(), Vec::new(), 0);
     for seed in only.map_or(0..many, |seed| seed..seed + 1) {
         let (silence, limit, story) = journey(seed);
         if only.is_some() {
@@ -162,7 +163,8 @@ fn every_journey_ends_at_home_within_20_s_and_keeps_the_rules() {
         let silence = silence.unwrap_or(Duration::MAX);
         times.push(silence);
         if silence > LIMIT {
-            println!("JOURNEY={seed} took {silence:?}, at most {limit:?}");
+            println!("JOURNEY={seed} took {silence:?}, at most {limit:?} with its luck");
+            unlucky += 1;
         }
         if silence > limit {
             late.push(seed);
@@ -172,4 +174,9 @@ fn every_journey_ends_at_home_within_20_s_and_keeps_the_rules() {
     let at = |part: usize| times[(times.len() - 1) * part / 100];
     println!("{} journeys: median {:?}, 99 % {:?}, worst {:?}", times.len(), at(50), at(99), at(100));
     assert!(late.is_empty(), "too late: {late:?}");
+    assert!(
+        only.is_some() || unlucky * 1000 <= times.len(),
+        "{unlucky} of {} took longer than {LIMIT:?}",
+        times.len()
+    );
 }
