@@ -203,6 +203,11 @@ impl Chased {
         seen.received == KEEPALIVE_BYTES && !seen.handshake && self.ladder.as_ref().is_some_and(harmless)
     }
 
+    /// Did it turn out lately that its answers come only each 10 s?
+    fn flows_one_way(&self, now: Instant) -> bool {
+        self.one_way_until.is_some_and(|until| now < until)
+    }
+
     /// What says that it is silent, and since when.
     pub fn evidence(
         &self,
@@ -213,7 +218,7 @@ impl Chased {
         if has_candidates && peer.handshake_age(now).is_none() {
             return Some((Evidence::NoHandshake, now));
         }
-        let limit = if self.one_way_until.is_some_and(|until| now < until) { DEAD } else { SILENCE };
+        let limit = if self.flows_one_way(now) { DEAD } else { SILENCE };
         if let Some(since) = self.unanswered.filter(|&since| now >= since + limit) {
             return Some((Evidence::Unanswered, since));
         }
@@ -223,7 +228,7 @@ impl Chased {
     /// Is it sure that what the peer has now does not work? Then other ways may be tried.
     pub fn dead(&self, now: Instant, peer: &PeerState) -> bool {
         let moved = self.wan_changed.is_some_and(|when| now < when + WAN_RECENT);
-        let limit = if moved { DEAD_AFTER_WAN } else { DEAD };
+        let limit = if moved && !self.flows_one_way(now) { DEAD_AFTER_WAN } else { DEAD };
         let unanswered = self.unanswered.is_some_and(|since| now >= since + limit);
         !peer.alive(now) || unanswered || (self.lost >= PROBES_DEAD && self.rtt.is_some())
     }

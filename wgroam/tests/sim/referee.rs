@@ -22,6 +22,14 @@ const LATELY: Duration = Duration::from_millis(900);
 /// A tunnel that has worked for so long, with pings in it, is known to work, even if some of them got lost.
 const WORKING: Duration = Duration::from_secs(4);
 
+/// And WireGuard answers whatever it gets within 10 s (KEEPALIVE_TIMEOUT). Who hears nothing for longer can't know better:
+/// the answer got lost.
+const ANSWERS: Duration = Duration::from_secs(11);
+
+/// The engine takes half of that for enough when the WAN changed lately (DEAD_AFTER_WAN, WAN_RECENT).
+const ANSWERS_AFTER_WAN: Duration = Duration::from_secs(5);
+const WAN_RECENT: Duration = Duration::from_secs(31);
+
 /// What it keeps its eye on.
 #[derive(Debug, Default)]
 pub struct Referee {
@@ -30,6 +38,8 @@ pub struct Referee {
     /// Where each host's peer proved to be, and when it was last heard in a session.
     proved: [BTreeSet<SocketAddr>; 2],
     answered: [Option<Time>; 2],
+    /// When R1's engine heard of a change of WAN.
+    pub wan_changed: Option<Time>,
     /// Since when R1's pings get through.
     works_since: Option<Time>,
     /// What was done against the rules.
@@ -123,8 +133,11 @@ impl World {
             _ => return,
         };
         referee.judged += 1;
-        let lately = referee.answered[host].is_some_and(|when| now < when + LATELY);
-        let works = host == R1 && referee.works_since.is_some_and(|since| now >= since + WORKING);
+        let answered = |within| referee.answered[host].is_some_and(|when| now < when + within);
+        let lately = answered(LATELY);
+        let works = referee.works_since.is_some_and(|since| now >= since + WORKING);
+        let moved = referee.wan_changed.is_some_and(|when| now < when + WAN_RECENT);
+        let works = host == R1 && works && answered(if moved { ANSWERS_AFTER_WAN } else { ANSWERS });
         if changes && (lately || works) {
             referee.fouls.push(format!("rule 2 or 3, {now:?}, it works: {action:?}"));
         }

@@ -401,6 +401,9 @@ impl World {
     /// Tells the host's engine, if it has one, and does what it wants.
     pub fn tell(&mut self, host: usize, event: Event) {
         let instant = self.instant();
+        if host == R1 && matches!(event, Event::WanChanged(_)) {
+            self.referee.wan_changed = Some(self.now);
+        }
         if let Some(engine) = &mut self.hosts[host].engine {
             engine.handle_event(instant, event);
             self.carry_out(host);
