@@ -248,9 +248,8 @@ impl Engine {
             ladder.rotated = true;
             ladder.tried.clear();
         }
-        let untried =
-            |&other: &SocketAddr| !ladder.tried.contains(&other) && !(rotate && same(Some(other), here));
-        let next = at.list.iter().copied().find(untried).or(here.filter(|_| rotate));
+        let had_it = |other: SocketAddr| ladder.tried.contains(&other) || (rotate && same(Some(other), here));
+        let next = at.list.iter().copied().find(|&other| !had_it(other)).or(here.filter(|_| rotate));
         if let Some(next) = next {
             self.go_to(at, chased, ladder, peer, next);
             ladder.tried.push(next);

@@ -7,4 +7,5 @@
 mod bench;
 mod devices;
 mod initiations;
+mod ladder;
 mod pokes;
