@@ -218,8 +218,10 @@ impl PeerState {
     /// Its section changed: what was decided by the old one is void, and all that the new one says is untried.
     pub fn begin_anew(&mut self, now: Instant) {
         self.stand_down();
-        if let Some(ladder) = self.chased.as_mut().and_then(|chased| chased.ladder.as_mut()) {
-            ladder.again(now);
+        if let Some(chased) = &mut self.chased {
+            // That a candidate was taken out says nothing about whether the peer is there.
+            chased.origin = None;
+            chased.ladder.iter_mut().for_each(|ladder| ladder.again(now));
         }
     }
 

@@ -193,6 +193,8 @@ impl Engine {
     fn poke_wished(&mut self, interface: Interface, peer: &mut PeerState, look: &Look, wishes: &Wishes) {
         let (now, key) = (look.now, peer.seen.public_key);
         if peer.seen.endpoint.is_none() {
+            // What it gets later is another story.
+            peer.repeat = None;
             if let (true, Some(endpoint)) = (wishes.command, self.memory.best(interface, key, self.wan)) {
                 self.errands.add(now, interface, peer, Reason::Remembered, Some(endpoint));
             }

@@ -5,8 +5,11 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod bench;
+mod chased;
 mod devices;
 mod initiations;
+mod ladder;
 mod memory;
 mod pokes;
 mod routes;
+mod rules;

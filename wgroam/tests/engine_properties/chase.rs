@@ -46,7 +46,16 @@ fn about(court: &Court, name: Interface, hosts: &[&str]) -> Vec<String> {
         Action::Probe { peer, target, .. } => format!("{when:?} probe {peer} {target}"),
         other => format!("{when:?} {other:?}"),
     });
-    told.collect()
+    // In which order things are done at one moment hangs on what else is done then.
+    let mut told: Vec<_> = told.collect();
+    told.sort();
+    told
+}
+
+fn sorted(court: &Court) -> Vec<String> {
+    let mut all: Vec<_> = court.actions.iter().map(|(when, action)| format!("{when:?} {action:?}")).collect();
+    all.sort();
+    all
 }
 
 /// Does this step touch only wg1 and what both tunnels share?
@@ -105,7 +114,7 @@ proptest! {
             });
             play(&config, &echoes.collect::<Vec<_>>(), true)
         };
-        prop_assert_eq!(&with(Echo::Foreign).actions, &with(Echo::Lost).actions);
+        prop_assert_eq!(sorted(&with(Echo::Foreign)), sorted(&with(Echo::Lost)));
     }
 
     #[test]
@@ -164,8 +173,13 @@ proptest! {
         let with = play(&configs[0], &reloads.collect::<Vec<_>>(), true);
         let without = play(&configs[0], &steps, true);
         let wg1 = interface(1);
-        // A question more for a name that both know disturbs nobody.
-        prop_assert_eq!(about(&with, wg1, &[]), about(&without, wg1, &[]));
+        // A question more for a name that both know, and a look more at its answer, disturb nobody.
+        let deeds = |court: &Court| {
+            let mut deeds = about(court, wg1, &[]);
+            deeds.retain(|deed| !deed.contains("TakeSnapshot"));
+            deeds
+        };
+        prop_assert_eq!(deeds(&with), deeds(&without));
     }
 }
 
@@ -204,6 +218,8 @@ proptest! {
             let most = match kind.split_once(' ') {
                 Some(("poke", _)) => 30,
                 Some(("ask", _)) => 5,
+                // Once a round of two addresses, which takes a third of a minute while rests are short.
+                Some(("re-add", _)) => 6,
                 _ => 2,
             };
             prop_assert!(count <= most * 20, "{}: {} in 20 minutes", kind, count);
