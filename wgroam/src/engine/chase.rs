@@ -13,6 +13,9 @@ use crate::model::Interface;
 /// A keepalive, and a packet of data at the least (an IP header, padded), as WireGuard counts them.
 const KEEPALIVE_BYTES: u64 = 32;
 
+/// Data packets come in steps of this, but for those that fill the MTU.
+const DATA_STEP: u64 = 16;
+
 /// An initiation. No sum of data packets, which come in steps of 16, comes to one or two of these.
 const INITIATION_BYTES: u64 = 148;
 
@@ -48,6 +51,8 @@ pub(super) struct Ladder {
     pub readded: bool,
     /// The first round since the last event: as fast as may be.
     pub quick: bool,
+    /// An address turned up that was not known before: a better bet than what has its chance now.
+    pub news: bool,
     /// When the names were asked for.
     pub asked: Option<Instant>,
 }
@@ -67,6 +72,7 @@ impl Ladder {
             rotated: false,
             readded: false,
             quick: true,
+            news: false,
             asked: None,
         }
     }
@@ -80,7 +86,7 @@ impl Ladder {
 
     /// An endpoint has its chance from now on.
     pub fn give_chance(&mut self, now: Instant) {
-        (self.set_at, self.sent_at) = (now, None);
+        (self.set_at, self.sent_at, self.news) = (now, None, false);
     }
 }
 
@@ -91,8 +97,10 @@ pub(super) struct Chased {
     counted_from: Option<Instant>,
     sent: u64,
     pub pokes: u64,
-    /// Since when something is unanswered.
+    /// Since when something is unanswered, as far as it counts: an event begins anew.
     pub unanswered: Option<Instant>,
+    /// The same for WireGuard, which begins nothing anew.
+    silent: Option<Instant>,
     /// Its traffic turned out to flow one way only.
     pub one_way_until: Option<Instant>,
     pub wan_changed: Option<Instant>,
@@ -119,6 +127,7 @@ impl Chased {
         let now = look.now;
         if answered {
             self.lived(now);
+            self.silent = None;
             return;
         }
         let from = *self.counted_from.get_or_insert(now);
@@ -135,8 +144,13 @@ impl Chased {
         let began = look.last.map_or(now, |last| last.max(recent)).max(self.wan_changed.unwrap_or(recent));
         if unexplained {
             self.unanswered.get_or_insert(began);
+            self.silent.get_or_insert(began);
         }
-        let telling = if alive { seen.sent > 2 * KEEPALIVE_BYTES } else { seen.sent > 0 };
+        let telling = match alive {
+            true if self.handshakes_only(now) => seen.sent % DATA_STEP == INITIATION_BYTES % DATA_STEP,
+            true => seen.sent > 2 * KEEPALIVE_BYTES,
+            false => seen.sent > 0,
+        };
         if let Some(ladder) = self.ladder.as_mut().filter(|_| telling)
             && look.last.is_some_and(|last| last >= ladder.set_at)
         {
@@ -154,7 +168,7 @@ impl Chased {
 
     /// WireGuard lost all it knew of the peer.
     pub fn reset(&mut self) {
-        (self.counted_from, self.ladder) = (None, None);
+        (self.counted_from, self.ladder, self.silent) = (None, None, None);
         (self.sent, self.pokes, self.unanswered, self.lost) = (0, 0, None, 0);
         self.probes.clear();
     }
@@ -189,6 +203,11 @@ impl Chased {
         seen.received == KEEPALIVE_BYTES && !seen.handshake && self.ladder.as_ref().is_some_and(harmless)
     }
 
+    /// Did it turn out lately that its answers come only each 10 s?
+    fn flows_one_way(&self, now: Instant) -> bool {
+        self.one_way_until.is_some_and(|until| now < until)
+    }
+
     /// What says that it is silent, and since when.
     pub fn evidence(
         &self,
@@ -199,7 +218,7 @@ impl Chased {
         if has_candidates && peer.handshake_age(now).is_none() {
             return Some((Evidence::NoHandshake, now));
         }
-        let limit = if self.one_way_until.is_some_and(|until| now < until) { DEAD } else { SILENCE };
+        let limit = if self.flows_one_way(now) { DEAD } else { SILENCE };
         if let Some(since) = self.unanswered.filter(|&since| now >= since + limit) {
             return Some((Evidence::Unanswered, since));
         }
@@ -209,21 +228,27 @@ impl Chased {
     /// Is it sure that what the peer has now does not work? Then other ways may be tried.
     pub fn dead(&self, now: Instant, peer: &PeerState) -> bool {
         let moved = self.wan_changed.is_some_and(|when| now < when + WAN_RECENT);
-        let limit = if moved { DEAD_AFTER_WAN } else { DEAD };
+        let limit = if moved && !self.flows_one_way(now) { DEAD_AFTER_WAN } else { DEAD };
         let unanswered = self.unanswered.is_some_and(|since| now >= since + limit);
         !peer.alive(now) || unanswered || (self.lost >= PROBES_DEAD && self.rtt.is_some())
     }
 
     /// Had the endpoint of now its chance?
     pub fn tried(&self, now: Instant, ladder: &Ladder, peer: &PeerState) -> bool {
+        if ladder.news {
+            return true;
+        }
         if ladder.quick && peer.unheard() {
             return now >= ladder.set_at + TRIED_AFTER;
         }
-        let alive = peer.alive(now);
-        let handshakes_only = self.unanswered.is_some_and(|since| now >= since + HANDSHAKE_AFTER);
-        let limit = if alive && !handshakes_only { TRY_LIMIT } else { REKEY_WINDOW };
-        let told = ladder.sent_at.filter(|_| !alive || !handshakes_only);
-        told.is_some_and(|at| now >= at + TRIED_AFTER) || now >= ladder.set_at + limit
+        let data_tells = peer.alive(now) && !self.handshakes_only(now);
+        let limit = if data_tells { TRY_LIMIT } else { REKEY_WINDOW };
+        ladder.sent_at.is_some_and(|at| now >= at + TRIED_AFTER) || now >= ladder.set_at + limit
+    }
+
+    /// Is it unanswered for so long that the peer may have lost the session?
+    fn handshakes_only(&self, now: Instant) -> bool {
+        self.silent.is_some_and(|since| now >= since + HANDSHAKE_AFTER)
     }
 
     /// The endpoint was a candidate's, and the name does not say so any more.
@@ -264,6 +289,7 @@ impl Chased {
         let rtt = now.saturating_duration_since(sent);
         self.rtt = Some(rtt);
         self.lived(now);
+        self.silent = None;
         Some(rtt)
     }
 }

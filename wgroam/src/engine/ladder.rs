@@ -2,7 +2,7 @@
 //! The ladder: what is done, and in which order, when a peer that we go to is silent. One step at a look at most; the
 //! first sign of life ends it. Steps that could harm a session that works wait until it is sure that it does not.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::time::Instant;
 
 use super::chase::{Chased, Ladder, Stage};
@@ -11,9 +11,9 @@ use super::device::DeviceState;
 use super::names::backoff;
 use super::peer::{Look, Observed, PeerState, same};
 use super::snapshot::Wishes;
-use super::{Action, Engine, Evidence, Reason, Report, ResolveError, Step};
+use super::{Action, Engine, Evidence, Reason, Report, Step};
 use crate::config;
-use crate::model::{Interface, PublicKey};
+use crate::model::{Interface, Peer, PublicKey};
 
 /// One peer at one look.
 struct At<'a> {
@@ -29,14 +29,20 @@ struct At<'a> {
 }
 
 impl Engine {
-    /// May the source port change? Never while a session on the interface works.
-    pub(super) fn may_rotate(&self, device: &DeviceState, now: Instant) -> bool {
+    /// May the source port change? Never while a session on the interface works, nor when this look shows a sign of one.
+    pub(super) fn may_rotate(&self, device: &DeviceState, now: Instant, shown: &[Peer]) -> bool {
+        let as_before = |peer: &Peer| {
+            let before = device.peers.get(&peer.public_key).map(|state| &state.seen);
+            let before = before.map_or((None, 0), |seen| (seen.last_handshake, seen.rx_bytes));
+            before == (peer.last_handshake, peer.rx_bytes)
+        };
         let dead = |peer: &PeerState| match &peer.chased {
             Some(chased) if chased.ladder.is_some() => chased.dead(now, peer),
             _ => !peer.alive(now),
         };
         let keys = device.present_peers().map(|peer| peer.seen.public_key);
-        self.settings.rotates(device.interface, keys) && device.present_peers().all(dead)
+        let quiet = device.present_peers().all(dead) && shown.iter().all(as_before);
+        quiet && self.settings.rotates(device.interface, keys)
     }
 
     /// What a look tells of a peer that we go to, and what is done about it. Returns when to look again.
@@ -114,7 +120,7 @@ impl Engine {
             return;
         }
         chased.start_over(now);
-        let Some(ladder) = &mut chased.ladder else { return };
+        let Some(ladder) = chased.ladder.as_mut().filter(|_| peer.seen.endpoint.is_some()) else { return };
         // What happened has the peer poked already, and clears the source when it was the WAN.
         if wishes.wan_changed {
             (ladder.stage, ladder.due) = (Stage::Cleared, now + WAN_STEP);
@@ -195,15 +201,14 @@ impl Engine {
                 self.told(at, chased, ladder, Step::Poke);
             }
             Stage::Start | Stage::Poked => {
-                let readd = self.harmless(at, ladder, peer);
+                // Not while the answer to an initiation may be on its way.
+                let waits = peer.last_poke.is_some_and(|last| now < last + STEP);
+                let readd = !waits && self.harmless(at, ladder, peer);
                 self.errands.add(now, at.interface, peer, Reason::Silence, None);
                 if let Some(errand) = &mut peer.errand {
                     (errand.clear, errand.readd) = (true, readd);
                 }
                 (ladder.stage, ladder.due) = (Stage::Cleared, now + STEP);
-                if !alive {
-                    ladder.give_chance(now);
-                }
                 self.told(at, chased, ladder, Step::ClearSource);
             }
             Stage::Cleared if alive && at.section.probe.is_some() => {
@@ -219,8 +224,9 @@ impl Engine {
         let now = at.now;
         ladder.stage = Stage::Trying;
         ladder.due = now + WATCH_INTERVAL;
-        if let Some(endpoint) = peer.seen.endpoint {
-            let stale = chased.stale(peer, &at.list, at.fresh);
+        let here = peer.seen.endpoint;
+        let stale = chased.stale(peer, &at.list, at.fresh);
+        if let Some(here) = here {
             let wait = if stale {
                 ladder.evidence == Evidence::WanChanged && now < ladder.since + STEP
             } else {
@@ -232,43 +238,34 @@ impl Engine {
                 }
                 return;
             }
-            if !ladder.tried.contains(&endpoint) {
-                ladder.tried.push(endpoint);
+            if !ladder.tried.contains(&here) {
+                ladder.tried.push(here);
             }
         }
-        let next = at.list.iter().copied().find(|endpoint| !ladder.tried.contains(endpoint));
+        // Costs nothing where nothing works, and a handshake does; not where another address explains the silence.
+        let rotate = at.may_rotate && here.is_some() && !ladder.rotated && !stale && !ladder.news;
+        if rotate {
+            self.actions.push_back(Action::RotatePort { interface: at.interface });
+            self.told(at, chased, ladder, Step::RotatePort);
+            // From the new port each address is new. The one that just had its chance comes last.
+            ladder.rotated = true;
+            ladder.tried.clear();
+        }
+        let had_it = |other: SocketAddr| ladder.tried.contains(&other) || (rotate && same(Some(other), here));
+        let next = at.list.iter().copied().find(|&other| !had_it(other)).or(here.filter(|_| rotate));
         if let Some(next) = next {
             self.go_to(at, chased, ladder, peer, next);
             ladder.tried.push(next);
             self.told(at, chased, ladder, Step::Try(next));
-        } else if at.may_rotate
-            && peer.seen.endpoint.is_some()
-            && !std::mem::replace(&mut ladder.rotated, true)
-        {
-            self.actions.push_back(Action::RotatePort { interface: at.interface });
-            // From the new port each address is new; the others first, since this one just had its chance.
-            ladder.tried.clear();
-            let here = peer.seen.endpoint;
-            match at.list.iter().copied().find(|&other| !same(Some(other), here)) {
-                Some(other) => self.go_to(at, chased, ladder, peer, other),
-                None => {
-                    let readd = self.harmless(at, ladder, peer);
-                    self.errands.add(now, at.interface, peer, Reason::Silence, None);
-                    if let Some(errand) = &mut peer.errand {
-                        errand.readd = readd;
-                    }
-                    ladder.tried.extend(here);
-                    ladder.give_chance(now);
-                }
-            }
-            self.told(at, chased, ladder, Step::RotatePort);
         } else if at.section.readd
             && peer.seen.endpoint.is_some()
             && !self.harmless(at, ladder, peer)
             && !std::mem::replace(&mut ladder.readded, true)
         {
+            // From here on WireGuard knows nothing of it, and each address takes a second.
             ladder.give_chance(now);
-            chased.ladder = None;
+            (ladder.quick, ladder.rotated) = (true, false);
+            ladder.tried.clear();
             self.readd(at, chased, peer);
             self.told(at, chased, ladder, Step::Readd);
         } else {
@@ -305,13 +302,12 @@ impl Engine {
         }
     }
 
-    /// To the best candidate, after all were tried.
+    /// After all were tried: to the best candidate, or to another for a change; each handshake counts.
     fn go_back(&mut self, at: &At, chased: &mut Chased, ladder: &mut Ladder, peer: &mut PeerState) {
-        match at.list.first() {
-            Some(&best) if !same(Some(best), peer.seen.endpoint) => {
-                self.go_to(at, chased, ladder, peer, best)
-            }
-            _ => {}
+        let here = peer.seen.endpoint;
+        match at.list.iter().find(|&&other| !same(Some(other), here)) {
+            Some(&other) => self.go_to(at, chased, ladder, peer, other),
+            None => ladder.give_chance(at.now),
         }
     }
 
@@ -381,59 +377,10 @@ impl Engine {
         let readd = readd.and_then(|errand| errand.not_before.checked_sub(LOOK_GRID));
         [watched, lost, probe, readd].into_iter().flatten().min().map(|at| at.max(now + LOOK_GRID))
     }
-
-    pub(super) fn on_resolved(
-        &mut self,
-        now: Instant,
-        host: String,
-        answer: Result<Vec<IpAddr>, ResolveError>,
-    ) {
-        let changed = self.names.answer(now, &host, &answer);
-        let good = answer.is_ok();
-        if changed {
-            self.report(Report::Name { host: host.clone(), answer });
-        }
-        let settings = &self.settings;
-        for device in self.devices.values_mut().filter(|device| device.present() && good) {
-            let mut concerned = false;
-            for peer in device.peers.values_mut() {
-                let section = settings.chased(device.interface, peer.seen.public_key);
-                let names_it =
-                    section.is_some_and(|section| section.endpoints.iter().any(|c| c.host == host));
-                let ladder = peer.chased.as_mut().and_then(|chased| chased.ladder.as_mut());
-                // That nothing changed is told by a look too: the endpoint may be out of date for longer.
-                concerned |= names_it && (changed || ladder.is_some());
-                // What is new is tried as soon as it may be.
-                if let Some(ladder) = ladder.filter(|_| names_it && changed) {
-                    (ladder.stage, ladder.due, ladder.resting) = (Stage::Trying, now, false);
-                }
-            }
-            if concerned {
-                device.looks.now(now, &self.ticks);
-            }
-        }
-    }
-
-    /// Only replies that came out of the tunnel are brought here: they were authenticated by WireGuard.
-    pub(super) fn on_probe_reply(&mut self, now: Instant, interface: Interface, target: IpAddr, token: u16) {
-        let Some(device) = self.devices.get_mut(&interface) else { return };
-        let asked = |peer: &&mut Box<PeerState>| {
-            let section = self.settings.chased(interface, peer.seen.public_key);
-            section.is_some_and(|section| section.probe == Some(target))
-        };
-        for peer in device.peers.values_mut().filter(asked) {
-            let Some(mut chased) = peer.chased.take() else { continue };
-            if chased.reply(now, token).is_some() && chased.ladder.is_some() {
-                self.actions.extend(recovered(interface, &mut chased, peer, now));
-                device.looks.now(now, &self.ticks);
-            }
-            peer.chased = Some(chased);
-        }
-    }
 }
 
 /// It answers: the ladder is over, and told of.
-fn recovered(
+pub(super) fn recovered(
     interface: Interface,
     chased: &mut Chased,
     peer: &mut PeerState,

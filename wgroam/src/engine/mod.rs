@@ -14,6 +14,7 @@ mod memory;
 mod names;
 mod peer;
 mod rate;
+mod replies;
 mod report;
 mod settings;
 mod snapshot;

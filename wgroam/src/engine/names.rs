@@ -96,9 +96,10 @@ impl Names {
         changed
     }
 
-    /// Was the name answered after this moment, or is it an address, which needs no answer?
+    /// Is what the name stands for known as of this moment? An address needs no answer, and a name that never had one does
+    /// not speak for any.
     pub fn fresh(&self, host: &str, since: Instant) -> bool {
-        self.names.get(host).is_none_or(|name| name.answered.is_some_and(|answered| answered >= since))
+        self.names.get(host).is_none_or(|name| name.answered.is_none_or(|answered| answered >= since))
     }
 
     /// What a name or literal address stands for, and why nothing newer is known.

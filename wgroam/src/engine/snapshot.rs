@@ -45,7 +45,7 @@ impl Engine {
         device.listen_port = snapshot.listen_port;
 
         let wishes = Wishes::take(device, look);
-        let may_rotate = self.may_rotate(device, now);
+        let may_rotate = self.may_rotate(device, now, &snapshot.peers);
         let mut busy = false;
         let mut judged_again = None;
         device.round = device.round.wrapping_add(1);

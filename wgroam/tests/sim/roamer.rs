@@ -186,10 +186,11 @@ fn clock_back(seed: u64, readd: bool) -> Option<Duration> {
     world.run_until_answer(R1, LIMIT)
 }
 
-/// WireGuard sends one initiation in 5 s and a third; only a peer that is added anew may call at once.
+/// WireGuard sends one initiation in 5 s and a third; only a peer that is added anew may call at once. Who was never heard
+/// since the boot is, unasked.
 #[test]
 fn clock_back_heals_with_the_step() {
-    slowest("clock-back", millis(5500), |seed| clock_back(seed, false));
+    slowest("clock-back", secs(1), |seed| clock_back(seed, false));
     slowest("clock-back, readd", secs(1), |seed| clock_back(seed, true));
 }
 
@@ -292,7 +293,7 @@ fn steps_are_told_in_order_with_their_evidence() {
     world.run(secs(40));
     let steps: Vec<Step> = steps_of(&world, Evidence::Unanswered);
     let words: Vec<_> = steps.iter().map(|step| step.word()).collect();
-    let wanted = ["poke", "clear-source", "try", "rotate-port", "try", "rest", "poke"];
+    let wanted = ["poke", "clear-source", "rotate-port", "try", "try", "rest", "poke"];
     assert_eq!(words[..7], wanted);
     world.no_udp = false;
     world.run(secs(20));
