@@ -1,21 +1,24 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! A thousand random journeys. All but a few end with the tunnel up within 20 s after the network allows it, each
-//! within four handshakes, and none breaks a rule. One that fails prints its seed; `JOURNEY=seed cargo test --test sim journeys -- --nocapture` plays it again.
+//! Random journeys. Each ends with the tunnel up within 20 s after the network allows it, and none breaks a rule. Only
+//! bad luck can make it longer, when handshakes that would have done get lost: WireGuard makes one in 5 s. That may happen
+//! once in a thousand journeys. One that fails prints its seed; `JOURNEY=seed cargo test --test sim journeys -- --nocapture` plays it again.
 
 use std::net::IpAddr;
 use std::time::Duration;
 
-use wgroam::engine::{Event, Reason, Report};
+use wgroam::config::{Candidate, Config};
+use wgroam::engine::Event;
+use wgroam::model::Peer;
 
 use super::rng::Rng;
 use super::roamer::{config, home, home6, story};
-use super::world::{OTHER_PORT, PORT, R1, R2, World};
+use super::world::{OTHER_PORT, PORT, R1, R2, SILENT_NAME, STRAY, World};
 
-const JOURNEYS: u64 = 1000;
+const JOURNEYS: u64 = 3000;
 const LIMIT: Duration = Duration::from_secs(20);
 
-/// Four handshakes, as far apart as WireGuard makes them.
-const LATEST: Duration = Duration::from_millis(4 * 5333);
+/// What each lost handshake costs: there are two ways at most, and the one that works has every second one.
+const BAD_LUCK: Duration = Duration::from_millis(2 * 5333);
 
 fn secs(n: u64) -> Duration {
     Duration::from_secs(n)
@@ -69,8 +72,30 @@ fn happens(world: &mut World, rng: &mut Rng, addresses: &mut Vec<IpAddr>) {
     }
 }
 
-/// How long the silence is after the last obstacle went.
-fn journey(seed: u64) -> (Option<Duration>, String) {
+/// Some have a name that is never answered: another peer, or the first candidate of the one that is looked for.
+fn with_silent_names(config: &mut Config, rng: &mut Rng) -> Option<Peer> {
+    let candidate = Candidate { host: SILENT_NAME.into(), port: PORT };
+    let mut stray = config.peers[0].clone();
+    (stray.public_key, stray.endpoints) = (STRAY, vec![candidate.clone()]);
+    if rng.below(4) == 0 {
+        config.peers[0].endpoints.insert(0, candidate);
+    }
+    (rng.below(2) == 0).then(|| {
+        config.peers.push(stray);
+        Peer {
+            public_key: STRAY,
+            endpoint: None,
+            last_handshake: None,
+            rx_bytes: 0,
+            tx_bytes: 0,
+            keepalive: 25,
+        }
+    })
+}
+
+/// How long the silence is after the last obstacle went, how long it may be, and what happened.
+/// `one_way`: until then nothing answers but WireGuard, each 10 s.
+fn journey(seed: u64, one_way: bool) -> (Option<Duration>, Duration, String) {
     let mut rng = Rng(seed.wrapping_mul(0x5851_f42d_4c95_7f2d));
     let mut addresses = if rng.below(2) == 0 { vec![home()] } else { vec![home6(), home()] };
     // Two ways at most, by name or by port: without a session each takes WireGuard 5.3 s, and so does a new port.
@@ -81,7 +106,10 @@ fn journey(seed: u64) -> (Option<Duration>, String) {
     if rng.below(2) == 0 {
         config.peers[0].probe = Some("fd00::1".parse().unwrap());
     }
+    let stray = with_silent_names(&mut config, &mut Rng(seed));
     let mut world = World::chasing(seed, 25, config, &addresses);
+    world.hosts[R1].stray = stray;
+    world.hosts[R2].mute = one_way;
     if rng.below(4) == 0 {
         world.nat = None;
     }
@@ -93,6 +121,7 @@ fn journey(seed: u64) -> (Option<Duration>, String) {
     }
     world.run(secs(rng.below(90)));
     // From now on there is a way.
+    world.hosts[R2].mute = false;
     open_a_way(&mut world, &mut rng);
     if ports == 1 {
         world.blocked_ports.clear();
@@ -106,52 +135,61 @@ fn journey(seed: u64) -> (Option<Duration>, String) {
     }
     world.set_dns(&addresses);
     let since = world.now;
+    let lost = world.lost_handshakes;
     world.run(Duration::from_millis(50));
     let silence = world.run_until_answer(R1, secs(120));
-    keeps_the_rules(&world);
+    keeps_the_rules(&world, seed);
     let from = since.saturating_sub(secs(60));
-    (silence, format!("open at {since:?}\n{}", story(&world, from)))
+    let lost = (world.lost_handshakes - lost) as u32;
+    (silence, LIMIT + BAD_LUCK * lost, format!("open at {since:?}\n{}", story(&world, from)))
 }
 
-/// Rule 1: an endpoint is set for a name, a memory, an initiation. Bounded work: two pokes a second at most.
-fn keeps_the_rules(world: &World) {
+/// The rules, as the referee saw it, and bounded work: two pokes a second at most.
+fn keeps_the_rules(world: &World, seed: u64) {
+    assert!(world.referee.fouls.is_empty(), "JOURNEY={seed}: {:#?}", world.referee.fouls);
     for host in &world.hosts {
-        let allowed = [Reason::Candidate, Reason::Remembered, Reason::Initiation];
-        assert!(host.sets.iter().all(|(_, _, reason)| allowed.contains(reason)), "{:?}", host.sets);
-        assert!((host.pokes as u64) < 30 + 2 * world.now.as_secs(), "{} pokes", host.pokes);
-    }
-    // Rule 3: what answers is not left. A candidate is only set after a step was told, never right after a sign of life.
-    let told = &world.hosts[R1].told;
-    for (when, _, reason) in &world.hosts[R1].sets {
-        let last =
-            told.iter().rfind(|(time, report)| time <= when && !matches!(report, Report::Poked { .. }));
-        let alive = matches!(last, Some((_, Report::Recovered { .. })));
-        assert!(!(alive && *reason == Reason::Candidate), "set at {when:?} after {last:?}");
+        let most = 30 + 2 * world.now.as_secs();
+        assert!((host.pokes as u64) < most, "JOURNEY={seed}: {} pokes, at most {most}", host.pokes);
     }
 }
 
 #[test]
-fn a_thousand_journeys_end_at_home() {
+fn every_journey_ends_at_home_within_20_s_and_keeps_the_rules() {
     let only: Option<u64> = std::env::var("JOURNEY").ok().and_then(|seed| seed.parse().ok());
-    let many = std::env::var("JOURNEYS").ok().and_then(|seed| seed.parse().ok()).unwrap_or(JOURNEYS);
-    let seeds = only.map_or(0..many, |seed| seed..seed + 1);
-    let (mut times, mut late) = (Vec::new(), Vec::new());
-    for seed in seeds {
-        let (silence, story) = journey(seed);
+    let many = std::env::var("JOURNEYS").ok().and_then(|many| many.parse().ok()).unwrap_or(JOURNEYS);
+    let (mut times, mut late, mut unlucky) = (Vec::new(), Vec::new(), 0);
+    for seed in only.map_or(0..many, |seed| seed..seed + 1) {
+        let (silence, limit, story) = journey(seed, false);
         if only.is_some() {
             println!("{story}");
         }
         let silence = silence.unwrap_or(Duration::MAX);
         times.push(silence);
         if silence > LIMIT {
-            println!("JOURNEY={seed} took {silence:?}");
+            println!("JOURNEY={seed} took {silence:?}, at most {limit:?} with its luck");
+            unlucky += 1;
+        }
+        if silence > limit {
             late.push(seed);
         }
     }
     times.sort();
     let at = |part: usize| times[(times.len() - 1) * part / 100];
     println!("{} journeys: median {:?}, 99 % {:?}, worst {:?}", times.len(), at(50), at(99), at(100));
-    // Two obstacles at once (a broken family and a swallowed port) leave one way of four: four handshakes of 5.3 s.
-    assert!(late.len() <= 5, "{} of {} were late: {late:?}", late.len(), times.len());
-    assert!(at(100) <= LATEST, "{late:?}");
+    assert!(late.is_empty(), "too late: {late:?}");
+    assert!(
+        only.is_some() || unlucky * 1000 <= times.len(),
+        "{unlucky} of {} took longer than {LIMIT:?}",
+        times.len()
+    );
+}
+
+/// WireGuard answers each 10 s what R1 sends, and goes on for 20 s: signs of life that are not to be taken for silence,
+/// and that may hide one.
+#[test]
+fn journeys_in_which_traffic_flows_one_way_keep_the_rules() {
+    for seed in 0..500 {
+        let (silence, ..) = journey(seed, true);
+        assert!(silence.is_some_and(|silence| silence <= 2 * LIMIT), "journey {seed} took {silence:?}");
+    }
 }

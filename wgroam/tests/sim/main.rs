@@ -8,6 +8,7 @@
 mod journeys;
 mod model;
 mod nat;
+mod referee;
 mod rng;
 mod roamer;
 mod scenarios;

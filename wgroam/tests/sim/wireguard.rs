@@ -177,6 +177,14 @@ impl WireGuard {
         }
     }
 
+    /// Is there a session that both ends could use now?
+    pub fn shares_session(&self, now: Time, other: &WireGuard) -> bool {
+        let fresh = |keys: &&Keypair| now < keys.born + REJECT_AFTER;
+        let Some(ours) = self.current.as_ref().filter(fresh) else { return false };
+        let theirs = [&other.current, &other.previous, &other.next];
+        theirs.into_iter().flatten().filter(fresh).any(|keys| keys.session == ours.session)
+    }
+
     /// device.c: wg_open, wg_stop.
     pub fn set_link(&mut self, now: Time, wall: WallTime, up: bool) {
         if std::mem::replace(&mut self.up, up) == up {

@@ -12,15 +12,20 @@ use wgroam::engine::{
     Action, DeviceStatus, Engine, Event, Reason, Remembered, Report, ResolveError, WanChange,
 };
 use wgroam::initiation::{Timestamp, Verdict};
-use wgroam::model::{Interface, PublicKey, WallTime};
+use wgroam::model::{Interface, Peer, PublicKey, WallTime};
 
 use super::nat::Nat;
+use super::referee::{Referee, concerns};
 use super::rng::Rng;
 use super::wireguard::{Body, Packet, Payload, Time, WireGuard};
 
 pub const R1: usize = 0;
 pub const R2: usize = 1;
 pub const KEYS: [PublicKey; 2] = [PublicKey([1; 32]), PublicKey([2; 32])];
+/// A peer of R1 that has only a name, and its name never has an answer.
+pub const STRAY: PublicKey = PublicKey([3; 32]);
+/// That name.
+pub const SILENT_NAME: &str = "silent.example";
 pub const PORT: u16 = 51820;
 /// One way. A round trip of 40 ms.
 const LATENCY: Duration = Duration::from_millis(20);
@@ -67,6 +72,8 @@ pub struct Host {
     pub mute: bool,
     /// More addresses of it.
     pub more: Vec<IpAddr>,
+    /// Another peer on its interface, of which nothing is ever heard.
+    pub stray: Option<Peer>,
     pub config: Config,
     /// Under which own address and port others reached it: conntrack answers from there.
     reached: BTreeMap<SocketAddr, SocketAddr>,
@@ -96,6 +103,7 @@ impl Host {
             firewall_open: true,
             mute: false,
             more: Vec::new(),
+            stray: None,
             config: Config::default(),
             reached: BTreeMap::new(),
             newest: BTreeMap::new(),
@@ -111,7 +119,7 @@ impl Host {
         }
     }
 
-    fn is_at(&self, address: IpAddr) -> bool {
+    pub fn is_at(&self, address: IpAddr) -> bool {
         self.address == address || self.more.contains(&address)
     }
 
@@ -139,11 +147,14 @@ pub struct World {
     pub swallowed: BTreeSet<u16>,
     /// Datagrams in a thousand that get lost.
     pub loss: u64,
+    /// Handshakes of R1 that came to nothing only for that.
+    pub lost_handshakes: usize,
     /// That many are lost next.
     pub lose_next: u32,
     /// Genuine initiations, as somebody on the path records them.
     pub recorded: Vec<Body>,
     pub rng: Rng,
+    pub referee: Referee,
     calendar: BTreeMap<(Time, u64), Happening>,
     happenings: u64,
 }
@@ -167,7 +178,7 @@ impl World {
     pub fn chasing(seed: u64, keepalive: u16, config: Config, dns: &[IpAddr]) -> Self {
         let mut world = Self::empty(seed);
         world.hosts[R1].config = config;
-        world.dns = Some([("home.example".to_string(), dns.to_vec())].into());
+        world.set_dns(dns);
         for host in [R2, R1] {
             world.start_engine(host, Vec::new());
             world.create_interface(host);
@@ -195,9 +206,11 @@ impl World {
             no_udp: false,
             swallowed: BTreeSet::new(),
             loss: 0,
+            lost_handshakes: 0,
             lose_next: 0,
             recorded: Vec::new(),
             rng,
+            referee: Referee::default(),
             calendar: BTreeMap::new(),
             happenings: 0,
         }
@@ -222,6 +235,7 @@ impl World {
     pub fn create_interface(&mut self, host: usize) {
         let interface: Interface = "wgr".parse().unwrap();
         let ifindex = self.hosts[host].wireguard.take().map_or(10, |old| old.ifindex + 1);
+        self.referee.begin(host);
         let rng = Rng(self.rng.next());
         self.hosts[host].wireguard = Some(WireGuard::new(interface, ifindex, KEYS[host], PORT, rng));
         self.tell(host, Event::DeviceUp { interface });
@@ -272,6 +286,7 @@ impl World {
 
     /// What home.example stands for.
     pub fn set_dns(&mut self, addresses: &[IpAddr]) {
+        self.referee.named.extend(addresses);
         self.dns = Some([("home.example".to_string(), addresses.to_vec())].into());
     }
 
@@ -366,12 +381,14 @@ impl World {
             Happening::Answer(host) => {
                 let wall = self.hosts[host].wall(self.now);
                 if let Some(wireguard) = &self.hosts[host].wireguard {
-                    let device = wireguard.device();
+                    let mut device = wireguard.device();
+                    device.peers.extend(self.hosts[host].stray);
                     self.tell(host, Event::Snapshot { device, wall });
                 }
             }
             Happening::Ping(host, every) => {
                 let (now, wall) = (self.now, self.hosts[host].wall(self.now));
+                self.note_whether_it_works();
                 if let Some(wireguard) = &mut self.hosts[host].wireguard {
                     wireguard.transmit(now, wall, Payload::Ping(now.as_millis() as u64));
                     self.flush(host);
@@ -384,6 +401,9 @@ impl World {
     /// Tells the host's engine, if it has one, and does what it wants.
     pub fn tell(&mut self, host: usize, event: Event) {
         let instant = self.instant();
+        if host == R1 && matches!(event, Event::WanChanged(_)) {
+            self.referee.wan_changed = Some(self.now);
+        }
         if let Some(engine) = &mut self.hosts[host].engine {
             engine.handle_event(instant, event);
             self.carry_out(host);
@@ -393,6 +413,10 @@ impl World {
     fn carry_out(&mut self, host: usize) {
         while let Some(action) = self.hosts[host].engine.as_mut().and_then(Engine::poll_action) {
             let (now, wall) = (self.now, self.hosts[host].wall(self.now));
+            self.judge(host, &action);
+            if concerns(&action) == Some(STRAY) {
+                continue;
+            }
             let router = &mut self.hosts[host];
             match (action, &mut router.wireguard) {
                 (Action::TakeSnapshot { .. }, _) => {
@@ -419,6 +443,7 @@ impl World {
                     );
                 }
                 (Action::Poke { .. } | Action::Remember, _) => {}
+                (Action::Resolve { host: name }, _) if name == SILENT_NAME => {}
                 (Action::Resolve { host: name }, _) => {
                     router.questions += 1;
                     let temporary = ResolveError::Temporary("no server answers".into());
@@ -439,6 +464,7 @@ impl World {
                 }
                 (Action::ReaddPeer { .. }, Some(wireguard)) => {
                     wireguard.readd(now, wall);
+                    self.referee.begin(host);
                     self.flush(host);
                 }
                 (Action::Probe { .. } | Action::RotatePort { .. } | Action::ReaddPeer { .. }, None) => {}
@@ -493,7 +519,14 @@ impl World {
 
     /// Puts a datagram onto the network.
     pub fn send(&mut self, packet: Packet) {
-        let lost = self.rng.below(1000) < self.loss || !self.lets_pass(&packet);
+        let (bad_luck, passes) = (self.rng.below(1000) < self.loss, self.lets_pass(&packet));
+        let lost = bad_luck || !passes;
+        let of_r1 = match packet.body {
+            Body::Initiation { from, .. } => from == KEYS[R1],
+            Body::Response { .. } => true,
+            _ => false,
+        };
+        self.lost_handshakes += usize::from(bad_luck && passes && of_r1);
         if self.lose_next > 0 {
             self.lose_next -= 1;
         } else if !lost {
@@ -502,7 +535,7 @@ impl World {
     }
 
     /// Filters near R1, in both directions.
-    fn lets_pass(&self, packet: &Packet) -> bool {
+    pub fn lets_pass(&self, packet: &Packet) -> bool {
         let ports = [packet.source.port(), packet.destination.port()];
         let v6 = packet.source.is_ipv6() || packet.destination.is_ipv6();
         let filtered = ports.iter().any(|port| self.blocked_ports.contains(port));
@@ -533,7 +566,11 @@ impl World {
         let interface = wireguard.interface;
         let blocked = !router.firewall_open && matches!(packet.body, Body::Initiation { .. });
         if !blocked {
+            let received = wireguard.rx_bytes;
             wireguard.receive(now, wall, &packet);
+            if wireguard.rx_bytes > received {
+                self.referee.heard(now, host, &packet);
+            }
         }
         let verdict = router.verify(&packet.body);
         self.flush(host);
