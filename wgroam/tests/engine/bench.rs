@@ -4,7 +4,7 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 use wgroam::config::Config;
-use wgroam::engine::{Action, Engine, Event, Reason, Remembered, Report, WanChange};
+use wgroam::engine::{Action, Engine, Event, Evidence, Reason, Remembered, Report, Step, WanChange};
 use wgroam::initiation::{Timestamp, Verdict};
 use wgroam::model::{Device, Interface, Peer, PublicKey, WallTime};
 
@@ -112,6 +112,10 @@ impl Bench {
                     let found = self.device.peers.iter_mut().find(|p| p.public_key == *peer);
                     found.unwrap().endpoint = Some(*endpoint);
                 }
+                Action::ReaddPeer { peer, .. } => {
+                    let found = self.device.peers.iter_mut().find(|p| p.public_key == *peer).unwrap();
+                    (found.last_handshake, found.rx_bytes, found.tx_bytes) = (None, 0, 0);
+                }
                 _ => {}
             }
             self.log.push((self.now - self.start, action));
@@ -160,6 +164,19 @@ impl Bench {
             _ => None,
         });
         reports.collect()
+    }
+
+    /// The steps of ladders, each with the peer, what led to it and for how long that peer was silent.
+    pub fn steps(&self) -> Vec<(PublicKey, Step, Evidence, Duration)> {
+        let step = |report: &&Report| match **report {
+            Report::Step { peer, step, evidence, after, .. } => Some((peer, step, evidence, after)),
+            _ => None,
+        };
+        self.reports().iter().filter_map(step).collect()
+    }
+
+    pub fn count(&self, what: impl Fn(&Action) -> bool) -> usize {
+        self.log.iter().filter(|(_, action)| what(action)).count()
     }
 
     pub fn snapshots(&self) -> Vec<Duration> {

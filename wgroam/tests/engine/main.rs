@@ -5,6 +5,9 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod bench;
+mod chased;
 mod devices;
 mod initiations;
+mod ladder;
 mod pokes;
+mod rules;
