@@ -140,6 +140,9 @@ pub const PROBE_TIMEOUT: Duration = secs(1);
 pub const PROBES_DEAD: u32 = 3;
 /// Probes that may be unanswered at a time.
 pub const PROBES_OPEN: usize = 4;
+/// A peer that was added again is tried at each address for a second, one initiation each, where WireGuard alone makes one
+/// in 5 s. Not for longer than this in one silence.
+pub const QUICK_FOR: Duration = secs(120);
 /// When all was tried in vain, the rest is this part of the time that the peer is silent, a second at least: ...
 pub const REST_PART: u32 = 64;
 /// ... 1 s after a minute, 2 s after two, and a minute at most. Any event starts it all anew.

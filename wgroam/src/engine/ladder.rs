@@ -211,9 +211,6 @@ impl Engine {
                     (errand.clear, errand.readd) = (true, readd);
                 }
                 (ladder.stage, ladder.due) = (Stage::Cleared, now + STEP);
-                if !alive {
-                    ladder.give_chance(now);
-                }
                 self.told(at, chased, ladder, Step::ClearSource);
             }
             Stage::Cleared if alive && at.section.probe.is_some() => {
@@ -272,7 +269,7 @@ impl Engine {
         {
             // From here on WireGuard knows nothing of it, and each address takes a second.
             ladder.give_chance(now);
-            (ladder.quick, ladder.rotated) = (true, false);
+            (ladder.quick, ladder.rotated) = (now < ladder.since + QUICK_FOR, false);
             ladder.tried.clear();
             self.readd(at, chased, peer);
             self.told(at, chased, ladder, Step::Readd);
@@ -313,8 +310,9 @@ impl Engine {
     /// After all were tried: to the best candidate, or to another for a change; each handshake counts.
     fn go_back(&mut self, at: &At, chased: &mut Chased, ladder: &mut Ladder, peer: &mut PeerState) {
         let here = peer.seen.endpoint;
-        if let Some(&other) = at.list.iter().find(|&&other| !same(Some(other), here)) {
-            self.go_to(at, chased, ladder, peer, other);
+        match at.list.iter().find(|&&other| !same(Some(other), here)) {
+            Some(&other) => self.go_to(at, chased, ladder, peer, other),
+            None => ladder.give_chance(at.now),
         }
     }
 
