@@ -102,7 +102,7 @@ def markdown(scenarios, table, about, plot):
     found_out = getattr(table.get(("dead-tunnel", "wgroam")), "refused_after", None)
     if found_out:
         lines += ["", f"In dead-tunnel wgroam needs a while to be sure that the tunnel is dead: the first refusal came {statistics.median(found_out):.1f} s"]
-        lines += [f"after R2 was gone, {max(found_out):.1f} s at worst. Until then a connection hangs, as it does with the others for good."]
+        lines += [f"after R2 was gone, {max(found_out):.1f} s at worst. Until then a connection hangs."]
     lines += ["", "What happens in each:", ""]
     lines += [f"- **{name}**: {text}" for name, text in scenarios.items()]
     lines += ["", "## How it was measured", "", "| | |", "|---|---|"]
@@ -119,7 +119,7 @@ NOTES = """\
   48, 72 and 96 s, as the scripts wait until the last handshake is 135 or 150 s old. Cron's moment is random.
 - Waiting is done side by side: several worlds at once, on one machine. They are set up one by one, and none in the first 8 s of a
   silence with wgroam. A silence is measured by echo requests, 30 ms apart at first, and 1 % of it later.
-- What was silent for as long as we waited was played twice, what took over a minute three times, and the rest five times.
+- What is silent for longer is played less often; how many runs there were stands in the table.
 - reresolve-dns.sh is wireguard-tools' own, as Debian installs it. The watchdog is a model of OpenWrt's wireguard_watchdog in
   twenty lines (ci/lab/watchdog-model). Both run on R1 only, and know one name and one port, as their configuration does.
 - anchor-restart and anchor-moves-probed differ from anchor-reboot and anchor-moves only in what wgroam does: the others'
@@ -191,7 +191,7 @@ def bar(cell, y, colour, ours):
     if ours and cell.reach is not None:
         tick = place(cell.reach)
         out.append(f'<rect x="{tick - 1:.1f}" y="{y - 2}" width="2" height="{BAR + 3}" fill="#000000"/>')
-        if at - 5 <= tick <= at + LETTER * len(words):
+        if at - 5 <= tick <= at + (LETTER + 1) * len(words):
             at = tick + 5
     return out + [text(at, middle + 4, words, weight="bold" if ours else "normal")]
 

@@ -120,7 +120,8 @@ class Journey(Stage):
         self.narrate("a computer in the LAN connects again and again")
         self.lab.gate.release()
         times = []
-        while len(times) < 3 and time.monotonic() < self.lab.disturbed_at + self.settings.limit:
+        deadline = self.lab.disturbed_at + self.settings.limit
+        while len(times) < 3 and time.monotonic() < deadline:
             outcome, seconds = self.connect(PATIENCE)
             if outcome != "refused":
                 times.clear()
@@ -131,7 +132,9 @@ class Journey(Stage):
             else:
                 self.details["refused_after_s"] = round(time.monotonic() - self.lab.disturbed_at, 1)
                 self.narrate(f"refused for the first time, {self.details['refused_after_s']} s after R2 was gone")
+                waiting = time.monotonic()
                 self.lab.gate.alone()  # milliseconds count from here on
+                deadline += time.monotonic() - waiting
             time.sleep(ERRORS_APART)
         self.lab.gate.release()
         return sorted(times)[1] if len(times) == 3 else None
