@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """A scratch root that looks like OpenWrt's as far as the package's scripts see it: busybox ash, the real uci and jshn,
 stand-ins for procd's functions, hotplug-call and ubus, and the package's files put there by its own `install`."""
+import atexit
 import contextlib
 import json
 import os
@@ -51,6 +52,9 @@ def template():
     """The part that no test changes, made once: in memory, whence its files are linked into each root."""
     folder = Path(tempfile.mkdtemp(prefix="wgroam-openwrt."))
     subprocess.run(["mount", "-t", "tmpfs", "wgroam-openwrt", folder], check=True)
+    # Last in, first out: the mount, then its folder, which is the machine's.
+    atexit.register(folder.rmdir)
+    atexit.register(subprocess.run, ["umount", "--lazy", folder], check=False)
     os.chmod(folder, 0o755)
     base = folder / "base"
     uci = Path(os.environ["WGROAM_UCI"])
