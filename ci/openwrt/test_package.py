@@ -145,6 +145,10 @@ class Content(Made):
         finally:
             os.umask(mask)
         self.assertEqual(other.read_bytes(), self.package.read_bytes())
+        inside = parts(other)
+        for data in (other.read_bytes(), inside["./data.tar.gz"], inside["./control.tar.gz"]):
+            # Neither a name nor the time of the day.
+            self.assertEqual(data[:8], b"\x1f\x8b\x08\0\0\0\0\0")
         later = self.make(TREE, self.out / "later", SOURCE_DATE_EPOCH=str(WHEN + 1))
         self.assertNotEqual(later.read_bytes(), self.package.read_bytes())
 
@@ -338,6 +342,13 @@ class List(Made):
             self.assertFalse(self.verifies(), f"byte {at}")
         (self.folder / "Packages").write_bytes(whole)
         self.assertTrue(self.verifies())
+
+    def test_secret_key_may_have_the_name_that_openwrt_gives_it(self):
+        shutil.copy(self.out / "key.sec", self.out / "key-build")
+        ran = self.index(self.out / "key-build", self.folder)
+        self.assertEqual((ran.returncode, ran.stderr), (0, ""))
+        self.assertTrue(self.verifies())
+        self.assertEqual([path.name for path in self.out.glob("key-build*")], ["key-build"])
 
     def test_without_a_key_it_says_so_and_leaves_no_old_signature(self):
         self.index()
