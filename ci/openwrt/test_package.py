@@ -13,7 +13,7 @@ from pathlib import Path
 
 from opkg import Opkg, fields, files, members, parts
 from samples import NETWORK
-from scratch import FILES, TREE, Root, wait
+from scratch import FILES, TREE, Root, libraries, wait
 from test_files import manifest, tree
 
 ARCHITECTURE = "x86_64"
@@ -90,8 +90,7 @@ class Content(Made):
             {
                 "Package": "wgroam",
                 "Version": version,
-                # This binary is linked with a C library; a static one needs none.
-                "Depends": "libc, kmod-wireguard",
+                "Depends": ("libc, " if libraries(BINARY) else "") + "kmod-wireguard",
                 "Source": "wgroam",
                 "SourceName": "wgroam",
                 "License": "GPL-2.0-only",
@@ -187,12 +186,9 @@ class Life(Made):
 
     def files(self):
         """All that is on flash."""
-        found = set()
-        for path in self.root.path.rglob("*"):
-            name = str(path.relative_to(self.root.path))
-            if not path.is_dir() and name.split("/")[0] not in ("proc", "dev", "tmp", "var"):
-                found.add(name)
-        return found
+        tops = [path for path in self.root.path.iterdir() if path.name not in ("proc", "dev", "tmp", "var")]
+        found = [path for top in tops for path in top.rglob("*") if not path.is_dir()]
+        return {str(path.relative_to(self.root.path)) for path in found}
 
     def told(self):
         """What procd was told, as names of functions."""
