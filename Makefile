@@ -71,6 +71,15 @@ size: ## the binary's size, and the memory of a daemon with one quiet tunnel
 cross: ## for routers: static binaries, run under qemu and weighed; make cross TARGET=mips_24kc for one (ci/targets)
 	@ci/cross test $(TARGET)
 
+.PHONY: package feed-index
+package: ## an .ipk for opkg from the cross build: make package TARGET=mips_24kc (docs/openwrt.md)
+	@ci/need package
+	@ci/package '$(TARGET)'
+
+feed-index: ## the lists of target/packages as a feed for opkg, signed: make feed-index KEY=key-build
+	@ci/need feed-index
+	@ci/feed-index '$(KEY)'
+
 lint: ## rustfmt, clippy, shellcheck, shfmt, cargo-deny
 	@ci/need build lint
 	@ci/lint

@@ -113,11 +113,11 @@ class Log:
 
 
 class Root:
-    """One scratch root, with the package in it."""
+    """One scratch root, with the package in it, or without any trace of it."""
 
     folder = None
 
-    def __init__(self, ujail=True, user=True):
+    def __init__(self, ujail=True, user=True, package=True):
         if Root.folder is None:
             Root.folder = template()
         self.path = Path(tempfile.mkdtemp(prefix="root.", dir=Root.folder))
@@ -133,7 +133,10 @@ class Root:
         account = f"wgroam:x:{USER}:{USER}:wgroam:/var/run/wgroam:/bin/false\n" if user else ""
         (self.path / "etc/passwd").write_text("root:x:0:0:root:/root:/bin/ash\n" + account)
         (self.path / "etc/group").write_text("root:x:0:\n" + (f"wgroam:x:{USER}:wgroam\n" if user else ""))
-        subprocess.run([FILES / "install", self.path], check=True)
+        if package:
+            subprocess.run([FILES / "install", self.path], check=True)
+        else:
+            (self.path / "usr/sbin/wgroam").unlink()
         if ujail:
             self.write("sbin/ujail", "", 0o755)
         self.log = Log(self.path / "dev/log")
