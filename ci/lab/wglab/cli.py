@@ -42,7 +42,6 @@ def parser():
     run.add_argument("--quick", action="store_true", help="20000 hostile packets")
     run.add_argument("--verbose", action="store_true", help="say on stderr what is done to the network")
     test = verbs.add_parser("test", help="play what a release must pass, and count")
-    test.add_argument("--all", action="store_true", help="also what does not pass yet")
     test.add_argument("--jobs", type=int, default=4, help="scenarios at once, of each kind of WireGuard; default 4")
     for verb, choices in ((run, ("userspace", "kernel")), (test, ("userspace", "kernel", "both"))):
         verb.add_argument("--wireguard", choices=choices, default=choices[-1] if verb is test else "userspace")

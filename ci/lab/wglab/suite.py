@@ -75,12 +75,8 @@ STEPS = [
     Step("both-move"),
     Step("steady"),
     Step("bad-key"),
-]
-
-# What does not pass yet: `--all` plays these too.
-NOT_YET = [
-    Step("clock-back"),
     Step("anchor-moves-probed"),
+    Step("clock-back"),
 ]
 
 
@@ -131,8 +127,7 @@ def verdict(step, report, before):
 
 def play_steps(arguments, wireguard, count):
     """All steps with one kind of WireGuard. What sets the machine's clock comes last, alone."""
-    steps = STEPS + (NOT_YET if arguments.all else [])
-    steps = [step for step in steps if not step.here or wireguard == "userspace"]
+    steps = [step for step in STEPS if not step.here or wireguard == "userspace"]
     # wireguard-go's part leaves those to the kernel's.
     clock = [step for step in steps if SCENARIOS[step.scenario].vm_only] if wireguard == "kernel" else []
     steps = [step for step in steps if not SCENARIOS[step.scenario].vm_only]
@@ -167,8 +162,6 @@ def kernel_part(arguments):
     """Starts the kernel's part as a process, in ci/vm where this kernel has no WireGuard."""
     words = ["test", "--wireguard", "kernel", "--jobs", str(arguments.jobs)]
     words += ["--wgroam", str(arguments.wgroam.resolve()), "--hostile", str(arguments.hostile.resolve())]
-    if arguments.all:
-        words.append("--all")
     here = vm.kernel_has_wireguard()
     command = [str(vm.LAB), *words] if here else vm.command(words, KERNEL_SECONDS, KERNEL_CPUS)
     return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
