@@ -7,7 +7,7 @@ SCENARIO ?= steady
 WITH ?= wgroam
 WIREGUARD ?= userspace
 
-.PHONY: help setup build test quick demo lab vm-test lab-test openwrt-test bench bench-verifier size cross lint format clean
+.PHONY: help setup build test quick demo lab vm-test lab-test openwrt-test bench bench-verifier size cross lab-mips lint format clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -67,6 +67,11 @@ size: ## the binary's size, and the memory of a daemon with one quiet tunnel
 	@ci/need build userspace-lab
 	@ci/cargo build --release --bin wgroam
 	@ci/size
+
+lab-mips: ## three scenarios on an emulated MIPS router with its kernel's WireGuard, and what wgroam weighs there
+	@ci/need cross mips-lab
+	@ci/cross build mipsel_24kc
+	@ci/mips/lab
 
 cross: ## for routers: static binaries, run under qemu and weighed; make cross TARGET=mips_24kc for one (ci/targets)
 	@ci/cross test $(TARGET)

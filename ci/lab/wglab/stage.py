@@ -172,6 +172,7 @@ class Stage:
         for name, daemon in self.daemons.items():
             self.details[f"wgroam_{name}"] = {
                 "rss_kb": daemon.rss_kb(),
+                "anonymous_kb": daemon.rss_kb("RssAnon"),
                 "cpu_s": daemon.cpu_s(),
                 "peer": daemon.peer(),
             }

@@ -116,10 +116,10 @@ class Wgroam:
                 return peer
         return None
 
-    def rss_kb(self):
-        """Resident memory in KB."""
+    def rss_kb(self, what="VmRSS"):
+        """Resident memory in KB; `RssAnon`: of it what no file backs."""
         for line in Path(f"/proc/{self.process.pid}/status").read_text().splitlines():
-            if line.startswith("VmRSS:"):
+            if line.startswith(what + ":"):
                 return int(line.split()[1])
         raise LabError("wgroam is gone:\n" + self.log_tail())
 
