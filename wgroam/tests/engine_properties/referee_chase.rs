@@ -345,7 +345,8 @@ impl Book {
         let list = self.list(now, at, Duration::ZERO);
         let fresh = |candidate: &config::Candidate| {
             let name = self.names.get(&candidate.host);
-            name.is_none_or(|name| name.good.as_ref().is_some_and(|&(_, asked)| asked >= tale.life))
+            // What it said before the silence counts as well.
+            name.is_none_or(|name| name.good.is_some())
         };
         let known = tale.seen.endpoint.is_some() && tale.seen.endpoint == tale.origin;
         tale.silent
