@@ -345,8 +345,9 @@ impl Book {
         let list = self.list(now, at, Duration::ZERO);
         let fresh = |candidate: &config::Candidate| {
             let name = self.names.get(&candidate.host);
-            // What it said before the silence counts as well.
-            name.is_none_or(|name| name.good.is_some())
+            // A name that was never answered speaks for no address, so it keeps nobody waiting for another one.
+            let asked = name.and_then(|name| name.good.as_ref()).map(|&(_, asked)| asked);
+            asked.is_none_or(|asked| asked >= tale.life)
         };
         let known = tale.seen.endpoint.is_some() && tale.seen.endpoint == tale.origin;
         tale.silent
