@@ -359,11 +359,8 @@ impl Book {
 
     /// May it be moved, or a moment ago, when that was decided?
     pub fn may_leave(&self, now: Instant, at: Key) -> bool {
-        let Some(tale) = self.tales.get(&at) else { return false };
-        // A name that says something else since the last sign of life: the suspicion is enough.
-        let news = self.news >= tale.life;
-        let decided = tale.may_leave.is_some_and(|when| now <= when + TURN);
-        decided || news || self.proven_dead(now, at) || self.is_stale(now, at)
+        let decided = self.tales.get(&at).and_then(|tale| tale.may_leave);
+        decided.is_some_and(|when| now <= when + TURN) || self.proven_dead(now, at) || self.is_stale(now, at)
     }
 }
 
