@@ -219,8 +219,6 @@ proptest! {
             let most = match kind.split_once(' ') {
                 Some(("poke", _)) => 30,
                 Some(("ask", _)) => 5,
-                // Once a round, which takes seconds while rests are short.
-                Some(("re-add" | "rotate", _)) => 6,
                 _ => 2,
             };
             prop_assert!(count <= most * 20, "{}: {} in 20 minutes", kind, count);
