@@ -83,6 +83,14 @@ impl Ladder {
         (self.rotated, self.readded) = (false, false);
     }
 
+    /// Another peer of the interface had the port changed: from the new one each address is new, and what was on its way
+    /// to the old one is lost.
+    pub fn port_changed(&mut self, now: Instant) {
+        self.rotated = true;
+        self.tried.clear();
+        self.give_chance(now);
+    }
+
     /// An endpoint has its chance from now on.
     pub fn give_chance(&mut self, now: Instant) {
         (self.set_at, self.sent_at) = (now, None);

@@ -248,6 +248,7 @@ impl Engine {
         let rotate = at.may_rotate && here.is_some() && !ladder.rotated && !stale && ladder.news.is_empty();
         if rotate {
             self.actions.push_back(Action::RotatePort { interface: at.interface });
+            self.rotated = true;
             self.told(at, chased, ladder, Step::RotatePort);
             // From the new port each address is new. The one that just had its chance comes last.
             ladder.rotated = true;

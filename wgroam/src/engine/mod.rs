@@ -91,6 +91,8 @@ pub struct Engine {
     wan: Option<Interface>,
     /// By how much our own clock is behind what is remembered, if it looks wrong.
     clock_behind: Option<Duration>,
+    /// A peer had the port of its interface changed, at this look.
+    rotated: bool,
     /// Of the last probe.
     token: u16,
     stranger_reports: Rate,
@@ -117,6 +119,7 @@ impl Engine {
             routes: Routes::new(now),
             wan: None,
             clock_behind: None,
+            rotated: false,
             token: 0,
             stranger_reports: Rate::default(),
             timers: TimerTable::default(),

@@ -46,6 +46,7 @@ impl Engine {
         device.fwmark = snapshot.fwmark;
 
         let wishes = Wishes::take(device, look);
+        let mut rotator = None;
         let may_rotate = silent(device, snapshot) && self.may_rotate(device, now);
         let mut busy = false;
         let mut judged_again = None;
@@ -69,9 +70,17 @@ impl Engine {
             }
             judged_again = earliest(
                 judged_again,
-                self.pursue(device.interface, state, look, &seen, &wishes, may_rotate),
+                self.pursue(device.interface, state, look, &seen, &wishes, may_rotate && rotator.is_none()),
             );
+            if std::mem::take(&mut self.rotated) {
+                rotator = Some(peer.public_key);
+            }
         }
+        // One port serves them all.
+        let others =
+            device.peers.iter_mut().filter(|(key, _)| rotator.is_some_and(|rotator| rotator != **key));
+        let ladders = others.filter_map(|(_, peer)| peer.chased.as_mut()?.ladder.as_mut());
+        ladders.for_each(|ladder| ladder.port_changed(now));
         let lost = |peer: &&mut Box<PeerState>| peer.round != device.round && peer.absent.is_none();
         for peer in device.peers.values_mut().filter(lost) {
             self.reset_peer(device.interface, peer);

@@ -2,6 +2,7 @@
 //! What is never done to a peer that we go to, however silent it is: the rules of the ladder.
 
 use wgroam::config::{self, Config};
+use wgroam::engine::constants::REKEY_TIMEOUT;
 use wgroam::engine::{Action, Command, Event, Reason};
 
 use super::bench::{ALICE, BOB, at, millis, peer, secs, wg0};
@@ -158,4 +159,17 @@ fn looking_again_disturbs_nobody_who_has_a_session() {
     bench.event(Event::Command(Command::LookAgain));
     bench.run(secs(20));
     assert_eq!((bench.pokes(), bench.sets(), bench.steps()), (vec![], vec![], vec![]));
+}
+
+/// One port serves them all: a second change would cut the handshakes that the first one brought about.
+#[test]
+fn two_silent_peers_have_the_port_changed_once_for_both() {
+    let bob = section(BOB, &["203.0.113.3", "203.0.113.4"]);
+    let mut bench = start(vec![alice(), bob], vec![peer(ALICE, None), peer(BOB, None)]);
+    bench.run(secs(300));
+    let changed: Vec<_> =
+        bench.log.iter().filter(|(_, action)| matches!(action, Action::RotatePort { .. })).collect();
+    assert!(changed.len() > 5, "{}", changed.len());
+    let closest = changed.windows(2).map(|pair| pair[1].0 - pair[0].0).min().unwrap();
+    assert!(closest >= REKEY_TIMEOUT, "{closest:?} from one change to the next");
 }
