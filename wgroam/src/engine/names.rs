@@ -42,9 +42,11 @@ impl Names {
         }
     }
 
-    /// Somebody needs an answer of now. A name that fails keeps to its backoff.
+    /// Somebody needs an answer of now. A name that fails keeps to its backoff; one that was just asked for will have it.
     pub fn want(&mut self, now: Instant, host: &str) {
-        if let Some(name) = self.names.get_mut(host).filter(|name| name.wanted.is_none()) {
+        let just_asked = |name: &Name| name.asked.is_some_and(|asked| now < asked + NAME_SPACING);
+        if let Some(name) = self.names.get_mut(host).filter(|name| name.wanted.is_none() && !just_asked(name))
+        {
             name.wanted = Some(spaced(now, name));
         }
     }
