@@ -35,8 +35,7 @@ fn play(config: &Config, steps: &[Step], answers: bool) -> Court {
 /// What is done about one interface and to find its peers' names, and when. Probes are numbered over all of them.
 fn about(court: &Court, name: Interface, hosts: &[&str]) -> Vec<String> {
     let ours = |action: &Action| match action {
-        // The court's table leads everything into one of the tunnels that there are: an endpoint's route is theirs together.
-        Action::Remember | Action::Report(Report::RouteAdded { .. } | Report::RouteRemoved { .. }) => false,
+        Action::Remember => false,
         Action::Resolve { host } | Action::Report(Report::Name { host, .. }) => {
             hosts.contains(&host.as_str())
         }

@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! A main table that leads each endpoint into the last tunnel that is asked about, and what the engine adds to it. What it
+//! A main table that leads each endpoint into wg1, if that is asked about, and what the engine adds to it. What it
 //! adds is for something that the last answer said, and it only removes what is there.
 
 use std::net::IpAddr;
 
 use wgroam::model::Interface;
 use wgroam::routing::{Hop, OwnRoute, Prefix, Question, Through, Way, Ways};
+
+use super::draw::interface;
 
 const UPLINK: Hop = Hop { ifindex: 2, gateway: None };
 
@@ -26,7 +28,7 @@ impl Table {
             from: None,
             metric: 10 * metric(interface),
         };
-        let into = question.tunnels.last().copied();
+        let into = question.tunnels.iter().copied().find(|&tunnel| tunnel == interface(1));
         let led = |&target: &IpAddr| Some((target, into?));
         self.last = Ways {
             led: question.targets.iter().filter_map(led).collect(),
