@@ -6,6 +6,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use wgroam::linux::process::{Lock, LockError, not_dumpable};
@@ -42,6 +43,44 @@ fn a_second_daemon_is_told_who_holds_the_lock() {
 }
 
 #[test]
+fn a_clean_end_leaves_no_file_and_takes_no_other_s() {
+    let folder = Folder::new("clean");
+    let path = folder.0.join("lock");
+    let lock = Lock::take(&path).unwrap();
+    assert!(path.exists());
+    drop(lock);
+    assert!(!path.exists());
+    let lock = Lock::take(&path).unwrap();
+    fs::remove_file(&path).unwrap();
+    let other = Lock::take(&path).unwrap();
+    drop(lock);
+    assert!(path.exists(), "it is another one's by now");
+    drop(other);
+}
+
+#[test]
+fn of_many_that_come_and_go_one_has_the_lock() {
+    let folder = Folder::new("many");
+    let path = folder.0.join("lock");
+    let (inside, taken) = (AtomicU32::new(0), AtomicU32::new(0));
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                for _ in 0..3000 {
+                    let Ok(lock) = Lock::take(&path) else { continue };
+                    assert_eq!(inside.fetch_add(1, Ordering::SeqCst), 0, "two have it");
+                    taken.fetch_add(1, Ordering::SeqCst);
+                    std::thread::yield_now();
+                    inside.fetch_sub(1, Ordering::SeqCst);
+                    drop(lock);
+                }
+            });
+        }
+    });
+    assert!(taken.into_inner() > 100);
+}
+
+#[test]
 fn a_dead_daemons_lock_is_free_and_its_longer_pid_is_gone() {
     let folder = Folder::new("dead");
     let path = folder.0.join("lock");
@@ -67,7 +106,11 @@ fn a_child_does_not_inherit_the_lock() {
     let path = folder.0.join("lock");
     let lock = Lock::take(&path).unwrap();
     let mut child = Command::new("sleep").arg("60").spawn().unwrap();
+    // As after a kill: the file stays, and whoever inherited it would hold it.
+    let kept = folder.0.join("kept");
+    fs::hard_link(&path, &kept).unwrap();
     drop(lock);
+    fs::rename(&kept, &path).unwrap();
     // spawn() returns a moment before exec() closes what is not to be inherited.
     let deadline = Instant::now() + Duration::from_secs(5);
     let mut result = Lock::take(&path);

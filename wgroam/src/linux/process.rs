@@ -2,9 +2,9 @@
 //! The process itself: what others may see of it, and that there is only one.
 
 use std::fmt;
-use std::fs::{File, OpenOptions, TryLockError};
+use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, IsTerminal, Read, Seek, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use crate::linux::control::make_parent;
@@ -28,12 +28,12 @@ pub fn stderr_is_terminal() -> bool {
     io::stderr().is_terminal()
 }
 
-/// Held by the one daemon that runs; the kernel gives it back when the process ends, however it ends.
-///
-/// The file stays: removing it would let a third process lock a new file while a second waits for the old one.
+/// Held by the one daemon that runs; the kernel gives it back when the process ends, however it ends. A clean end removes
+/// the file too: so whoever locks one asks whether it is still the one of that name, and begins again when it is not.
 #[derive(Debug)]
 pub struct Lock {
-    _file: File,
+    file: File,
+    path: PathBuf,
 }
 
 /// Why the lock is not ours.
@@ -80,18 +80,38 @@ impl Lock {
         // Not truncated: the pid in it may be the holder's.
         let mut options = OpenOptions::new();
         options.read(true).write(true).create(true).truncate(false).mode(0o640);
-        let mut file = options.open(path).map_err(failed)?;
-        match file.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => {
-                return Err(LockError::Held { path: path.to_owned(), pid: read_pid(&file) });
+        let mut file = loop {
+            let file = options.open(path).map_err(failed)?;
+            match file.try_lock() {
+                Ok(()) if is_at(&file, path) => break file,
+                // Its holder ended between our two calls, and took the name away.
+                Ok(()) => {}
+                Err(TryLockError::WouldBlock) => {
+                    return Err(LockError::Held { path: path.to_owned(), pid: read_pid(&file) });
+                }
+                Err(TryLockError::Error(error)) => return Err(failed(error)),
             }
-            Err(TryLockError::Error(error)) => return Err(failed(error)),
-        }
+        };
         file.set_len(0).and_then(|()| file.rewind()).map_err(failed)?;
         file.write_all(format!("{}\n", std::process::id()).as_bytes()).map_err(failed)?;
-        Ok(Self { _file: file })
+        Ok(Self { file, path: path.to_owned() })
     }
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // While it is still ours.
+        if is_at(&self.file, &self.path) {
+            let _ = fs::remove_file(&self.path);
+        }
+    }
+}
+
+/// Is this the file that has the name now?
+fn is_at(file: &File, path: &Path) -> bool {
+    let number = |metadata: fs::Metadata| (metadata.dev(), metadata.ino());
+    let (open, named) = (file.metadata().map(number), fs::metadata(path).map(number));
+    matches!((open, named), (Ok(open), Ok(named)) if open == named)
 }
 
 fn read_pid(file: &File) -> Option<u32> {
