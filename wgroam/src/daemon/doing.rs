@@ -1,0 +1,154 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! Carries out what the engine wants: action -> adapter, and what comes back -> event.
+
+use std::time::Instant;
+
+use super::{Daemon, trouble, wall};
+use crate::engine::{Action, Event, Report};
+use crate::linux::wireguard::{self, WireGuard};
+use crate::model::{Interface, PublicKey, wipe_stack};
+use crate::render;
+
+impl Daemon {
+    /// Does what the engine wants, until it wants nothing more.
+    pub(super) fn carry_out(&mut self, now: Instant) {
+        while let Some(action) = self.engine.poll_action() {
+            match action {
+                Action::TakeSnapshot { interface } => self.take_snapshot(now, interface),
+                Action::SetEndpoint { interface, peer, endpoint, .. }
+                | Action::ClearSource { interface, peer, endpoint } => {
+                    self.tell(now, interface, |wireguard| wireguard.set_endpoint(interface, &peer, endpoint));
+                }
+                Action::Poke { interface, peer, keepalive, .. } => {
+                    self.tell(now, interface, |wireguard| wireguard.poke(interface, &peer, keepalive));
+                }
+                Action::Resolve { host } => self.asking.resolve(&host),
+                Action::Probe { interface, target, token, .. } => {
+                    // The engine notices that nothing comes back; why is for whoever looks closely.
+                    if let Err(error) = self.asking.probe(interface, target, token) {
+                        log::debug!("probe: {error}");
+                    }
+                }
+                Action::RotatePort { interface } => {
+                    self.tell(now, interface, |wireguard| wireguard.rotate_port(interface));
+                }
+                Action::ReaddPeer { interface, peer } => {
+                    self.tell(now, interface, |wireguard| readd(wireguard, interface, &peer));
+                    wipe_stack();
+                }
+                Action::FindWays(question) => self.find_ways(now, &question),
+                Action::AddRoute(route) => self.change_route(|routes| routes.add(&route)),
+                Action::RemoveRoute(route) => self.change_route(|routes| routes.remove(&route)),
+                Action::Remember => self.keeper.remember(now, &self.engine.memory()),
+                Action::Report(report) => self.report(&report),
+            }
+        }
+    }
+
+    /// Tells WireGuard something; not while it leaves questions unanswered: a look finds out when it is back.
+    fn tell(
+        &mut self,
+        now: Instant,
+        interface: Interface,
+        what: impl FnOnce(&mut WireGuard) -> Result<(), wireguard::Error>,
+    ) {
+        if self.troubles.is_silent(interface) {
+            return;
+        }
+        match what(&mut self.wireguard) {
+            // An interface that went away meanwhile is no news: its own event follows.
+            Ok(()) | Err(wireguard::Error::Gone(_)) => {}
+            Err(error) => self.complain(now, interface, &error),
+        }
+    }
+
+    fn complain(&mut self, now: Instant, interface: Interface, error: &wireguard::Error) {
+        if let Some(text) = self.troubles.note(now, interface, error) {
+            log::warn!("{text}");
+        }
+    }
+
+    fn take_snapshot(&mut self, now: Instant, interface: Interface) {
+        let event = self.look(now, interface);
+        wipe_stack();
+        if let Some(event) = event {
+            self.engine.handle_event(now, event);
+        }
+    }
+
+    /// None: there was no answer this time. The engine asks again; what is known of the device stays.
+    ///
+    /// Not inlined, so that what is left of a private key on the stack is below [`Daemon::take_snapshot`].
+    #[inline(never)]
+    fn look(&mut self, now: Instant, interface: Interface) -> Option<Event> {
+        match self.wireguard.device(interface) {
+            Ok((device, key)) => {
+                self.troubles.answered(interface);
+                let newest = |peer: &_| self.engine.newest(interface, peer);
+                if self.watched.update(&device, key, newest) {
+                    self.listen();
+                }
+                Some(Event::Snapshot { device, wall: wall() })
+            }
+            Err(error) => {
+                if !matches!(error, wireguard::Error::Gone(_)) {
+                    self.complain(now, interface, &error);
+                }
+                if !trouble::is_final(&error) {
+                    return None;
+                }
+                if self.watched.remove(interface) {
+                    self.listen();
+                }
+                Some(Event::DeviceGone { interface })
+            }
+        }
+    }
+
+    fn listen(&mut self) {
+        if let Err(error) = self.tap.set_ports(&self.watched.ports()) {
+            log::error!("packet sockets: {error}; initiations are not seen until this works again");
+        }
+    }
+
+    fn report(&mut self, report: &Report) {
+        let watchers = self.control.has_watchers();
+        // Nobody listens to most of them: 5,000 pokes at once, each by its name, are half a second on a small router.
+        if watchers || log::log_enabled!(level(report)) {
+            let text = render::report_text(report, &self.config);
+            log::log!(level(report), "{text}");
+            if watchers {
+                let json = render::report_json(report, &self.config, wall());
+                self.control.broadcast(format!("{text}\n").as_bytes(), json.as_bytes());
+            }
+        }
+        if let Report::DeviceGone { interface } = report {
+            self.troubles.remove(*interface);
+            if self.watched.remove(*interface) {
+                self.listen();
+            }
+        }
+    }
+}
+
+/// Adds a peer again where WireGuard has it now.
+///
+/// Not inlined, for the same reason as [`Daemon::look`]: reading the device brings its private key along.
+#[inline(never)]
+fn readd(wireguard: &mut WireGuard, interface: Interface, peer: &PublicKey) -> Result<(), wireguard::Error> {
+    let (device, _) = wireguard.device(interface)?;
+    let known = device.peers.iter().find(|known| known.public_key == *peer);
+    match known.and_then(|known| known.endpoint) {
+        Some(endpoint) => wireguard.readd_peer(interface, peer, endpoint),
+        None => Ok(()),
+    }
+}
+
+fn level(report: &Report) -> log::Level {
+    match report {
+        Report::NotTaken { .. } | Report::OwnClock { behind: Some(_) } => log::Level::Warn,
+        Report::Stranger { .. } => log::Level::Warn,
+        Report::Poked { .. } => log::Level::Debug,
+        _ => log::Level::Info,
+    }
+}
