@@ -6,15 +6,15 @@
 //! protocol, which the kernel compares (fib_table_delete, ip6_route_del).
 
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::IpAddr;
 
 use nix::sys::socket::SockProtocol;
 
 use super::netlink::wire::{Bytes, Malformed, Request};
 use super::netlink::{Failure, Socket};
-use super::route::message::{DEAD, RTA_VIA, gateway, ip, several};
+use super::route::message::{RTA_VIA, Route, whole_route};
 use crate::model::Interface;
-use crate::routing::{Hop, MainRoute, OwnRoute, PROTOCOL, Prefix, Question, Survey, Way, Ways};
+use crate::routing::{Hop, MainRoute, OwnRoute, PROTOCOL, Question, Survey, Way, Ways};
 
 /// A dump that something changes under is asked for again, so often.
 const ATTEMPTS: u32 = 5;
@@ -222,42 +222,18 @@ fn octets(request: &mut Request, kind: u16, before: &[u8], ip: IpAddr) {
 
 /// None: of no interest, since another table's, or no route for packets that others send.
 fn read(payload: Bytes) -> Result<Option<MainRoute>, Malformed> {
-    let (ipv6, any): (_, IpAddr) = match i32::from(payload.u8(0)?) {
-        libc::AF_INET => (false, Ipv4Addr::UNSPECIFIED.into()),
-        libc::AF_INET6 => (true, Ipv6Addr::UNSPECIFIED.into()),
-        _ => return Ok(None),
-    };
     let route_type = payload.u8(7)?;
-    if payload.u8(4)? != libc::RT_TABLE_MAIN
-        || matches!(route_type, libc::RTN_MULTICAST | libc::RTN_BROADCAST)
-    {
+    let table = payload.u8(4)?;
+    if table != libc::RT_TABLE_MAIN || matches!(route_type, libc::RTN_MULTICAST | libc::RTN_BROADCAST) {
         return Ok(None);
     }
-    let (mut to, mut from, mut metric, mut hops) = (any, any, 0, Vec::new());
-    for attribute in payload.from(HEADER).attributes() {
-        let attribute = attribute?;
-        let value = attribute.value;
-        match attribute.kind {
-            libc::RTA_DST => to = ip(value, ipv6)?,
-            libc::RTA_SRC => from = ip(value, ipv6)?,
-            libc::RTA_PRIORITY => metric = value.u32(0)?,
-            libc::RTA_OIF => {
-                let gateway = gateway(payload.from(HEADER).attributes(), ipv6)?;
-                hops.push(Hop { ifindex: value.u32(0)?, gateway });
-            }
-            libc::RTA_MULTIPATH => several(value, ipv6, &mut hops)?,
-            _ => {}
-        }
-    }
+    let Some(Route { to, from, metric, hops, .. }) = whole_route(payload)? else { return Ok(None) };
     let unicast = route_type == libc::RTN_UNICAST;
-    let dead = payload.u32(8)? & DEAD != 0;
-    // Dead: its link is down, and the kernel passes it over.
-    if unicast && (dead || hops.is_empty()) {
+    if unicast && hops.is_empty() {
         return Ok(None);
     }
-    let from = Prefix::new(from, payload.u8(2)?);
     Ok(Some(MainRoute {
-        to: Prefix::new(to, payload.u8(1)?),
+        to,
         from: (from.length() > 0).then_some(from),
         metric,
         // IPv6 says that a route that leads nowhere leads to the loopback device.

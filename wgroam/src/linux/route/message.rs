@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::super::netlink::wire::{Attributes, Bytes, Malformed, Message};
 use crate::model::Interface;
-use crate::routing::Hop;
+use crate::routing::{Hop, Prefix};
 
 /// include/uapi/linux/rtnetlink.h; the libc crate has it for glibc only.
 pub(in crate::linux) const RTA_VIA: u16 = 18;
@@ -177,44 +177,67 @@ const ROUTE_HEADER: usize = 12;
 /// Bytes of struct rtnexthop.
 const HOP_HEADER: usize = 8;
 /// RTNH_F_DEAD.
-pub(in crate::linux) const DEAD: u32 = 1;
+const DEAD: u32 = 1;
 
 fn route(payload: Bytes) -> Result<Option<DefaultRoute>, Malformed> {
-    let ipv6 = match i32::from(payload.u8(0)?) {
-        libc::AF_INET => false,
-        libc::AF_INET6 => true,
-        _ => return Ok(None),
-    };
-    // "unreachable default" and the like lead nowhere. A source prefix (rtm_src_len) is usual for IPv6 on OpenWrt.
+    // A source prefix (rtm_src_len) is usual for IPv6 on OpenWrt. "unreachable default" and the like lead nowhere.
     if payload.u8(1)? != 0 || payload.u8(7)? != libc::RTN_UNICAST {
         return Ok(None);
     }
-    // Dead: its link is down, and the kernel passes it over.
-    if payload.u32(8)? & DEAD != 0 {
-        return Ok(None);
-    }
+    let default = whole_route(payload)?.filter(|route| !route.hops.is_empty());
+    Ok(default.map(|Route { to, table, metric, hops, .. }| DefaultRoute {
+        ipv6: to.address().is_ipv6(),
+        table,
+        metric,
+        hops,
+    }))
+}
+
+/// A route, with all that is of interest to anybody.
+pub(in crate::linux) struct Route {
+    pub to: Prefix,
+    /// Of length 0 where the source makes no difference.
+    pub from: Prefix,
+    pub table: u32,
+    pub metric: u32,
+    /// Those that are alive: the kernel passes over what leads to a link that is down.
+    pub hops: Vec<Hop>,
+}
+
+/// None: of another family. What stands in the header alone (rtm_protocol, rtm_type) is left to who asks.
+pub(in crate::linux) fn whole_route(payload: Bytes) -> Result<Option<Route>, Malformed> {
+    let (ipv6, any): (_, IpAddr) = match i32::from(payload.u8(0)?) {
+        libc::AF_INET => (false, Ipv4Addr::UNSPECIFIED.into()),
+        libc::AF_INET6 => (true, Ipv6Addr::UNSPECIFIED.into()),
+        _ => return Ok(None),
+    };
     let mut table = u32::from(payload.u8(4)?);
-    let mut metric = 0;
-    let mut hops = Vec::new();
+    let (mut to, mut from, mut metric, mut hops) = (any, any, 0, Vec::new());
     for attribute in payload.from(ROUTE_HEADER).attributes() {
         let attribute = attribute?;
+        let value = attribute.value;
         match attribute.kind {
-            libc::RTA_TABLE => table = attribute.value.u32(0)?,
-            libc::RTA_PRIORITY => metric = attribute.value.u32(0)?,
+            libc::RTA_TABLE => table = value.u32(0)?,
+            libc::RTA_DST => to = ip(value, ipv6)?,
+            libc::RTA_SRC => from = ip(value, ipv6)?,
+            libc::RTA_PRIORITY => metric = value.u32(0)?,
             libc::RTA_OIF => {
                 let gateway = gateway(payload.from(ROUTE_HEADER).attributes(), ipv6)?;
-                hops.push(Hop { ifindex: attribute.value.u32(0)?, gateway });
+                hops.push(Hop { ifindex: value.u32(0)?, gateway });
             }
-            libc::RTA_MULTIPATH => several(attribute.value, ipv6, &mut hops)?,
+            libc::RTA_MULTIPATH => several(value, ipv6, &mut hops)?,
             _ => {}
         }
     }
-    let route = DefaultRoute { ipv6, table, metric, hops };
-    Ok(if route.hops.is_empty() { None } else { Some(route) })
+    if payload.u32(8)? & DEAD != 0 {
+        hops.clear();
+    }
+    let (to, from) = (Prefix::new(to, payload.u8(1)?), Prefix::new(from, payload.u8(2)?));
+    Ok(Some(Route { to, from, table, metric, hops }))
 }
 
 /// struct rtnexthop: length, flags, weight, link, attributes; one after the other, padded to 4 bytes.
-pub(in crate::linux) fn several(mut bytes: Bytes, ipv6: bool, hops: &mut Vec<Hop>) -> Result<(), Malformed> {
+fn several(mut bytes: Bytes, ipv6: bool, hops: &mut Vec<Hop>) -> Result<(), Malformed> {
     while !bytes.all().is_empty() {
         let length = usize::from(bytes.u16(0)?);
         if length < HOP_HEADER {
@@ -229,7 +252,7 @@ pub(in crate::linux) fn several(mut bytes: Bytes, ipv6: bool, hops: &mut Vec<Hop
     Ok(())
 }
 
-pub(in crate::linux) fn gateway(attributes: Attributes, ipv6: bool) -> Result<Option<IpAddr>, Malformed> {
+fn gateway(attributes: Attributes, ipv6: bool) -> Result<Option<IpAddr>, Malformed> {
     for attribute in attributes {
         let attribute = attribute?;
         match attribute.kind {
@@ -245,7 +268,7 @@ pub(in crate::linux) fn gateway(attributes: Attributes, ipv6: bool) -> Result<Op
     Ok(None)
 }
 
-pub(in crate::linux) fn ip(value: Bytes, ipv6: bool) -> Result<IpAddr, Malformed> {
+fn ip(value: Bytes, ipv6: bool) -> Result<IpAddr, Malformed> {
     Ok(if ipv6 {
         Ipv6Addr::from(*value.array::<16>(0)?).into()
     } else {
