@@ -247,8 +247,11 @@ impl Survey {
             return;
         }
         for (target, best) in self.ways.targets.iter().zip(&mut self.best) {
+            // Of two that are equal it is anybody's guess which one counts: on the safe side it is the tunnel's. (The route
+            // that refuses the LAN in its place would stand before both.)
             let better = |&(length, metric, _): &(u8, u32, _)| {
-                route.to.length > length || (route.to.length == length && route.metric < metric)
+                let (new, old) = ((route.to.length, metric), (length, route.metric));
+                new > old || (new == old && tunnel.is_some())
             };
             if route.to.contains(*target) && best.as_ref().is_none_or(better) {
                 *best = Some((route.to.length, route.metric, link));
@@ -328,6 +331,8 @@ mod tests {
         assert!(led(&with_host, "198.51.100.3"));
         assert!(led(&[route("::/0", 512, TUNNEL), route("::/0", 1024, WAN)], "2001:db8::1"));
         assert!(!led(&[route("::/0", 512, TUNNEL), route("::/0", 256, WAN)], "2001:db8::1"));
+        let equal = [route("::/0", 1024, WAN), route("::/0", 1024, TUNNEL), route("::/0", 1024, WAN)];
+        assert!(led(&equal, "2001:db8::1"), "in doubt into the tunnel: then it gets a route of its own");
         assert!(!led(&[route("0.0.0.0/0", 0, TUNNEL)], "2001:db8::1"), "another family");
     }
 

@@ -38,7 +38,7 @@ impl Engine {
                 if let Some(ladder) = ladder.filter(|_| names_it && changed) {
                     (ladder.stage, ladder.due, ladder.resting) = (Stage::Trying, now, false);
                     if let (Some(section), false) = (section, new.is_empty()) {
-                        // What another name stood for before is not new.
+                        // What had its chance by another name is not new.
                         let news = self.names.endpoints(section).into_iter();
                         let news =
                             news.filter(|other| new.contains(&other.ip()) && !ladder.tried.contains(other));

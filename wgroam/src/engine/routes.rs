@@ -205,8 +205,6 @@ impl Engine {
                 continue;
             };
             self.names.endpoints(section).iter().for_each(|endpoint| add(endpoint.ip()));
-            let remembered = self.memory.endpoint(section.tunnel, section.public_key);
-            remembered.iter().for_each(|endpoint| add(endpoint.ip()));
             if let Some(peer) = device.peers.get(&section.public_key) {
                 peer.goals().for_each(&mut add);
             }
