@@ -26,6 +26,24 @@ pub fn begin() {
     let _ = unsafe { signal(Signal::SIGPIPE, SigHandler::SigIgn) };
 }
 
+/// Makes `$main`, which takes arguments and returns the exit code, the program: what the C library calls. A macro, since
+/// the symbol has to be the program's own.
+#[macro_export]
+macro_rules! program {
+    ($main:path) => {
+        #[unsafe(no_mangle)]
+        extern "C" fn main(
+            count: ::std::ffi::c_int,
+            values: *const *const ::std::ffi::c_char,
+        ) -> ::std::ffi::c_int {
+            $crate::linux::start::begin();
+            // SAFETY: they are main()'s.
+            let arguments = unsafe { $crate::linux::start::arguments(count, values) };
+            $main(arguments.into_iter()).into()
+        }
+    };
+}
+
 /// The arguments of main(), the program's name among them.
 ///
 /// # Safety
