@@ -130,18 +130,7 @@ class Given(Case):
         self.assertEqual(
             self.root.read("tmp/run/wgroam/config"),
             f"""package wgroam
-
-config wgroam 'globals'
-	option log_level 'debug'
-
-config tunnel 'wgr'
-
-config peer 'home'
-	option tunnel 'wgr'
-	option public_key '{KEY}'
-	list endpoint 'home.example.net:51820'
-	list endpoint 'home.example.net:443'
-
+{WGROAM}
 package network
 
 config interface 'wgr'
