@@ -76,10 +76,11 @@ pub const NOT_TAKEN_REFILL: Duration = secs(10);
 // Pokes and the endpoints that go before them.
 
 /// From one poke to the repeats that insure it against loss: repeats 1 s and 3 s after the first. A keepalive has no
-/// answer and no retransmission of its own; a new WAN loses its first packets (ARP, route, NAT) for about a second.
+/// answer and no retransmission of its own; a new WAN loses its first packets (ARP, route, NAT) for about a second. The
+/// first repeat comes in any case ([`super::peer::Repeat`]).
 pub const REPEAT_AFTER: [Duration; 2] = [secs(1), secs(2)];
 /// The source address is only cleared within this time after the look that showed the endpoint: what WireGuard learned
-/// since must not be overwritten. A poke that had to wait for its turn goes without.
+/// since must not be overwritten. Before a poke that waits for its turn there is another look, unless a crowd waits.
 pub const CLEAR_WITHIN: Duration = millis(100);
 /// Between two pokes of one peer. A change of WAN comes as a burst of events (link, address, route) within some 100 ms.
 pub const POKE_SPACING: Duration = millis(200);

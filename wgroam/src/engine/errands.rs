@@ -101,8 +101,9 @@ impl Engine {
                 self.actions.push_back(Action::SetEndpoint { interface, peer: key, endpoint, reason });
             }
             let just_seen = device.looks.answered.is_some_and(|look| now <= look + CLEAR_WITHIN);
-            let clear = errand.clear || reason == Reason::WanChanged;
-            if let (true, None, true, Some(endpoint)) = (clear, endpoint, just_seen, peer.seen.endpoint) {
+            if let (true, None, true, Some(endpoint)) =
+                (errand.clears(), endpoint, just_seen, peer.seen.endpoint)
+            {
                 self.actions.push_back(Action::ClearSource { interface, peer: key, endpoint });
             }
             // Whoever was heard meanwhile has something to lose.

@@ -378,10 +378,7 @@ impl Engine {
         };
         let lost = chased.probes.front().map(|&(_, sent)| sent + PROBE_TIMEOUT);
         let probe = chased.next_probe.filter(|_| regular);
-        // Just before it is added again, to be sure that it was not heard meanwhile.
-        let readd = peer.errand.filter(|errand| errand.readd);
-        let readd = readd.and_then(|errand| errand.not_before.checked_sub(LOOK_GRID));
-        [watched, lost, probe, readd].into_iter().flatten().min().map(|at| at.max(now + LOOK_GRID))
+        [watched, lost, probe].into_iter().flatten().min().map(|at| at.max(now + LOOK_GRID))
     }
 }
 

@@ -60,8 +60,18 @@ pub(super) struct Pending {
 pub(super) struct Repeat {
     /// Index into [`REPEAT_AFTER`].
     pub step: usize,
+    /// Did something authenticated come since the poke?
+    pub answered: bool,
     /// When the next one comes; none while the last one waits in the queue.
     pub due: Option<Instant>,
+}
+
+impl Repeat {
+    /// The first one comes even when the poke was answered: what was under way by the old WAN when we left it makes
+    /// wireguard-go go back there for good.
+    fn needless(&self) -> bool {
+        self.answered && self.step > 1
+    }
 }
 
 /// A poke that waits for its turn, and the endpoint to set before it.
@@ -74,6 +84,20 @@ pub(super) struct Errand {
     pub clear: bool,
     /// Remove the peer and add it again, with its new endpoint.
     pub readd: bool,
+}
+
+impl Errand {
+    /// Is the source address cleared? Always after a change of our WAN.
+    pub fn clears(&self) -> bool {
+        self.clear || self.reason == Reason::WanChanged
+    }
+
+    /// When to look once more before its turn, if that is not so near that the look at this moment serves: what may
+    /// undo something that WireGuard learned rests on a look within [`CLEAR_WITHIN`].
+    pub fn look_before(&self, now: Instant) -> Option<Instant> {
+        let moment = self.not_before.checked_sub(CLEAR_WITHIN)?;
+        ((self.clears() || self.readd) && moment > now).then_some(moment)
+    }
 }
 
 /// An initiation that WireGuard did not take.
@@ -290,9 +314,10 @@ impl PeerState {
         if let Some(errand) = self.errand.as_mut().filter(|errand| errand.reason == Reason::Initiation) {
             errand.set = None;
         }
-        if Some(look.asked) > self.last_poke && self.repeat.is_some_and(|repeat| repeat.due.is_some()) {
-            self.repeat = None;
+        if let Some(repeat) = self.repeat.as_mut().filter(|repeat| repeat.due.is_some()) {
+            repeat.answered |= Some(look.asked) > self.last_poke;
         }
+        self.repeat.take_if(|repeat| repeat.needless());
     }
 
     fn note_handshake(&mut self, look: &Look, peer: &Peer, new: bool, first: bool) {
@@ -313,6 +338,9 @@ impl PeerState {
         let repeat = self.repeat.as_mut().filter(|repeat| repeat.due.is_none())?;
         repeat.due = REPEAT_AFTER.get(repeat.step).map(|&after| now + after);
         repeat.step += 1;
+        if repeat.needless() {
+            repeat.due = None;
+        }
         let due = repeat.due;
         if due.is_none() {
             self.repeat = None;
@@ -376,17 +404,17 @@ pub(super) fn usable(endpoint: SocketAddr) -> bool {
 mod tests {
     use super::*;
 
-    /// A repeat is off when something came after the poke; what was on its way before tells nothing.
+    /// The second repeat is off when something came after the poke; what was on its way before tells nothing.
     #[test]
     fn only_what_comes_after_the_poke_answers_it() {
         let start = Instant::now();
         let at = |millis| start + Duration::from_millis(millis);
         let mut peer = PeerState::new(PublicKey([1; 32]), start, true);
         peer.last_poke = Some(at(100));
-        peer.repeat = Some(Repeat { step: 1, due: Some(at(1100)) });
         let mut shown = peer.seen;
-        for (asked, rx_bytes, repeats) in [(99, 32, true), (101, 64, false)] {
+        for (step, asked, rx_bytes, repeats) in [(1, 101, 32, true), (2, 99, 64, true), (2, 101, 96, false)] {
             let (asked, wall) = (at(asked), WallTime::default());
+            peer.repeat = Some(Repeat { step, answered: false, due: Some(at(1100)) });
             shown.rx_bytes = rx_bytes;
             peer.observe(&Look { now: at(102), asked, wall, last: Some(start), up: true }, &shown);
             assert_eq!(peer.repeat.is_some(), repeats);

@@ -72,6 +72,8 @@ impl Engine {
                 judged_again,
                 self.pursue(device.interface, state, look, &seen, &wishes, may_rotate && rotator.is_none()),
             );
+            let before = state.errand.and_then(|errand| errand.look_before(now));
+            judged_again = earliest(judged_again, before);
             if std::mem::take(&mut self.rotated) {
                 rotator = Some(peer.public_key);
             }
@@ -213,7 +215,7 @@ impl Engine {
             self.errands.add(now, interface, peer, Reason::Command, None);
         }
         if wishes.wan_changed && self.matters(interface, peer, now) {
-            peer.repeat = Some(Repeat { step: 0, due: None });
+            peer.repeat = Some(Repeat { step: 0, answered: false, due: None });
             self.errands.add(now, interface, peer, Reason::WanChanged, None);
         } else if peer.repeat.and_then(|repeat| repeat.due).is_some_and(|due| due <= look.asked) {
             // A repeat is an insurance: it is not worth waiting for.

@@ -9,7 +9,7 @@ use wgroam::model::WallTime;
 use super::bench::{ALICE, BOB, Bench, WALL, at, millis, peer, secs, wan_address, wg0};
 
 #[test]
-fn a_wan_change_pokes_at_once_and_twice_more_until_something_comes_back() {
+fn a_wan_change_pokes_at_once_and_twice_more_and_once_more_when_something_comes_back() {
     let mut alice = peer(ALICE, Some(at(1)));
     alice.keepalive = 25;
     let mut bench = Bench::settled(vec![], vec![alice]);
@@ -19,12 +19,14 @@ fn a_wan_change_pokes_at_once_and_twice_more_until_something_comes_back() {
     let expected = [0, 1, 3].map(|n| (start + secs(n), Reason::WanChanged));
     assert_eq!(bench.pokes(), expected);
 
-    bench.log.clear();
-    bench.event(wan_address());
-    bench.run(millis(500));
-    bench.device.peers[0].rx_bytes += 32;
-    bench.run(secs(10));
-    assert_eq!(bench.pokes().len(), 1, "answered");
+    for (answered, pokes) in [(millis(500), 2), (millis(1500), 2)] {
+        bench.log.clear();
+        bench.event(wan_address());
+        bench.run(answered);
+        bench.device.peers[0].rx_bytes += 32;
+        bench.run(secs(10));
+        assert_eq!(bench.pokes().len(), pokes, "answered after {answered:?}");
+    }
 }
 
 #[test]
@@ -64,6 +66,24 @@ fn a_wan_change_clears_the_old_source_before_the_poke_and_moves_nothing() {
     assert_eq!(done[0], &clear);
     assert!(matches!(done[1], Action::Poke { reason: Reason::WanChanged, .. }), "{done:?}");
     assert_eq!(bench.sets(), []);
+}
+
+#[test]
+fn a_poke_that_has_to_wait_clears_the_source_all_the_same() {
+    let mut alice = peer(ALICE, Some(at(1)));
+    alice.keepalive = 25;
+    let mut bench = Bench::settled(vec![], vec![alice]);
+    bench.event(wan_address());
+    // Just after the first poke: this one has to wait for longer than a look is good for.
+    bench.run(millis(20));
+    bench.log.clear();
+    bench.event(wan_address());
+    bench.run(POKE_SPACING);
+    let done = bench.log.iter().map(|(_, action)| action).filter(|a| !matches!(a, Action::Report(_)));
+    let done: Vec<_> = done.skip_while(|a| matches!(a, Action::TakeSnapshot { .. })).collect();
+    let clear = Action::ClearSource { interface: wg0(), peer: ALICE, endpoint: at(1) };
+    assert_eq!(done[0], &clear, "{done:?}");
+    assert!(matches!(done[1], Action::Poke { reason: Reason::WanChanged, .. }), "{done:?}");
 }
 
 #[test]
