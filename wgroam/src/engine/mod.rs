@@ -213,14 +213,12 @@ impl Engine {
                 }
             }
         }
+        let dropped = |device: &&DeviceState| device.present() && !self.settings.watches(device.interface);
         let dropped: Vec<_> =
-            self.devices.keys().copied().filter(|&name| !self.settings.watches(name)).collect();
+            self.devices.values().filter(dropped).map(|device| device.interface).collect();
         for interface in dropped {
-            let present = self.devices.get(&interface).is_some_and(DeviceState::present);
             self.on_device_gone(now, interface);
-            if present {
-                self.unwatched.push(interface);
-            }
+            self.unwatched.push(interface);
         }
         // on_device_up() puts those back that still are not ours.
         for interface in std::mem::take(&mut self.unwatched) {

@@ -20,21 +20,40 @@ fn a_new_device_is_looked_at_at_once_and_while_it_settles() {
     assert!(bench.reports().contains(&&Report::DeviceFound { interface: wg0(), peers: 0 }));
 }
 
-#[test]
-fn an_interface_that_is_not_configured_is_left_alone() {
+/// Another interface alone.
+fn elsewhere() -> Config {
     let tunnel = config::Tunnel {
         interface: "wg1".parse().unwrap(),
         enabled: true,
         unreachable: true,
         rotate_port: config::RotatePort::Auto,
     };
-    let config = Config { tunnels: vec![tunnel], ..Config::default() };
-    let mut bench = Bench::new(config, vec![], vec![]);
+    Config { tunnels: vec![tunnel], ..Config::default() }
+}
+
+#[test]
+fn an_interface_that_is_not_configured_is_left_alone() {
+    let mut bench = Bench::new(elsewhere(), vec![], vec![]);
     bench.event(Event::DeviceUp { interface: wg0() });
     assert_eq!(bench.log, []);
     bench.engine.reload(bench.now, Config::default());
     bench.drain();
     assert_eq!(bench.snapshots(), [Duration::ZERO], "from now on it is");
+}
+
+#[test]
+fn an_interface_that_was_taken_out_is_watched_again_after_any_number_of_reloads() {
+    for times in 1..4 {
+        let mut bench = Bench::settled(vec![], vec![peer(ALICE, Some(at(1)))]);
+        for _ in 0..times {
+            bench.engine.reload(bench.now, elsewhere());
+            bench.run(secs(1));
+        }
+        bench.log.clear();
+        bench.engine.reload(bench.now, Config::default());
+        bench.drain();
+        assert_eq!(bench.snapshots().len(), 1, "after {times} without it");
+    }
 }
 
 #[test]
