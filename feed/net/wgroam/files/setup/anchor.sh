@@ -70,8 +70,11 @@ command_anchor() {
 	choose_pool "$wanted"
 	check_port
 	add_endpoints
+	! old_line set endpoints || [ "$value" = "$endpoints" ] || ! grep -q "^roamer$tab" "$work/old" ||
+		note "Roamers that were invited before look for this router where their invitations say."
 	record "set${tab}role${tab}anchor"
 	record "set${tab}wan${tab}$wan"
+	record "set${tab}wanted${tab}$wanted"
 	record "set${tab}pool${tab}$pool"
 	record "set${tab}endpoints${tab}$endpoints"
 	record "set${tab}mtu${tab}$mtu"

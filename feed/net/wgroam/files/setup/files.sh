@@ -19,18 +19,26 @@ get() {
 	u get "$1"
 }
 
-# Reads everything; from here on nothing of it is read from /etc.
-begin() {
-	local package error
-
-	exec 9> /var/run/wgroam-setup.lock || die "can't write to /var/run: are you root?"
+# Alone from here on, and with whatever was interrupted before put back.
+take_turn() {
+	[ "$(id -u)" = 0 ] || die "only root can do that"
+	exec 9> /var/run/wgroam-setup.lock
 	flock -n 9 || die "another wgroam-setup is at work here"
+	# Of those who were killed.
+	rm -rf /tmp/wgroam-setup.*
 	work=$(mktemp -d /tmp/wgroam-setup.XXXXXX) || die "no room in /tmp"
 	trap finish EXIT
 	trap 'exit 129' HUP
 	trap 'exit 130' INT
 	trap 'exit 143' TERM
 	recover
+}
+
+# Reads everything; from here on nothing of it is read from /etc.
+begin() {
+	local package error
+
+	take_turn
 	mkdir "$work/base" "$work/config" "$work/saved" "$work/files" || die "no room in /tmp"
 	: > "$work/batch"
 	: > "$work/targets"
@@ -81,6 +89,11 @@ put_in_place() {
 	cat "$1" > "$new" && mv "$new" "$2"
 }
 
+# new_digest KEY: of what a staged file is to be, - for none.
+new_digest() {
+	if [ -e "$work/files/$1" ]; then digest "$work/files/$1"; else echo -; fi
+}
+
 # Replaces what was staged.
 replace() {
 	local key target
@@ -89,9 +102,9 @@ replace() {
 	: > "$STORE/pending.new" || die "no room on flash; nothing is changed"
 	while read -r key target; do
 		if [ -e "$target" ]; then
-			cp -p "$target" "$STORE/undo.$key" && printf 'restore %s %s\n' "$key" "$target"
+			cp -p "$target" "$STORE/undo.$key" && printf 'restore %s %s %s\n' "$key" "$target" "$(new_digest "$key")"
 		else
-			printf 'remove %s %s\n' "$key" "$target"
+			printf 'remove %s %s %s\n' "$key" "$target" "$(new_digest "$key")"
 		fi >> "$STORE/pending.new" || die "no room on flash; nothing is changed"
 	done < "$work/targets"
 	sync
@@ -115,14 +128,20 @@ replace() {
 	done
 }
 
-# Puts back what an unfinished change had begun to replace. Interrupted itself, it begins anew.
+# Puts back what an unfinished change had begun to replace, unless somebody else wrote there since. Interrupted itself,
+# it begins anew.
 recover() {
-	local what key target failed=
+	local what key target new failed=
 
 	replacing=
 	rm -f "$CONFIG"/.wgroam-setup.*
 	if [ -e "$STORE/pending" ]; then
-		while read -r what key target; do
+		while read -r what key target new; do
+			if [ "$new" = - ]; then
+				! [ -e "$target" ] || continue
+			else
+				{ [ -e "$target" ] && [ "$(digest "$target")" = "$new" ]; } || continue
+			fi
 			case "$what" in
 			restore) put_in_place "$STORE/undo.$key" "$target" || failed=1 ;;
 			remove) rm -f "$target" ;;

@@ -161,9 +161,10 @@ command_revoke() {
 }
 
 command_list() {
-	local file word who what address
+	local file
 
 	[ $# -eq 0 ] || misused "list takes no argument"
+	take_turn
 	for file in "$STORE"/*.record; do
 		[ -e "$file" ] || {
 			note "Nothing was set up here."
@@ -175,9 +176,9 @@ command_list() {
 	done
 }
 
-# list_one FILE: a tunnel, and its roamers indented.
+# list_one FILE: a tunnel, and its roamers indented, each with the seconds since its last handshake.
 list_one() {
-	local word who what address role='' text=
+	local word who what address key times role='' text=
 
 	while IFS=$tab read -r word who what address; do
 		case "$word $who" in
@@ -186,7 +187,17 @@ list_one() {
 		esac
 	done < "$1"
 	printf '%s\t%s\t%s\n' "$name" "$role" "$text"
+	times=$(wg show "wg_$name" latest-handshakes 2> /dev/null)
 	while IFS=$tab read -r word who what address; do
-		[ "$word" != roamer ] || printf '  %s\t%s\t%s\n' "$who" "$what" "$address"
+		[ "$word" = roamer ] || continue
+		key=$(uci -q get "network.wg_${name}_$who.public_key")
+		case "$newline$times" in
+		*"$newline$key$tab"[123456789]*)
+			key=${times#*"$key$tab"}
+			key="$(($(date +%s) - ${key%%"$newline"*})) s since the last handshake"
+			;;
+		*) key='no handshake yet' ;;
+		esac
+		printf '  %s\t%s\t%s\t%s\n' "$who" "$what" "$address" "$key"
 	done < "$1"
 }

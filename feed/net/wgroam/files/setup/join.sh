@@ -89,11 +89,14 @@ check_lan() {
 	[ "$(get "network.$lan")" = interface ] || die "there is no interface '$lan' in /etc/config/network: say --lan"
 	[ "$lan" != "$interface" ] || die "--lan $lan: that is the tunnel itself"
 	zone_of "$lan" || die "the firewall has no zone with '$lan' in it"
-	if get "network.$interface" > /dev/null && old_line set role; then
+	for key in $(names_of roamer); do
+		[ "$key" = "$name" ] || die "this router joined '$key' already, and one tunnel carries all its IPv6: wgroam-setup remove $key first"
 		key=$(get "network.$interface.private_key")
-		[ "$key" = "$private_key" ] ||
+		[ -z "$key" ] || [ "$key" = "$private_key" ] ||
 			die "'$name' was joined already, with another invitation: wgroam-setup remove $name first"
-	fi
+	done
+	# Once it is joined, it is in use by the LAN.
+	! old_line set prefix || [ "$value" != "$prefix" ] || return 0
 	look_around
 	prefix_read "$prefix"
 	! is_taken "$high" "$length" "$taken" ||
@@ -163,7 +166,7 @@ plan_lan() {
 	local dhcp
 
 	[ -n "$(get "network.$lan.ip6assign")" ] || change "network.$lan.ip6assign" =64
-	if [ -z "$(get "network.$lan.ip6class")" ] || old_line member "network.$lan.ip6class"; then
+	if [ -z "$(get "network.$lan.ip6class")" ] || grep -qxF "member${tab}network.$lan.ip6class${tab}local" "$work/old"; then
 		# Without a class it takes from everywhere, the WAN's prefix of the moment included.
 		member "network.$lan.ip6class" local
 	fi
@@ -196,12 +199,14 @@ await_handshake() {
 	note "Waiting for the first handshake, up to $1 s ..."
 	while [ "$left" -gt 0 ]; do
 		since=$(wg show "$interface" latest-handshakes 2> /dev/null)
-		since=${since##*"$tab"}
-		if is_number "${since#?????}" 0 99999 || [ "${#since}" -ge 10 ]; then
+		case "${since##*"$tab"}" in
+		'' | 0 | *[!0123456789]*) ;;
+		*)
 			note "A handshake, after $(($1 - left)) s. '$name' works."
 			diagnose
 			return 0
-		fi
+			;;
+		esac
 		! [ -t 2 ] || printf '.' >&2
 		sleep 1
 		left=$((left - 1))

@@ -100,9 +100,11 @@ choose_pool() {
 	look_around
 	if old_line set pool; then
 		pool=$value
-		[ "$1" = auto ] || [ "$1" = "$pool" ] || ! grep -q "^roamer$tab" "$work/old" ||
+		[ "$1" != auto ] || return 0
+		old_line set wanted
+		[ "$1" != "$value" ] || return 0
+		! grep -q "^roamer$tab" "$work/old" ||
 			die "roamers have parts of $pool already: revoke them before the prefix changes to $1"
-		[ "$1" != auto ] && [ "$1" != "$pool" ] || return 0
 	fi
 	if [ "$1" = auto ]; then
 		[ -n "$delegated" ] ||
@@ -116,7 +118,7 @@ choose_pool() {
 		die "the WAN delegates ${delegated%"$newline"}, and the LANs use all of it: docs/ipv6-guide.md says what can be done with a single /64"
 	fi
 	is_shared_prefix "$1" || die "--prefix $1: $problem"
-	carve "$length" || die "--prefix $1 is in use by ${found#* * } here: nothing of it is left"
+	carve "$length" || die "--prefix $1 is in use by $whose here: nothing of it is left"
 	[ "$pool" = "$1" ] || note "A part of $1 is in use by $whose: roamers get theirs from $pool."
 }
 
