@@ -132,6 +132,15 @@ check_port() {
 	for port in $fallbacks; do
 		[ "$port" != "$listen" ] || die "--fallback-port $port is the port itself"
 	done
+	for id in $(u -X show firewall | sed -n 's/^firewall\.\([A-Za-z0-9_]*\)=redirect$/\1/p'); do
+		case "$id" in "${interface}_from_"*) continue ;; esac
+		[ "$(get "firewall.$id.src")" = "$zone" ] || continue
+		case "$(get "firewall.$id.proto")" in '' | *udp* | *all* | *any*) ;; *) continue ;; esac
+		for port in $listen $fallbacks; do
+			[ "$(get "firewall.$id.src_dport")" != "$port" ] ||
+				die "the firewall redirects UDP port $port already ($(get "firewall.$id.name")): take another port"
+		done
+	done
 }
 
 plan_anchor() {
