@@ -235,6 +235,19 @@ class Remove(SetupCase):
         away.must("remove", "home")
         self.assertEqual(away.read("etc/config/dhcp"), before)
 
+    def test_a_missing_globals_section_is_made_and_goes_again(self):
+        away = self.router()
+        for text in ("", "config wgroam\n\toption log_level 'warn'\n"):
+            away.write("etc/config/wgroam", text, 0o600)
+            away.must("join", "--yes", "--wait", "0", stdin=self.invitation())
+            shown = away.run("/sbin/uci", "show", "wgroam").stdout
+            self.assertEqual(shown.count("=wgroam\n"), 1)
+            once = away.files()
+            away.must("join", "--yes", "--wait", "0", stdin=self.invitation())
+            self.assertEqual(away.files(), once)
+            away.must("remove", "home")
+            self.assertEqual(away.read("etc/config/wgroam"), text)
+
     def test_backups_say_what_was_there_before_the_last_change(self):
         home = self.router()
         before = home.configuration()
@@ -245,6 +258,14 @@ class Remove(SetupCase):
 
 class Waiting(SetupCase):
     """After join has written."""
+
+    def test_who_has_wgroam_switched_off_is_told(self):
+        away = self.router()
+        away.run("/sbin/uci", "set", "wgroam.globals.enabled=0", check=True)
+        away.run("/sbin/uci", "commit", check=True)
+        ran = away.setup("join", "--yes", "--wait", "0", stdin=self.invitation())
+        self.assertEqual(ran.returncode, 0)
+        self.assertIn("wgroam is switched off here", ran.stderr)
 
     def test_it_waits_for_the_handshake_and_has_the_rest_diagnosed(self):
         away = self.router()

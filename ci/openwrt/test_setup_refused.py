@@ -61,6 +61,13 @@ class Refused(SetupCase):
             self.refuses(router, message, *words, code=2)
         self.assertEqual(router.setup().returncode, 2)
 
+    def test_help_and_version(self):
+        router = self.router()
+        self.assertIn("Usage: wgroam-setup COMMAND", router.must("--help"))
+        self.assertEqual(router.must("--version"), router.run("/usr/sbin/wgroam", "--version").stdout)
+        for command in ("anchor", "invite", "list", "revoke", "join", "adopt", "remove"):
+            self.assertIn(f"Usage: wgroam-setup {command}", router.must(command, "--help"))
+
     def test_host(self):
         router = self.router()
         hosts = "under_score.net -x.net x-.net a..b 1.2.3 1.2.3.4.5 300.1.1.1 home:0 home:65536 home:051820 home:x home: :51820"

@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """wgroam-setup keeps secrets and is never half done: under a shell that runs every program by name, with a recorder in the
 place of each, which writes down its words and environment, and kills the shell when it is told to."""
+import contextlib
 import os
+import pty
 import re
 import shutil
 import stat
@@ -117,6 +119,25 @@ class Secrets(SetupCase):
         for secret in SECRETS:
             self.assertNotIn(secret, said)
 
+    def test_a_line_that_is_pasted_is_not_shown(self):
+        ours, theirs = pty.openpty()
+        words = ["/usr/sbin/chroot", self.box.path, "/usr/sbin/wgroam-setup", "join"]
+        process = subprocess.Popen(words, stdin=theirs, stdout=theirs, stderr=theirs, env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"})
+        os.close(theirs)
+        shown = b""
+        for question, answer in ((b"not shown: ", forge()), (b"[y/N] ", "n")):
+            while question not in shown:
+                shown += os.read(ours, 65536)
+            os.write(ours, f"{answer}\n".encode())
+        self.assertEqual(process.wait(timeout=20), 1)
+        os.set_blocking(ours, False)
+        with contextlib.suppress(OSError):
+            shown += os.read(ours, 65536)
+        os.close(ours)
+        self.assertIn(b"not confirmed", shown)
+        for secret in SECRETS:
+            self.assertNotIn(secret.encode(), shown)
+
     def test_a_network_file_that_all_can_read_is_closed(self):
         os.chmod(self.box.path / "etc/config/network", 0o644)
         self.assertEqual(self.box.watched(*ANCHOR).returncode, 0)
@@ -226,7 +247,7 @@ class Interrupted(SetupCase):
         self.assertLess(number, 99)
 
     def test_a_kill_leaves_the_old_or_the_new_and_never_a_mixture(self):
-        self.go_through("KILL", 2)
+        self.go_through("KILL", 3)
 
     def test_a_signal_puts_everything_back(self):
         self.go_through("TERM", 5)

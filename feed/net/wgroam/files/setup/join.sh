@@ -69,8 +69,14 @@ command_join() {
 }
 
 ask_for_line() {
-	! [ -t 0 ] || printf 'Paste the invitation, and press Enter: ' >&2
-	IFS= read -r line
+	if [ -t 0 ]; then
+		printf 'Paste the invitation, and press Enter; it is not shown: ' >&2
+		# shellcheck disable=SC3045 # busybox has it
+		IFS= read -r -s line
+		echo >&2
+	else
+		IFS= read -r line
+	fi
 	# What pasting leaves at the ends.
 	line=${line%"$(printf '\r')"}
 	while :; do
@@ -142,9 +148,14 @@ plan_join() {
 	firewall_icmp icmp_to "$interface" "$zone"
 	firewall_open "$interface" "$zone"
 
-	[ "$(get wgroam.globals)" = wgroam ] || find_section_of wgroam wgroam || {
+	if [ "$(get wgroam.globals)" != wgroam ] && ! u show wgroam | grep -q '=wgroam$'; then
 		section wgroam.globals wgroam
-	}
+	elif grep -qxF "section${tab}wgroam.globals" "$work/old"; then
+		section wgroam.globals wgroam
+	fi
+	case "$(get 'wgroam.@wgroam[0].enabled')" in
+	0 | no | off | false | disabled) note "wgroam is switched off here (option enabled in /etc/config/wgroam): without it nothing finds '$name'." ;;
+	esac
 	wgroam_tunnel
 	section "wgroam.$name" peer
 	put "wgroam.$name.tunnel" "$interface"
