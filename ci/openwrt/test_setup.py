@@ -273,10 +273,14 @@ class Waiting(SetupCase):
         (away.path / "usr/sbin/wgroam").unlink()
         away.write("usr/sbin/wgroam", '#!/bin/sh\necho "$*" >> /tmp/wgroam.calls\n[ "$1" != --help ] || echo diagnose\nexit "$(cat /tmp/code)"\n', 0o755)
         away.write("tmp/code", "0")
-        ran = away.setup("join", "--yes", stdin=self.invitation())
+        line = self.invitation()
+        ran = away.setup("join", "--yes", stdin=line)
         self.assertEqual(ran.returncode, 0, ran.stderr)
         self.assertIn("A handshake", ran.stderr)
         self.assertIn("diagnose wg_home", away.read("tmp/wgroam.calls"))
+        away.write("tmp/code", "1")
+        away.write("usr/sbin/wgroam", away.read("usr/sbin/wgroam").replace("exit", '[ "$1" != diagnose ] || exit'), 0o755)
+        self.assertEqual(away.setup("join", "--yes", stdin=line).returncode, 4)
 
     def test_without_a_handshake_it_says_what_to_look_at_and_what_was_written_stays(self):
         away = self.router()

@@ -90,6 +90,12 @@ class Adopt(SetupCase):
         self.assertIn("wgroam.b.endpoint='[2001:db8::5]:51820'\n", shown)
         self.assertEqual(shown.count("=peer"), 2)
 
+    def test_an_interface_that_is_bound_to_an_uplink_keeps_its_route(self):
+        self.box.run("/sbin/uci", "set", "network.wgr.tunlink=wan", check=True)
+        self.box.run("/sbin/uci", "commit", check=True)
+        self.assertIn("option tunlink", self.box.setup("adopt", "wgr").stderr)
+        self.assertNotIn("nohostroute", self.box.read("etc/config/network"))
+
     def test_dry_run_shows_it(self):
         before = self.box.files()
         ran = self.box.setup("adopt", "wgr", "--dry-run")

@@ -110,6 +110,8 @@ class Refused(SetupCase):
         self.refuses(router, "the LANs use all of it", *HOST)
         router.write("tmp/network.interface", delegated("2001:db8:1200::/64", lan="2001:db8:1200::/64"))
         self.refuses(router, "docs/ipv6-guide.md", *HOST)
+        router.must(*HOST, "--prefix", "2001:db8:1200::/56", "--name", "cabin", "--listen-port", "4500")
+        self.refuses(router, "is in use by the anchor 'cabin'", *HOST, "--prefix", "2001:db8:1200:80::/60")
         router.write("tmp/network.interface", dump())
         self.add(router, "network", WIREGUARD + "\tlist allowed_ips '2001:db8:1300::/48'\n")
         self.refuses(router, "is in use by a peer of wireguard_wg9", *HOST[:2], "h:1", "--prefix", "2001:db8:1300:7::/64")

@@ -66,7 +66,10 @@ finish() {
 }
 
 digest() {
-	sha256sum < "$1" | cut -d ' ' -f 1
+	local sum
+
+	sum=$(sha256sum < "$1")
+	printf '%s\n' "${sum%% *}"
 }
 
 # stage TARGET [FILE]: at the end TARGET is FILE, or is not there.

@@ -207,12 +207,15 @@ await_handshake() {
 	local left=$1 since
 
 	[ "$1" -gt 0 ] || return 0
+	# Nobody needs the copies any more.
+	rm -rf "$work/base" "$work/config" "$work/saved" "$work/files" "$work/batch"
 	note "Waiting for the first handshake, up to $1 s ..."
 	while [ "$left" -gt 0 ]; do
 		since=$(wg show "$interface" latest-handshakes 2> /dev/null)
 		case "${since##*"$tab"}" in
 		'' | 0 | *[!0123456789]*) ;;
 		*)
+			[ "$left" -eq "$1" ] || ! [ -t 2 ] || echo >&2
 			note "A handshake, after $(($1 - left)) s. '$name' works."
 			diagnose
 			return 0
@@ -222,13 +225,25 @@ await_handshake() {
 		sleep 1
 		left=$((left - 1))
 	done
+	! [ -t 2 ] || echo >&2
 	note "No handshake in $1 s. What was written stays, and wgroam keeps trying; wgroam-setup remove $name takes it away." \
 		"wgroam status $interface says what was tried. Is this router online? Does the other one answer at one of" \
 		"$(printf '%s' "$endpoints" | tr ',' ' ')?"
 	exit 4
 }
 
-# All else, by whoever can tell.
+# All else, by whoever can tell. The LAN's address and the like may come a few seconds later.
 diagnose() {
-	case "$("$PROG" --help 2> /dev/null)" in *diagnose*) "$PROG" diagnose "$interface" || exit 4 ;; esac
+	local left=2 code
+
+	case "$("$PROG" --help 2> /dev/null)" in *diagnose*) ;; *) return 0 ;; esac
+	while :; do
+		"$PROG" diagnose "$interface" > "$work/diagnosis" 2>&1
+		code=$?
+		if [ "$code" -eq 0 ] || [ "$left" -eq 0 ]; then break; fi
+		left=$((left - 1))
+		sleep 2
+	done
+	cat "$work/diagnosis"
+	[ "$code" -eq 0 ] || exit 4
 }

@@ -54,6 +54,10 @@ look_around() {
 			json_select ..
 		done
 	fi
+	# What other anchors here have to share.
+	for one in $(names_of anchor); do
+		[ "$one" = "$name" ] || take "$(sed -n "s/^set${tab}pool${tab}//p" "$STORE/$one.record")" "the anchor '$one'"
+	done
 	# From the configuration, for what is down now.
 	for one in $(u -X show network | sed -n 's/^network\.\([A-Za-z0-9_]*\)=interface$/\1/p'); do
 		[ "$one" != "$interface" ] || continue
