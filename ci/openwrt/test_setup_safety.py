@@ -326,6 +326,26 @@ class Interrupted(SetupCase):
         self.assertIn("no room on flash", ran.stderr)
         self.assertEqual(self.box.configuration(), before)
 
+    def test_no_room_for_the_second_file_puts_the_first_one_back(self):
+        away = self.router()
+        # A page now, and two when something is added: there is one to spare, which the first file needs for a moment.
+        text = away.read("etc/config/firewall")
+        away.write(
+            "etc/config/firewall", text + f"\nconfig include 'x'\n\toption path '{'x' * (4000 - len(text))}'\n", 0o600
+        )
+        before = away.configuration()
+        folder = away.path / "etc/config"
+        subprocess.run(["mount", "-t", "tmpfs", "-o", "size=20k", "none", folder], check=True)
+        self.addCleanup(subprocess.run, ["umount", folder], check=False)
+        for name, text in before.items():
+            away.write(f"etc/config/{name}", text.decode(), 0o600)
+        ran = away.setup("join", "--yes", "--wait", "0", stdin=forge())
+        self.assertEqual(ran.returncode, 1)
+        self.assertIn("/etc/config/firewall could not be written; everything is put back", ran.stderr)
+        self.assertEqual(away.configuration(), before)
+        self.assertEqual(sorted(os.listdir(folder)), sorted(before))
+        self.assertEqual([name for name in os.listdir(away.path / STORE) if not name.startswith("backup.")], [])
+
     def test_a_file_that_somebody_else_changes_meanwhile_is_not_overwritten(self):
         away = self.router()
         (away.path / "tmp/in").mkdir()

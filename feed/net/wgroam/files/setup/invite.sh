@@ -97,11 +97,12 @@ command_invite() {
 	allocate "$pool"
 	make_roamer
 	write_plan
-	reload_services
 	note "$roamer gets $prefix. What follows is a secret, as it has $roamer's private key in it, which is not kept here:" \
 		"it can't be printed again. On $roamer: wgroam-setup join"
 	printf '%s\n' "$line"
 	[ -z "$qr" ] && ! [ -t 1 ] || ! command -v qrencode > /dev/null || printf '%s' "$line" | qrencode -t ANSIUTF8
+	# After the line: whoever is cut off here has it.
+	reload_services
 }
 
 # allocate POOL: sets $prefix, and $link and $number for the address.
