@@ -9,6 +9,7 @@ import re
 import shutil
 import stat
 import subprocess
+import termios
 
 from invitations import FIELDS, SECRETS, forge
 from samples import BAITS, quoted
@@ -152,6 +153,8 @@ class Secrets(SetupCase):
         for question, answer in ((b"not shown: ", forge()), (b"[y/N] ", "n")):
             while question not in shown:
                 shown += os.read(ours, 65536)
+            if answer != "n":
+                wait("a terminal without echo", lambda: not termios.tcgetattr(ours)[3] & termios.ECHO)
             os.write(ours, f"{answer}\n".encode())
         self.assertEqual(process.wait(timeout=20), 1)
         os.set_blocking(ours, False)
