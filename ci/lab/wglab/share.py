@@ -99,7 +99,7 @@ class Share(Stage):
     def setup(self, name, *words, stdin=""):
         """A person types `wgroam-setup WORDS` on a router. Returns what it printed."""
         begun = time.monotonic()
-        ran = self.roots[name].run("/usr/bin/wgroam-setup", *words, stdin=stdin)
+        ran = self.roots[name].run("/usr/sbin/wgroam-setup", *words, stdin=stdin)
         seconds = round(time.monotonic() - begun, 2)
         self.services[name].check()
         self.details[f"{words[0]}_s"] = seconds

@@ -91,11 +91,13 @@ class Netifd:
         return {name: interface.device for name, interface in self.interfaces.items()}
 
     def _tell(self):
-        """What `ubus call network.interface.NAME status` says, for the stand-in of ubus."""
-        for path in self.root.path.glob("tmp/network.interface.*"):
+        """What `ubus call network.interface.NAME status` and `network.interface dump` say, for the stand-in of ubus."""
+        for path in self.root.path.glob("tmp/network.interface*"):
             path.unlink()
+        dump = []
         for name, interface in self.interfaces.items():
             status = {
+                "interface": name,
                 "up": True,
                 "l3_device": interface.device,
                 "proto": interface.proto,
@@ -103,7 +105,9 @@ class Netifd:
                 "ipv6-prefix": [{**words(prefix), "class": name} for prefix in interface.prefixes],
                 "ipv6-prefix-assignment": [words(network) for network in interface.assigned],
             }
+            dump.append(status)
             self.root.write(f"tmp/network.interface.{name}", json.dumps(status))
+        self.root.write("tmp/network.interface", json.dumps({"interface": dump}))
 
 
 def words(network):
