@@ -48,7 +48,7 @@ class Installed(Wgroam):
             return None
 
     def _lines(self):
-        return [line.partition("wgroam: ")[2] or line for _, line in list(self.root.log.lines)]
+        return [line.partition(": ")[2] for _, line in list(self.root.log.lines)]
 
     def news(self):
         """The lines of its log since the last call."""
@@ -117,8 +117,9 @@ class Share(Stage):
             router.peer = router.run("wg", "show", router.device.name, "peers").strip()
 
     def lan_addresses(self):
-        """The LAN host's IPv6 addresses of global scope, ULAs among them."""
-        lines = self.lan.run("ip", "-6", "-oneline", "address", "show", "dev", "eth0", "scope", "global").splitlines()
+        """The LAN host's IPv6 addresses of global scope, ULAs among them, as far as it uses them."""
+        words = ("ip", "-6", "-oneline", "address", "show", "dev", "eth0", "scope", "global", "-deprecated")
+        lines = self.lan.run(*words).splitlines()
         return [ipaddress.ip_interface(line.split()[3]) for line in lines]
 
     def wait_for_address(self):
@@ -281,7 +282,13 @@ def all_of_it_goes(stage):
         links = router.run("ip", "-brief", "link", "show")
         stage.check(router.device.name not in links, f"{name}: the interface is still there")
     deadline = time.monotonic() + SOON
-    while stage.lan.run("ip", "-6", "route", "show", "default") and time.monotonic() < deadline:
+    while (left := what_the_lan_has(stage)) and time.monotonic() < deadline:
         time.sleep(0.05)
-    stage.check(not stage.lan.run("ip", "-6", "route", "show", "default"), "the LAN still has an IPv6 default route")
+    stage.check(not left, f"the tunnel is gone, and the LAN still has {left}")
     stage.check(stage.ping(stage.lan, SERVER), "the LAN has no IPv4 any more")
+
+
+def what_the_lan_has(stage):
+    """What the LAN's host has of the tunnel, in words; "" for nothing."""
+    addresses = [str(address) for address in stage.lan_addresses() if address.ip in ipaddress.ip_network(DELEGATED)]
+    return " ".join([*addresses, *stage.lan.run("ip", "-6", "route", "show", "default").split()])

@@ -78,8 +78,9 @@ def advertisement(section, interface, default_route):
     lines += [f"\t{word} {'on' if flag in flags else 'off'};" for flag, word in FLAGS.items()]
     autonomous = "on" if section.flag("ra_slaac", True) else "off"
     for network in interface.assigned:
-        # Of more than a /64 the first one.
-        lines.append(f"\tprefix {network.network_address}/64 {{ AdvOnLink on; AdvAutonomous {autonomous}; }};")
+        # Of more than a /64 the first one. What is announced no longer is deprecated first.
+        options = f"AdvOnLink on; AdvAutonomous {autonomous}; DeprecatePrefix on;"
+        lines.append(f"\tprefix {network.network_address}/64 {{ {options} }};")
     return "\n".join(lines) + "\n};\n"
 
 
