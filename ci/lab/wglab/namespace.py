@@ -69,6 +69,11 @@ class Namespace:
         if done.returncode != 0:
             raise LabError(f"{self.node}: ip: {done.stderr.strip()} in:\n{lines}")
 
+    def links(self):
+        """The names of its network devices."""
+        lines = subprocess.run(["ip", "-n", self.name, "-oneline", "link"], capture_output=True, text=True, check=True).stdout
+        return [line.split(": ")[1].partition("@")[0] for line in lines.splitlines()]
+
     def enter(self):
         """In the child, before exec: what `ip netns exec` and `unshare -m` do, in one process, with our own sockets."""
         # Nothing that the lab started outlives it.

@@ -6,11 +6,11 @@ import socket
 import time
 from pathlib import Path
 
+from . import vm
 from .conversation import Conversation
-from .homes import DELEGATED, LAN_ADDRESSES, SERVER, Homes
+from .homes import DELEGATED, SERVER, Homes
 from .internet import DNS_ADDRESS, HOME
 from .lab import LabError
-from .openwrt import stock
 from .openwrt.procd import Procd
 from .openwrt.root import Root
 from .scenarios import scenario
@@ -23,7 +23,8 @@ TALK, SECRET_SERVICE = 80, 22  # what h6 serves; what serves R1's LAN alone
 IP6_HEADER, ICMP6_HEADER = 40, 8
 SOON = 10  # seconds, in which a host has an address
 FALLBACK = 12  # seconds: as in blocked-port
-ULA = {"r1": "fd5a:17c3:9e01::/48", "r2": "fd8e:4b02:7f6d::/48"}
+STOCK = vm.TREE / "ci" / "openwrt" / "stock"
+RELEASES = {"r1": "24.10", "r2": "25.12"}  # whose files a router has
 
 
 class Installed(Wgroam):
@@ -87,8 +88,8 @@ class Share(Stage):
             root = Root(router, self.settings.wgroam, ujail=self.settings.wireguard == "kernel")
             self.roots[name] = root
             root.write("etc/resolv.conf", f"nameserver {DNS_ADDRESS}\noptions timeout:1 attempts:2\n")
-            for package, text in stock.files(LAN_ADDRESSES[name], ULA[name]).items():
-                root.write(f"etc/config/{package}", text.lstrip("\n"), 0o600)
+            for package in (STOCK / RELEASES[name]).iterdir():
+                root.write(f"etc/config/{package.name}", package.read_text(), 0o600)
             delegated = {"wan6": DELEGATED} if name == "r2" else {}
             self.services[name] = Procd(router, root, self.settings.wireguard, delegated)
             self.services[name].boot()
@@ -279,8 +280,7 @@ def all_of_it_goes(stage):
         stage.setup(name, "remove", "home")
         changed = [file for file, text in stage.roots[name].files().items() if stage.originals[name].get(file) != text]
         stage.check(not changed, f"{name}: remove leaves {', '.join(changed)} other than it was")
-        links = router.run("ip", "-brief", "link", "show")
-        stage.check(router.device.name not in links, f"{name}: the interface is still there")
+        stage.check(router.device.name not in router.links(), f"{name}: the interface is still there")
     deadline = time.monotonic() + SOON
     while (left := what_the_lan_has(stage)) and time.monotonic() < deadline:
         time.sleep(0.05)

@@ -44,6 +44,7 @@ class Netifd:
         self.root = root
         self.kind = kind
         self.devices = {}  # WireGuard's, by interface
+        self.bridges = set()
         self.interfaces = {}
         self.null_routes = set()
 
@@ -53,6 +54,7 @@ class Netifd:
         routes = self.null_routes
         # For what nobody was given of a prefix.
         self.null_routes = {str(prefix) for interface in self.interfaces.values() for prefix in interface.prefixes}
+        self._set_up_bridges(self.root.sections("network"))
         for name, interface in before.items():
             if interface.proto == "wireguard" and name not in self.interfaces:
                 self.devices.pop(name).delete()
@@ -63,6 +65,20 @@ class Netifd:
             *(f"route add unreachable {prefix} metric {NULL_METRIC}" for prefix in self.null_routes - routes),
         )
         self._tell()
+
+    def _set_up_bridges(self, sections):
+        """Those that are not there yet, of the ports that are there."""
+        for section in sections_of(sections, "device"):
+            section.known("name", "type", "ports")
+            section.one_of("type", ("bridge",), None)
+            bridge = section.get("name")
+            if bridge not in self.bridges:
+                self.bridges.add(bridge)
+                ports = [port for port in section.words("ports") if port in self.router.links()]
+                self.router.ip(
+                    f"link add {bridge} type bridge mcast_snooping 0",
+                    *(f"link set {port} master {bridge} up" for port in ports),
+                )
 
     def _set_up(self, name, interface, before):
         """One interface: what changed of it."""
