@@ -22,6 +22,7 @@ HIDDEN_PORT = 443
 TALK, SECRET_SERVICE = 80, 22  # what h6 serves; what serves R1's LAN alone
 IP6_HEADER, ICMP6_HEADER = 40, 8
 SOON = 10  # seconds, in which a host has an address
+WALK = 2  # seconds from one café to the next
 FALLBACK = 12  # seconds: as in blocked-port
 STOCK = vm.TREE / "ci" / "openwrt" / "stock"
 RELEASES = {"r1": "24.10", "r2": "25.12"}  # whose files a router has
@@ -106,7 +107,8 @@ class Share(Stage):
         self.details[f"{words[0]}_s"] = seconds
         self.narrate(f"{name.upper()}: wgroam-setup {' '.join(words)} took {seconds} s")
         for line in ran.stderr.splitlines():
-            self.narrate(f"    {line}")
+            if not line.startswith(" "):  # the changes, one by one
+                self.narrate(f"    {line}")
         if ran.returncode != 0:
             raise LabError(f"{name}: wgroam-setup {' '.join(words)}: exit code {ran.returncode}: {ran.stderr.strip()}")
         return ran.stdout
@@ -156,6 +158,7 @@ class Share(Stage):
         """R1 goes to the next café: another network, another NAT, another address of the NAT's."""
         inside, outside = next(self.topology.cafes)
         self.r1.lose_wan()
+        time.sleep(WALK)
         self.nat.ip(
             *("address flush dev inside scope global", "address flush dev outside scope global"),
             *(f"address add {inside}.1/24 dev inside", f"address add {outside}/24 dev outside"),
