@@ -126,13 +126,17 @@ class Root:
         self.path = Path(tempfile.mkdtemp(prefix="root.", dir=Root.folder))
         os.chmod(self.path, 0o755)
         shutil.copytree(Root.folder / "base", self.path, copy_function=os.link, symlinks=True, dirs_exist_ok=True)
-        self.furnish(ujail, user, package)
+        if package:
+            subprocess.run([FILES / "install", self.path], check=True)
+        else:
+            (self.path / "usr/sbin/wgroam").unlink()
+        self.furnish(ujail, user)
         subprocess.run(["mount", "-t", "proc", "proc", self.path / "proc"], check=True)
         self.log = Log(self.path / "dev/log")
         self.processes = []
 
-    def furnish(self, ujail, user, package):
-        """Folders, users, and the package in it."""
+    def furnish(self, ujail, user):
+        """Folders and users, and what says that there is ujail."""
         for folder in ("proc", "dev", "etc/config", "etc/rc.d", "tmp/run", "tmp/lock", "tmp/.uci"):
             (self.path / folder).mkdir(parents=True, exist_ok=True)
         os.chmod(self.path / "tmp", 0o1777)
@@ -142,10 +146,6 @@ class Root:
         account = f"wgroam:x:{USER}:{USER}:wgroam:/var/run/wgroam:/bin/false\n" if user else ""
         (self.path / "etc/passwd").write_text("root:x:0:0:root:/root:/bin/ash\n" + account)
         (self.path / "etc/group").write_text("root:x:0:\n" + (f"wgroam:x:{USER}:wgroam\n" if user else ""))
-        if package:
-            subprocess.run([FILES / "install", self.path], check=True)
-        else:
-            (self.path / "usr/sbin/wgroam").unlink()
         if ujail:
             self.write("sbin/ujail", "", 0o755)
 

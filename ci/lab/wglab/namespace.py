@@ -4,6 +4,7 @@ import contextlib
 import ctypes
 import os
 import signal
+import socket
 import subprocess
 from pathlib import Path
 
@@ -71,8 +72,8 @@ class Namespace:
 
     def links(self):
         """The names of its network devices."""
-        lines = subprocess.run(["ip", "-n", self.name, "-oneline", "link"], capture_output=True, text=True, check=True).stdout
-        return [line.split(": ")[1].partition("@")[0] for line in lines.splitlines()]
+        with self.entered():
+            return [name for _, name in socket.if_nameindex()]
 
     def enter(self):
         """In the child, before exec: what `ip netns exec` and `unshare -m` do, in one process, with our own sockets."""

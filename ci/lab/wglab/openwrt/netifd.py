@@ -50,11 +50,12 @@ class Netifd:
 
     def reload(self):
         """What the files say now."""
-        before, self.interfaces = self.interfaces, plan(self.root.sections("network"), self.delegated)
+        sections = self.root.sections("network")
+        before, self.interfaces = self.interfaces, plan(sections, self.delegated)
         routes = self.null_routes
         # For what nobody was given of a prefix.
         self.null_routes = {str(prefix) for interface in self.interfaces.values() for prefix in interface.prefixes}
-        self._set_up_bridges(self.root.sections("network"))
+        self._set_up_bridges(sections)
         for name, interface in before.items():
             if interface.proto == "wireguard" and name not in self.interfaces:
                 self.devices.pop(name).delete()

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """The file system of a router: what the tests of the package run in (ci/openwrt/scratch.py), in the router's namespace."""
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -35,10 +36,13 @@ class Root(scratch.Root):
     def __init__(self, router, binary, ujail):
         self.router = router
         self.path = router.lab.folder / f"{router.node}.root"
-        self.path.mkdir()
-        prepare()
-        scratch.fill(self.path, Path(os.environ["WGROAM_UCI"]), binary, BORROWED)
-        self.furnish(ujail, user=True, package=True)
+        base = router.lab.folder / "base"
+        if not base.exists():
+            prepare()
+            scratch.fill(base, Path(os.environ["WGROAM_UCI"]), binary, BORROWED)
+            subprocess.run([scratch.FILES / "install", base], check=True)
+        shutil.copytree(base, self.path, symlinks=True)
+        self.furnish(ujail, user=True)
         for name, minor in DEVICES.items():
             if not (self.path / "dev" / name).exists():
                 os.mknod(self.path / "dev" / name, 0o666 | 0o020000, os.makedev(1, minor))
