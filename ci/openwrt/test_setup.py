@@ -235,6 +235,19 @@ class Remove(SetupCase):
         away.must("remove", "home")
         self.assertEqual(away.read("etc/config/dhcp"), before)
 
+    def test_a_missing_globals_section_is_made_and_goes_again(self):
+        away = self.router()
+        for text in ("", "config wgroam\n\toption log_level 'warn'\n"):
+            away.write("etc/config/wgroam", text, 0o600)
+            away.must("join", "--yes", "--wait", "0", stdin=self.invitation())
+            shown = away.run("/sbin/uci", "show", "wgroam").stdout
+            self.assertEqual(shown.count("=wgroam\n"), 1)
+            once = away.files()
+            away.must("join", "--yes", "--wait", "0", stdin=self.invitation())
+            self.assertEqual(away.files(), once)
+            away.must("remove", "home")
+            self.assertEqual(away.read("etc/config/wgroam"), text)
+
     def test_backups_say_what_was_there_before_the_last_change(self):
         home = self.router()
         before = home.configuration()
@@ -246,16 +259,28 @@ class Remove(SetupCase):
 class Waiting(SetupCase):
     """After join has written."""
 
+    def test_who_has_wgroam_switched_off_is_told(self):
+        away = self.router()
+        away.run("/sbin/uci", "set", "wgroam.globals.enabled=0", check=True)
+        away.run("/sbin/uci", "commit", check=True)
+        ran = away.setup("join", "--yes", "--wait", "0", stdin=self.invitation())
+        self.assertEqual(ran.returncode, 0)
+        self.assertIn("wgroam is switched off here", ran.stderr)
+
     def test_it_waits_for_the_handshake_and_has_the_rest_diagnosed(self):
         away = self.router()
         away.write("tmp/handshakes", f"{KEY}\t1764000000\n")
         (away.path / "usr/sbin/wgroam").unlink()
         away.write("usr/sbin/wgroam", '#!/bin/sh\necho "$*" >> /tmp/wgroam.calls\n[ "$1" != --help ] || echo diagnose\nexit "$(cat /tmp/code)"\n', 0o755)
         away.write("tmp/code", "0")
-        ran = away.setup("join", "--yes", stdin=self.invitation())
+        line = self.invitation()
+        ran = away.setup("join", "--yes", stdin=line)
         self.assertEqual(ran.returncode, 0, ran.stderr)
         self.assertIn("A handshake", ran.stderr)
         self.assertIn("diagnose wg_home", away.read("tmp/wgroam.calls"))
+        away.write("tmp/code", "1")
+        away.write("usr/sbin/wgroam", away.read("usr/sbin/wgroam").replace("exit", '[ "$1" != diagnose ] || exit'), 0o755)
+        self.assertEqual(away.setup("join", "--yes", stdin=line).returncode, 4)
 
     def test_without_a_handshake_it_says_what_to_look_at_and_what_was_written_stays(self):
         away = self.router()

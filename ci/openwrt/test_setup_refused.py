@@ -61,6 +61,13 @@ class Refused(SetupCase):
             self.refuses(router, message, *words, code=2)
         self.assertEqual(router.setup().returncode, 2)
 
+    def test_help_and_version(self):
+        router = self.router()
+        self.assertIn("Usage: wgroam-setup COMMAND", router.must("--help"))
+        self.assertEqual(router.must("--version"), router.run("/usr/sbin/wgroam", "--version").stdout)
+        for command in ("anchor", "invite", "list", "revoke", "join", "adopt", "remove"):
+            self.assertIn(f"Usage: wgroam-setup {command}", router.must(command, "--help"))
+
     def test_host(self):
         router = self.router()
         hosts = "under_score.net -x.net x-.net a..b 1.2.3 1.2.3.4.5 300.1.1.1 home:0 home:65536 home:051820 home:x home: :51820"
@@ -103,6 +110,8 @@ class Refused(SetupCase):
         self.refuses(router, "the LANs use all of it", *HOST)
         router.write("tmp/network.interface", delegated("2001:db8:1200::/64", lan="2001:db8:1200::/64"))
         self.refuses(router, "docs/ipv6-guide.md", *HOST)
+        router.must(*HOST, "--prefix", "2001:db8:1200::/56", "--name", "cabin", "--listen-port", "4500")
+        self.refuses(router, "is in use by the anchor 'cabin'", *HOST, "--prefix", "2001:db8:1200:80::/60")
         router.write("tmp/network.interface", dump())
         self.add(router, "network", WIREGUARD + "\tlist allowed_ips '2001:db8:1300::/48'\n")
         self.refuses(router, "is in use by a peer of wireguard_wg9", *HOST[:2], "h:1", "--prefix", "2001:db8:1300:7::/64")

@@ -45,7 +45,11 @@ command_adopt() {
 	[ -n "$moved" ] || grep -q "^section${tab}" "$work/old" ||
 		die "no peer of '$interface' has an endpoint_host: there is nothing to move, wgroam follows them already"
 	keep_adopted
-	change "network.$interface.nohostroute" =1
+	if [ -n "$(get "network.$interface.tunlink")" ]; then
+		note "'$interface' is bound to an uplink (option tunlink): so is its route to the endpoint, and that stays."
+	else
+		change "network.$interface.nohostroute" =1
+	fi
 	wgroam_tunnel
 	write_plan
 	reload_services

@@ -160,6 +160,8 @@ plan_anchor() {
 	put "network.$interface.listen_port" "$listen"
 	put_list "network.$interface.addresses" "$address"
 	put "network.$interface.mtu" "$mtu"
+	# What a roamer's endpoint is now is no reason to take the tunnel down with an uplink.
+	put "network.$interface.nohostroute" 1
 	keep_roamers
 	firewall_zone
 	firewall_forward wan "$interface" "$zone"

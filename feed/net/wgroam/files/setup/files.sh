@@ -22,6 +22,7 @@ get() {
 # Alone from here on, and with whatever was interrupted before put back.
 take_turn() {
 	[ "$(id -u)" = 0 ] || die "only root can do that"
+	[ $((1 << 62)) -gt 0 ] || die "this shell can't count to 64 bits: busybox needs FEATURE_SH_MATH_64"
 	exec 9> /var/run/wgroam-setup.lock
 	flock -n 9 || die "another wgroam-setup is at work here"
 	# Of those who were killed.
@@ -65,7 +66,10 @@ finish() {
 }
 
 digest() {
-	sha256sum < "$1" | cut -d ' ' -f 1
+	local sum
+
+	sum=$(sha256sum < "$1")
+	printf '%s\n' "${sum%% *}"
 }
 
 # stage TARGET [FILE]: at the end TARGET is FILE, or is not there.
@@ -86,6 +90,8 @@ put_in_place() {
 
 	rm -f "$new"
 	if [ -e "$2" ]; then cp -p "$2" "$new" || return 1; fi
+	# Somebody may have opened it up; there are private keys in it.
+	case "$2" in "$CONFIG/network") chmod go-rwx "$new" || return 1 ;; esac
 	cat "$1" > "$new" && mv "$new" "$2"
 }
 

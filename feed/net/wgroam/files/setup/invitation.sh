@@ -22,10 +22,11 @@ the prefix
 the addresses of the link
 the MTU'
 
-# sum COUNT TEXT: sets $sum to that many digits.
+# sum PATTERN TEXT: sets $sum to as many digits as PATTERN has question marks.
 sum() {
 	sum=$(printf '%s' "$2" | sha256sum)
-	sum=$(printf '%s' "$sum" | cut -c "1-$1")
+	# shellcheck disable=SC2295 # a pattern
+	sum=${sum%"${sum#$1}"}
 }
 
 # field_name NUMBER
@@ -40,10 +41,10 @@ write_invitation() {
 	line=wgroam$FORMAT%$FORMAT_SINCE
 	for field in "$@"; do
 		number=$((number + 1))
-		sum 3 "$number:$field"
+		sum "???" "$number:$field"
 		line=$line%$field%$sum
 	done
-	sum 8 "$line"
+	sum "????????" "$line"
 	line=$line%$sum
 }
 
@@ -85,7 +86,7 @@ read_invitation() {
 		rest=${rest#*%}
 		check=${rest%%%*}
 		rest=${rest#*%}
-		sum 3 "$number:$text"
+		sum "???" "$number:$text"
 		if [ "$sum" != "$check" ] && [ -z "$slip" ]; then
 			slip="field $number ($(field_name "$number")), columns $column to $((column + ${#text} + ${#check}))"
 		fi
@@ -95,7 +96,7 @@ read_invitation() {
 	[ -z "$slip" ] || die "the invitation has a slip in $slip: compare it with the original"
 	[ "${#rest}" -ge 8 ] || die "the invitation ends too early, in its last 8 digits (column $column): the whole line is needed"
 	[ "${#rest}" -eq 8 ] || die "the invitation goes on behind its end, at column $((column + 8)): take the line alone"
-	sum 8 "${1%%%"$rest"}"
+	sum "????????" "${1%%%"$rest"}"
 	[ "$sum" = "$rest" ] || die "the invitation has a slip, in its last 8 digits (column $column) or in two places: copy it anew"
 }
 

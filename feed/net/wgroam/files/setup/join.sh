@@ -69,8 +69,14 @@ command_join() {
 }
 
 ask_for_line() {
-	! [ -t 0 ] || printf 'Paste the invitation, and press Enter: ' >&2
-	IFS= read -r line
+	if [ -t 0 ]; then
+		printf 'Paste the invitation, and press Enter; it is not shown: ' >&2
+		# shellcheck disable=SC3045 # busybox has it
+		IFS= read -r -s line
+		echo >&2
+	else
+		IFS= read -r line
+	fi
 	# What pasting leaves at the ends.
 	line=${line%"$(printf '\r')"}
 	while :; do
@@ -142,9 +148,14 @@ plan_join() {
 	firewall_icmp icmp_to "$interface" "$zone"
 	firewall_open "$interface" "$zone"
 
-	[ "$(get wgroam.globals)" = wgroam ] || find_section_of wgroam wgroam || {
+	if [ "$(get wgroam.globals)" != wgroam ] && ! u show wgroam | grep -q '=wgroam$'; then
 		section wgroam.globals wgroam
-	}
+	elif grep -qxF "section${tab}wgroam.globals" "$work/old"; then
+		section wgroam.globals wgroam
+	fi
+	case "$(get 'wgroam.@wgroam[0].enabled')" in
+	0 | no | off | false | disabled) note "wgroam is switched off here (option enabled in /etc/config/wgroam): without it nothing finds '$name'." ;;
+	esac
 	wgroam_tunnel
 	section "wgroam.$name" peer
 	put "wgroam.$name.tunnel" "$interface"
@@ -196,12 +207,15 @@ await_handshake() {
 	local left=$1 since
 
 	[ "$1" -gt 0 ] || return 0
+	# Nobody needs the copies any more.
+	rm -rf "$work/base" "$work/config" "$work/saved" "$work/files" "$work/batch"
 	note "Waiting for the first handshake, up to $1 s ..."
 	while [ "$left" -gt 0 ]; do
 		since=$(wg show "$interface" latest-handshakes 2> /dev/null)
 		case "${since##*"$tab"}" in
 		'' | 0 | *[!0123456789]*) ;;
 		*)
+			[ "$left" -eq "$1" ] || ! [ -t 2 ] || echo >&2
 			note "A handshake, after $(($1 - left)) s. '$name' works."
 			diagnose
 			return 0
@@ -211,13 +225,25 @@ await_handshake() {
 		sleep 1
 		left=$((left - 1))
 	done
+	! [ -t 2 ] || echo >&2
 	note "No handshake in $1 s. What was written stays, and wgroam keeps trying; wgroam-setup remove $name takes it away." \
 		"wgroam status $interface says what was tried. Is this router online? Does the other one answer at one of" \
 		"$(printf '%s' "$endpoints" | tr ',' ' ')?"
 	exit 4
 }
 
-# All else, by whoever can tell.
+# All else, by whoever can tell. The LAN's address and the like may come a few seconds later.
 diagnose() {
-	case "$("$PROG" --help 2> /dev/null)" in *diagnose*) "$PROG" diagnose "$interface" || exit 4 ;; esac
+	local left=2 code
+
+	case "$("$PROG" --help 2> /dev/null)" in *diagnose*) ;; *) return 0 ;; esac
+	while :; do
+		"$PROG" diagnose "$interface" > "$work/diagnosis" 2>&1
+		code=$?
+		if [ "$code" -eq 0 ] || [ "$left" -eq 0 ]; then break; fi
+		left=$((left - 1))
+		sleep 2
+	done
+	cat "$work/diagnosis"
+	[ "$code" -eq 0 ] || exit 4
 }

@@ -95,21 +95,23 @@ do_delete() {
 	printf 'delete %s\n' "$1" >> "$work/batch"
 }
 
-# section PATH TYPE: one of ours.
+# section PATH TYPE: one of ours. One that is not there yet is $fresh, and nothing has to be asked about its options.
 section() {
+	fresh=''
 	if get "$1" > /dev/null; then
 		grep -qxF "section$tab$1" "$work/old" ||
 			die "$1 is there already, and wgroam-setup did not write it: choose another name"
 		[ "$(get "$1")" = "$2" ] || die "$1 was made something else: it has to be a section '$2'"
 	else
 		do_set "$1" "$2"
+		fresh=$1
 	fi
 	record "section$tab$1"
 }
 
 # put PATH VALUE: an option in a section of ours.
 put() {
-	[ "$(get "$1")" = "$2" ] || do_set "$1" "$2"
+	{ [ "${1%.*}" != "$fresh" ] && [ "$(get "$1")" = "$2" ]; } || do_set "$1" "$2"
 }
 
 # put_list PATH VALUE...
@@ -117,8 +119,10 @@ put_list() {
 	local path=$1 value
 
 	shift
-	[ "$(get "$path")" != "$*" ] || return 0
-	! get "$path" > /dev/null || do_delete "$path"
+	if [ "${path%.*}" != "$fresh" ]; then
+		[ "$(get "$path")" != "$*" ] || return 0
+		! get "$path" > /dev/null || do_delete "$path"
+	fi
 	for value in "$@"; do do_add "$path" "$value"; done
 }
 

@@ -3,8 +3,17 @@
 # shellcheck shell=dash disable=SC2034,SC2154 # the parts of wgroam-setup share their variables
 # What this router has of the Internet: its WAN's MTU, what the WAN delegates, and which parts of it are in use.
 
-# shellcheck disable=SC1091 # OpenWrt's
-. /usr/share/libubox/jshn.sh
+# ask_netifd OBJECT METHOD: loads the answer; fails where there is no netifd that answers.
+ask_netifd() {
+	local answer
+
+	answer=$(ubus call "network.interface$1" "$2" 2> /dev/null)
+	[ -n "$answer" ] && [ -e /usr/share/libubox/jshn.sh ] || return 1
+	# shellcheck disable=SC1091 # OpenWrt's
+	. /usr/share/libubox/jshn.sh
+	json_init
+	json_load "$answer" 2> /dev/null
+}
 
 # What is shared: global, with room for a LAN, and no bits behind its length. Sets $high and $length, or $problem.
 is_shared_prefix() {
@@ -35,8 +44,7 @@ look_around() {
 
 	taken='' delegated=
 	# From netifd.
-	json_init
-	if json_load "$(ubus call network.interface dump 2> /dev/null)" 2> /dev/null && json_is_a interface array; then
+	if ask_netifd '' dump && json_is_a interface array; then
 		json_select interface
 		json_get_keys interfaces
 		for index in $interfaces; do
@@ -46,6 +54,10 @@ look_around() {
 			json_select ..
 		done
 	fi
+	# What other anchors here have to share.
+	for one in $(names_of anchor); do
+		[ "$one" = "$name" ] || take "$(sed -n "s/^set${tab}pool${tab}//p" "$STORE/$one.record")" "the anchor '$one'"
+	done
 	# From the configuration, for what is down now.
 	for one in $(u -X show network | sed -n 's/^network\.\([A-Za-z0-9_]*\)=interface$/\1/p'); do
 		[ "$one" != "$interface" ] || continue
@@ -157,8 +169,7 @@ wan_mtu() {
 		value=$(get "network.$found.mtu")
 		! is_number "$value" 576 9000 || [ "$value" -ge "$limit" ] || limit=$value
 	fi
-	json_init
-	json_load "$(ubus call "network.interface.$wan" status 2> /dev/null)" 2> /dev/null || return 0
+	ask_netifd ".$wan" status || return 0
 	json_get_var device l3_device
 	case "$device" in '' | *[!A-Za-z0-9_.@:-]*) return 0 ;; esac
 	value=$(cat "/sys/class/net/$device/mtu" 2> /dev/null)
