@@ -16,7 +16,7 @@ import scratch  # noqa: E402
 
 MS_REMOUNT = 0x20
 DEVICES = {"null": 3, "zero": 5, "random": 8, "urandom": 9}  # mem(4) and random(4): major 1
-BORROWED = {"wg": "usr/bin/wg", "flock": "usr/bin/flock", "setpriv": "test/setpriv"}
+BORROWED = {"wg": "usr/bin/wg", "nft": "usr/sbin/nft", "flock": "usr/bin/flock", "setpriv": "test/setpriv"}
 ENVIRONMENT = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/root"}
 SECONDS = 120  # longer takes no command
 
