@@ -106,8 +106,9 @@ class Share(Stage):
         self.services[name].check()
         self.details[f"{words[0]}_s"] = seconds
         self.narrate(f"{name.upper()}: wgroam-setup {' '.join(words)} took {seconds} s")
-        for line in ran.stderr.splitlines():
-            if not line.startswith(" "):  # the changes, one by one
+        told = ran.stderr if words[0] == "invite" else ran.stderr + ran.stdout
+        for line in told.splitlines():
+            if not line.startswith("  "):  # the changes, one by one
                 self.narrate(f"    {line}")
         if ran.returncode != 0:
             raise LabError(f"{name}: wgroam-setup {' '.join(words)}: exit code {ran.returncode}: {ran.stderr.strip()}")
