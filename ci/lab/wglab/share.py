@@ -120,22 +120,22 @@ class Share(Stage):
             (router.device,) = self.services[name].netifd.devices.values()
             router.peer = router.run("wg", "show", router.device.name, "peers").strip()
 
-    def lan_addresses(self):
-        """The LAN host's IPv6 addresses of global scope, ULAs among them, as far as it uses them."""
+    def addresses(self, host):
+        """A host's IPv6 addresses of global scope, ULAs among them, as far as it uses them."""
         words = ("ip", "-6", "-oneline", "address", "show", "dev", "eth0", "scope", "global", "-deprecated")
-        lines = self.lan.run(*words).splitlines()
-        return [ipaddress.ip_interface(line.split()[3]) for line in lines]
+        return [ipaddress.ip_interface(line.split()[3]) for line in host.run(*words).splitlines()]
 
-    def wait_for_address(self):
-        """The LAN host has an address of R2's prefix, made by itself (SLAAC); returns it."""
+    def wait_for_address(self, host):
+        """A host has an address of R2's prefix, made by itself (SLAAC); returns it."""
         whole = ipaddress.ip_network(DELEGATED)
         deadline = time.monotonic() + SOON
         while time.monotonic() < deadline:
-            for address in self.lan_addresses():
+            for address in self.addresses(host):
                 if address.ip in whole:
                     return address
             time.sleep(0.05)
-        raise LabError(f"the LAN's host has no address of {whole}: only {', '.join(map(str, self.lan_addresses()))}")
+        has = ", ".join(map(str, self.addresses(host))) or "none at all"
+        raise LabError(f"{host.node} has no address of {whole}, but {has}")
 
     def ping(self, node, *words):
         """Is one of three pings answered?"""
@@ -183,7 +183,7 @@ def share_ipv6(stage):
     invitation = stage.setup("r2", "invite", "r1")
     stage.setup("r1", "join", "--yes", "-", stdin=invitation)
     stage.know_tunnel()
-    address = stage.wait_for_address()
+    address = stage.wait_for_address(stage.lan)
     stage.narrate(f"the LAN's host has made itself the address {address}")
     the_lan_has_ipv6(stage, address)
     nobody_comes_in_unasked(stage, address)
@@ -203,7 +203,9 @@ def share_ipv6(stage):
 
 
 def before_it(stage):
-    """Without the tunnel the LAN has IPv4, and no IPv6 but its own."""
+    """Without the tunnel R1's LAN has IPv4, and no IPv6 but its own; R2's LAN has both."""
+    stage.wait_for_address(stage.topology.home)
+    stage.check(stage.ping(stage.topology.home, "-6", FAR_HOST), "R2's LAN has no IPv6: the lab is broken")
     stage.check(stage.ping(stage.lan, SERVER), "the LAN has no IPv4: the lab is broken")
     stage.check(stage.knock(stage.lan, FAR_HOST, TALK) != "connected", "the LAN has IPv6 already: the lab is broken")
     default = stage.lan.run("ip", "-6", "route", "show", "default")
@@ -229,20 +231,24 @@ def the_lan_has_ipv6(stage, address):
         stage.ping(stage.h6, "-6", "-s", "1452", str(address.ip)), "a large packet from h6 does not pass, not even in pieces"
     )
     stage.check(stage.ping(stage.lan, SERVER), "the LAN has lost its IPv4")
+    stage.check(stage.ping(stage.topology.home, "-6", FAR_HOST), "R2's LAN has lost its IPv6")
 
 
 def nobody_comes_in_unasked(stage, address):
-    """Echo requests pass, connections don't: neither into R1's LAN nor to R1 itself."""
+    """Echo requests pass, connections don't: from the internet neither into R1's LAN nor to R1, and from R1's LAN neither
+    into R2's nor to R2."""
     stage.check(stage.ping(stage.h6, "-6", str(address.ip)), "h6 can't ping the LAN: ICMPv6 is closed")
-    router = str(address.network.network_address + 1)
-    for node, target in ((stage.lan, str(address.ip)), (stage.r1, router)):
-        with node.entered():
-            listener = socket.create_server(("::", SECRET_SERVICE), family=socket.AF_INET6)
-        with listener:
-            inside = stage.knock(stage.lan, target, SECRET_SERVICE)
-            stage.check(inside == "connected", f"the LAN itself can't connect to {target}: the lab is broken")
-            outside = stage.knock(stage.h6, target, SECRET_SERVICE)
-            stage.check(outside != "connected", f"h6 can connect to {target} unasked")
+    home = stage.wait_for_address(stage.topology.home)
+    sides = ((address, stage.lan, stage.r1, stage.h6), (home, stage.topology.home, stage.r2, stage.lan))
+    for its, host, router, stranger in sides:
+        for node, target in ((host, its.ip), (router, its.network.network_address + 1)):
+            with node.entered():
+                listener = socket.create_server(("::", SECRET_SERVICE), family=socket.AF_INET6)
+            with listener:
+                inside = stage.knock(host, str(target), SECRET_SERVICE)
+                stage.check(inside == "connected", f"{host.node} can't connect to {node.node}: the lab is broken")
+                outside = stage.knock(stranger, str(target), SECRET_SERVICE)
+                stage.check(outside != "connected", f"{stranger.node} can connect to {node.node} unasked")
 
 
 def survives(stage, talk, what):
@@ -295,5 +301,5 @@ def all_of_it_goes(stage):
 
 def what_the_lan_has(stage):
     """What the LAN's host has of the tunnel, in words; "" for nothing."""
-    addresses = [str(address) for address in stage.lan_addresses() if address.ip in ipaddress.ip_network(DELEGATED)]
+    addresses = [str(address) for address in stage.addresses(stage.lan) if address.ip in ipaddress.ip_network(DELEGATED)]
     return " ".join([*addresses, *stage.lan.run("ip", "-6", "route", "show", "default").split()])
