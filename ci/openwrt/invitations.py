@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Invitations, written by the book (docs/design/setup.md) and not by wgroam-setup; with whatever a test wants in them."""
+
 import hashlib
 
 from samples import KEY, SECRET, SHARED

@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """What the tests of wgroam-setup start from: two routers with a stock configuration, one at home and one that travels,
 with the real uci, and a wg whose keys are the same in every run."""
+
 import json
 import os
 import shutil
 import stat
 import unittest
 
-from scratch import HERE, TREE, Root
+from scratch import HERE, Root
 
 PACKAGES = ("network", "firewall", "dhcp", "wgroam")
 STOCK = HERE / "stock"

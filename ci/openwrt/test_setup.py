@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """wgroam-setup on stock routers of both releases: what both roles write is in golden/, twice is once, and remove gives back
-the original bytes. WGROAM_GOLDEN=write ci/openwrt-test test_setup writes golden/ anew, to be read before it is believed."""
+the original bytes. WGROAM_GOLDEN=write ci/openwrt-test test_setup writes golden/ anew, to be read before it is believed.
+"""
+
+import functools
 import os
-import unittest
 
 from samples import KEY
-from scratch import HERE, wait
+from scratch import HERE
 from setup_case import ANCHOR, PACKAGES, RELEASES, STOCK, STORE, SetupCase
 
 GOLDEN = HERE / "golden"
@@ -35,7 +37,9 @@ class Golden(SetupCase):
         home.must(*ANCHOR, *OPTIONS)
         line = home.must("invite", "r1")
         self.compare(home, release, "anchor")
-        self.assertEqual(home.services(), ["network reload", "firewall reload", "wgroam reload", "network reload", "wgroam reload"])
+        self.assertEqual(
+            home.services(), ["network reload", "firewall reload", "wgroam reload", "network reload", "wgroam reload"]
+        )
         once = home.files()
         home.must(*ANCHOR, *OPTIONS)
         self.assertEqual(home.files(), once)
@@ -46,7 +50,10 @@ class Golden(SetupCase):
         self.assertEqual(away.services(), ["network reload", "firewall reload", "odhcpd reload", "wgroam reload"])
         once = away.files()
         # The LAN has it now.
-        away.write("tmp/network.interface", '{"interface":[{"interface":"lan","ipv6-prefix-assignment":[{"address":"2001:db8:1200::","mask":64}]}]}')
+        away.write(
+            "tmp/network.interface",
+            '{"interface":[{"interface":"lan","ipv6-prefix-assignment":[{"address":"2001:db8:1200::","mask":64}]}]}',
+        )
         away.must("join", "--yes", "--wait", "0", "--open", "tcp:22", stdin=line)
         self.assertEqual(away.files(), once)
         self.assertEqual(away.services(), [])
@@ -64,6 +71,32 @@ class Golden(SetupCase):
 
     def test_both_roles_on_25_12(self):
         self.go_through("25.12")
+
+    def test_both_ends_fit_together_and_no_two_have_the_same_keys(self):
+        ends = []
+        for _ in range(2):
+            home, away = self.router(), self.router()
+            for router in (home, away):
+                (router.path / "usr/bin/wg").unlink()
+                os.link(router.path / "test/wg", router.path / "usr/bin/wg")
+                router.write("dev/urandom", os.urandom(64).hex())
+            home.must(*ANCHOR)
+            away.must("join", "--yes", "--wait", "0", stdin=home.must("invite", "r1"))
+            found = []
+            for router, peer in ((home, "wg_home_r1"), (away, "wg_home_peer")):
+                get = functools.partial(router.run, "/sbin/uci", "get")
+                private = get("network.wg_home.private_key").stdout
+                public = router.run("/usr/bin/wg", "pubkey", stdin=private).stdout
+                shared = get(f"network.{peer}.preshared_key").stdout
+                found.append((public, get(f"network.{peer}.public_key").stdout, shared))
+                ends.append(get("network.wg_home.addresses").stdout)
+            (ours, theirs, shared), (mine, yours, also) = found
+            self.assertEqual((ours, theirs, shared), (yours, mine, also))
+            self.assertEqual(len({ours, theirs, shared}), 3)
+            ends += [ours, theirs, shared]
+        self.assertEqual(len(set(ends)), len(ends))
+        links = {end.split("::")[0] for end in ends if "::" in end}
+        self.assertEqual(len(links), 2)
 
     def test_the_daemon_accepts_both_results(self):
         for release in RELEASES:
@@ -100,7 +133,16 @@ class Anchor(SetupCase):
 
     def test_every_host_goes_with_its_port_and_then_with_each_fallback_port(self):
         home = self.router()
-        hosts = ("--host", "home.example.net", "--host", "192.0.2.1:443", "--fallback-port", "443", "--fallback-port", "53")
+        hosts = (
+            "--host",
+            "home.example.net",
+            "--host",
+            "192.0.2.1:443",
+            "--fallback-port",
+            "443",
+            "--fallback-port",
+            "53",
+        )
         home.must("anchor", "--prefix", "2001:db8:1200::/56", *hosts)
         endpoints = home.must("invite", "r1").split("%")[6]
         want = "home.example.net:51820 192.0.2.1:443 home.example.net:443 home.example.net:53 192.0.2.1:53"
@@ -221,7 +263,12 @@ class Remove(SetupCase):
         home.must("remove", "home")
         shown = home.run("/sbin/uci", "show").stdout
         self.assertNotIn("wg_home", shown)
-        self.assertEqual(home.setup("anchor", "--name", "cabin", "--host", "cabin.example.net:4500", "--dry-run").stderr.count("wg_cabin"), 0)
+        self.assertEqual(
+            home.setup("anchor", "--name", "cabin", "--host", "cabin.example.net:4500", "--dry-run").stderr.count(
+                "wg_cabin"
+            ),
+            0,
+        )
         home.must("remove", "cabin")
         self.assertNotIn("wg_cabin", home.run("/sbin/uci", "show").stdout)
 
@@ -271,7 +318,11 @@ class Waiting(SetupCase):
         away = self.router()
         away.write("tmp/handshakes", f"{KEY}\t1764000000\n")
         (away.path / "usr/sbin/wgroam").unlink()
-        away.write("usr/sbin/wgroam", '#!/bin/sh\necho "$*" >> /tmp/wgroam.calls\n[ "$1" != --help ] || echo diagnose\nexit "$(cat /tmp/code)"\n', 0o755)
+        away.write(
+            "usr/sbin/wgroam",
+            '#!/bin/sh\necho "$*" >> /tmp/wgroam.calls\n[ "$1" != --help ] || echo diagnose\nexit "$(cat /tmp/code)"\n',
+            0o755,
+        )
         away.write("tmp/code", "0")
         line = self.invitation()
         ran = away.setup("join", "--yes", stdin=line)
@@ -279,7 +330,9 @@ class Waiting(SetupCase):
         self.assertIn("A handshake", ran.stderr)
         self.assertIn("diagnose wg_home", away.read("tmp/wgroam.calls"))
         away.write("tmp/code", "1")
-        away.write("usr/sbin/wgroam", away.read("usr/sbin/wgroam").replace("exit", '[ "$1" != diagnose ] || exit'), 0o755)
+        away.write(
+            "usr/sbin/wgroam", away.read("usr/sbin/wgroam").replace("exit", '[ "$1" != diagnose ] || exit'), 0o755
+        )
         self.assertEqual(away.setup("join", "--yes", stdin=line).returncode, 4)
 
     def test_without_a_handshake_it_says_what_to_look_at_and_what_was_written_stays(self):

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """wgroam-setup adopt, on an interface that somebody made by hand; and what anchor finds out about the WAN."""
+
 from samples import KEY, NETWORK, SECRET, SHARED
 from setup_case import ANCHOR, SetupCase, delegated, dump
 
@@ -83,7 +84,9 @@ class Adopt(SetupCase):
 
     def test_a_section_that_wgroam_has_keeps_its_endpoints_or_gets_this_one(self):
         peer = "\nconfig peer '{}'\n\toption tunnel 'wgr'\n\toption public_key '{}'\n"
-        self.box.write("etc/config/wgroam", peer.format("a", KEY) + "\tlist endpoint 'mine:1'\n" + peer.format("b", SHARED), 0o600)
+        self.box.write(
+            "etc/config/wgroam", peer.format("a", KEY) + "\tlist endpoint 'mine:1'\n" + peer.format("b", SHARED), 0o600
+        )
         self.box.must("adopt", "wgr")
         shown = self.box.run("/sbin/uci", "show", "wgroam").stdout
         self.assertIn("wgroam.a.endpoint='mine:1'\n", shown)
@@ -161,7 +164,11 @@ class Uplink(SetupCase):
             self.assertEqual(home.run("/sbin/uci", "get", "network.wg_home.mtu").stdout, want + "\n")
         home = self.router()
         home.write("etc/config/network", home.read("etc/config/network") + pppoe, 0o600)
-        home.write("etc/config/firewall", home.read("etc/config/firewall").replace("'wan6'\n", "'wan6'\n\tlist network 'dsl'\n"), 0o600)
+        home.write(
+            "etc/config/firewall",
+            home.read("etc/config/firewall").replace("'wan6'\n", "'wan6'\n\tlist network 'dsl'\n"),
+            0o600,
+        )
         home.must("anchor", "--host", "home.example.net", "--wan", "dsl", *prefix)
         self.assertEqual(home.run("/sbin/uci", "get", "network.wg_home.mtu").stdout, "1412\n")
 
@@ -182,10 +189,19 @@ class Uplink(SetupCase):
 
     def test_a_wan_of_another_name_and_its_zone(self):
         home = self.router()
-        home.write("etc/config/network", home.read("etc/config/network") + "\nconfig interface 'fibre'\n\toption proto 'dhcp'\n", 0o600)
+        home.write(
+            "etc/config/network",
+            home.read("etc/config/network") + "\nconfig interface 'fibre'\n\toption proto 'dhcp'\n",
+            0o600,
+        )
         firewall = home.read("etc/config/firewall") + "\nconfig zone\n\toption name 'outside'\n\tlist network 'fibre'\n"
         home.write("etc/config/firewall", firewall, 0o600)
         home.must(*ANCHOR, "--wan", "fibre", "--fallback-port", "443")
         shown = home.run("/sbin/uci", "show", "firewall").stdout
-        for line in ("wg_home_wan.dest='outside'", "wg_home_port.src='outside'", "wg_home_from_443.src='outside'", "wg_home_icmp_to.src='outside'"):
+        for line in (
+            "wg_home_wan.dest='outside'",
+            "wg_home_port.src='outside'",
+            "wg_home_from_443.src='outside'",
+            "wg_home_icmp_to.src='outside'",
+        ):
             self.assertIn(f"firewall.{line}\n", shown)

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Invitations: what wgroam-setup writes is what the book says, a slip is named by its place, and no value gets any
 further than its kind allows. And the arithmetic of prefixes, beside Python's."""
+
 import ipaddress
 import random
 import re
@@ -27,7 +28,7 @@ class Parts(SetupCase):
 
     def each(self, call, lines):
         """What `call` printed for each line, which it has in $line."""
-        script = PARTS + 'while IFS= read -r line; do { (' + call + '); } < /dev/null 2>&1 | tr "\\n" " "; echo; done'
+        script = PARTS + "while IFS= read -r line; do { (" + call + '); } < /dev/null 2>&1 | tr "\\n" " "; echo; done'
         ran = self.router().run("/bin/sh", "-c", script, stdin="".join(f"{line}\n" for line in lines))
         self.assertEqual(ran.stderr, "")
         found = [line.rstrip(" ") for line in ran.stdout.splitlines()]
@@ -75,7 +76,9 @@ class Invitation(Parts):
     def test_a_line_that_was_cut_off_is_called_that(self):
         line = forge()
         lengths = [*range(16, len(line), 5), len(line) - 1]
-        for length, message in zip(lengths, self.each('read_invitation "$line"', [line[:n] for n in lengths]), strict=True):
+        for length, message in zip(
+            lengths, self.each('read_invitation "$line"', [line[:n] for n in lengths]), strict=True
+        ):
             self.assertIn("ends too early", message, f"{length} characters")
 
     def test_other_lines_are_told_apart(self):
@@ -88,10 +91,14 @@ class Invitation(Parts):
             "wgroam%0.1.0%x": "this is no invitation",
             "hello": "this is no invitation",
             line + "x": "goes on behind its end",
-            line.replace("home.example", "home example"): f"at column {line.index('.example') + 1}: copy it as one line",
+            line.replace(
+                "home.example", "home example"
+            ): f"at column {line.index('.example') + 1}: copy it as one line",
             "wgroam1%": "wrong at column 9",
         }
-        for (wrong, want), message in zip(cases.items(), self.each('read_invitation "$line"', list(cases)), strict=True):
+        for (wrong, want), message in zip(
+            cases.items(), self.each('read_invitation "$line"', list(cases)), strict=True
+        ):
             self.assertIn(want, message, wrong)
 
     def test_a_value_is_of_its_kind_or_refused(self):
@@ -100,20 +107,58 @@ class Invitation(Parts):
         wrong = {
             "tunnel": names,
             "roamer": names,
-            "endpoints": ["", "h", "h:0", "h:1,", ",h:1", "h:1,,h:2", "[::1:1", "a_b:1", "1.2.3.4.5:1", ":1", ",".join(["h:1"] * 17)],
+            "endpoints": [
+                "",
+                "h",
+                "h:0",
+                "h:1,",
+                ",h:1",
+                "h:1,,h:2",
+                "[::1:1",
+                "a_b:1",
+                "1.2.3.4.5:1",
+                ":1",
+                ",".join(["h:1"] * 17),
+            ],
             "public": keys,
             "private": keys,
             "shared": keys,
-            "prefix": ["", "2001:db8::", "2001:db8::/65", "fd00::/64", "2001:db8::1/64", "::/0", "/64", "2001:db8::/064", "x"],
-            "link": ["", "fd00::1", "fd00::1,fd00::1", "fd00::1,fd01::2", "2001:db8::1,2001:db8::2", "fd00::1,fd00::2,fd00::3", ","],
+            "prefix": [
+                "",
+                "2001:db8::",
+                "2001:db8::/65",
+                "fd00::/64",
+                "2001:db8::1/64",
+                "::/0",
+                "/64",
+                "2001:db8::/064",
+                "x",
+            ],
+            "link": [
+                "",
+                "fd00::1",
+                "fd00::1,fd00::1",
+                "fd00::1,fd01::2",
+                "2001:db8::1,2001:db8::2",
+                "fd00::1,fd00::2,fd00::3",
+                ",",
+            ],
             "mtu": ["", "1279", "9001", "01420", "14.2", "-1", "1420 "[:-1] + "_"],
         }
         lines = [(list(wrong).index(field) + 1, forge(**{field: value})) for field in wrong for value in wrong[field]]
         said = self.each('read_invitation "$line" && check_invitation && echo accepted', [line for _, line in lines])
         for (number, line), message in zip(lines, said, strict=True):
             self.assertIn(f"the invitation is wrong in field {number} ({NAMES[number - 1]})", message, line)
-        good = [forge(), forge(endpoints="[2001:db8::1]:51820,192.0.2.1:1"), forge(prefix="2a02:1:2::/48"), forge(mtu="1280"), forge(tunnel="a1_b")]
-        self.assertEqual(self.each('read_invitation "$line" && check_invitation && echo accepted', good), ["accepted"] * len(good))
+        good = [
+            forge(),
+            forge(endpoints="[2001:db8::1]:51820,192.0.2.1:1"),
+            forge(prefix="2a02:1:2::/48"),
+            forge(mtu="1280"),
+            forge(tunnel="a1_b"),
+        ]
+        self.assertEqual(
+            self.each('read_invitation "$line" && check_invitation && echo accepted', good), ["accepted"] * len(good)
+        )
 
     def test_hostile_values_reach_neither_shell_nor_uci(self):
         away = self.router()
@@ -140,11 +185,37 @@ class Prefixes(Parts):
 
     def test_addresses_are_read_as_python_reads_them(self):
         chance = random.Random(5)
-        texts = ["::", "::1", "1::", "fe80::1", "2001:db8::", "1:2:3:4:5:6:7:8", "1:2:3:4:5:6:7::", "::2:3:4:5:6:7:8", "FFFF::FfFf"]
+        texts = [
+            "::",
+            "::1",
+            "1::",
+            "fe80::1",
+            "2001:db8::",
+            "1:2:3:4:5:6:7:8",
+            "1:2:3:4:5:6:7::",
+            "::2:3:4:5:6:7:8",
+            "FFFF::FfFf",
+        ]
         for _ in range(150):
-            address = ipaddress.IPv6Address(chance.getrandbits(128) & chance.getrandbits(128) & (-1 << chance.randrange(120)))
+            address = ipaddress.IPv6Address(
+                chance.getrandbits(128) & chance.getrandbits(128) & (-1 << chance.randrange(120))
+            )
             texts += [str(address), address.exploded]
-        wrong = [":", ":::", "1", "1:2:3:4:5:6:7", "1:2:3:4:5:6:7:8:9", "1::2::3", ":1::", "1::2:", "12345::", "g::", "1:2:3:4::5:6:7:8", "1.2.3.4", ""]
+        wrong = [
+            ":",
+            ":::",
+            "1",
+            "1:2:3:4:5:6:7",
+            "1:2:3:4:5:6:7:8:9",
+            "1::2::3",
+            ":1::",
+            "1::2:",
+            "12345::",
+            "g::",
+            "1:2:3:4::5:6:7:8",
+            "1.2.3.4",
+            "",
+        ]
         for _ in range(100):
             wrong.append("".join(chance.choice("0:1:f:") for _ in range(chance.randrange(1, 16))))
         call = 'if ip6_read "$line"; then printf "%016x%016x" "$high" "$low"; else echo no; fi'
@@ -181,7 +252,12 @@ class Prefixes(Parts):
     def test_text_is_what_python_writes(self):
         chance = random.Random(9)
         nets = [ipaddress.IPv6Network((chance.randrange(1 << 125, 1 << 126) & (-1 << 64), 64)) for _ in range(30)]
-        nets += [ipaddress.IPv6Network(text) for text in ("2001:db8::/32", "2001:db8:0:5::/64", "2a02::/16", "2001:0:0:5::/64")]
-        found = self.each('prefix_read "$line"; prefix_text "$high" "$length"; echo "$text"', [str(net) for net in nets])
+        nets += [
+            ipaddress.IPv6Network(text)
+            for text in ("2001:db8::/32", "2001:db8:0:5::/64", "2a02::/16", "2001:0:0:5::/64")
+        ]
+        found = self.each(
+            'prefix_read "$line"; prefix_text "$high" "$length"; echo "$text"', [str(net) for net in nets]
+        )
         self.assertEqual([ipaddress.IPv6Network(text) for text in found], nets)
         self.assertEqual(found[-4:-1], [str(net) for net in nets[-4:-1]])

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """What wgroam-setup refuses: each with a message that names the thing and the remedy, with no file changed and no
 service told."""
+
 import subprocess
 
 from invitations import forge
@@ -71,9 +72,28 @@ class Refused(SetupCase):
     def test_host(self):
         router = self.router()
         hosts = "under_score.net -x.net x-.net a..b 1.2.3 1.2.3.4.5 300.1.1.1 home:0 home:65536 home:051820 home:x home: :51820"
-        hosts = [*hosts.split(), "[2001:db8::1", "2001:db8::1", "[2001:db8::1]x", "[home]", "a b", "home;reboot", "$(reboot)", "a" * 64, "é.net"]
+        hosts = [
+            *hosts.split(),
+            "[2001:db8::1",
+            "2001:db8::1",
+            "[2001:db8::1]x",
+            "[home]",
+            "a b",
+            "home;reboot",
+            "$(reboot)",
+            "a" * 64,
+            "é.net",
+        ]
         for host in hosts:
-            self.refuses(router, f"--host {host}: it has to be a name", "anchor", "--host", host, "--prefix", "2001:db8:1200::/56")
+            self.refuses(
+                router,
+                f"--host {host}: it has to be a name",
+                "anchor",
+                "--host",
+                host,
+                "--prefix",
+                "2001:db8:1200::/56",
+            )
 
     def test_name(self):
         router = self.router()
@@ -114,7 +134,9 @@ class Refused(SetupCase):
         self.refuses(router, "is in use by the anchor 'cabin'", *HOST, "--prefix", "2001:db8:1200:80::/60")
         router.write("tmp/network.interface", dump())
         self.add(router, "network", WIREGUARD + "\tlist allowed_ips '2001:db8:1300::/48'\n")
-        self.refuses(router, "is in use by a peer of wireguard_wg9", *HOST[:2], "h:1", "--prefix", "2001:db8:1300:7::/64")
+        self.refuses(
+            router, "is in use by a peer of wireguard_wg9", *HOST[:2], "h:1", "--prefix", "2001:db8:1300:7::/64"
+        )
 
     def test_no_prefix_is_delegated(self):
         router = self.router()
@@ -144,7 +166,9 @@ class Refused(SetupCase):
             ("no zone with 'loopback'", ("--wan", "loopback")),
         ):
             self.refuses(router, message, *ANCHOR, *words)
-        redirect = "config redirect\n\toption name 'web'\n\toption src 'wan'\n\toption src_dport '443'\n\toption dest 'lan'\n"
+        redirect = (
+            "config redirect\n\toption name 'web'\n\toption src 'wan'\n\toption src_dport '443'\n\toption dest 'lan'\n"
+        )
         self.add(router, "firewall", "\n" + redirect)
         self.refuses(router, "redirects UDP port 443 already (web)", *ANCHOR, "--fallback-port", "443")
         self.add(router, "network", WIREGUARD)
@@ -187,8 +211,19 @@ class Refused(SetupCase):
 
     def test_who_is_not_root_and_who_is_not_alone(self):
         router = self.router()
-        words = ["/usr/sbin/chroot", router.path, "/test/setpriv", "--reuid=431", "--regid=431", "--clear-groups", "/usr/sbin/wgroam-setup", *ANCHOR]
-        ran = subprocess.run(words, capture_output=True, text=True, check=False, env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"})
+        words = [
+            "/usr/sbin/chroot",
+            router.path,
+            "/test/setpriv",
+            "--reuid=431",
+            "--regid=431",
+            "--clear-groups",
+            "/usr/sbin/wgroam-setup",
+            *ANCHOR,
+        ]
+        ran = subprocess.run(
+            words, capture_output=True, text=True, check=False, env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"}
+        )
         self.assertEqual(ran.returncode, 1)
         self.assertIn("only root can do that", ran.stderr)
         router.spawn(["/usr/bin/flock", "/var/run/wgroam-setup.lock", "/bin/sh", "-c", "touch /tmp/held; sleep 60"])
@@ -200,7 +235,9 @@ class Refused(SetupCase):
         self.refuses(router, "there is no anchor here yet", "invite", "r1")
         self.refuses(router, "there is no anchor here yet", "revoke", "r1")
         router.must(*HOST, "--prefix", "2001:db8:1200::/63")
-        self.add(router, "wgroam", "\nconfig peer 'mine'\n\toption tunnel 'wg_home'\n\toption public_key '" + KEY + "'\n")
+        self.add(
+            router, "wgroam", "\nconfig peer 'mine'\n\toption tunnel 'wg_home'\n\toption public_key '" + KEY + "'\n"
+        )
         for message, words in (
             ("'R1' is no name", ("R1",)),
             ("'r 1' is no name", ("r 1",)),

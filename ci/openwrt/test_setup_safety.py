@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """wgroam-setup keeps secrets and is never half done: under a shell that runs every program by name, with a recorder in the
 place of each, which writes down its words and environment, and kills the shell when it is told to."""
+
 import contextlib
 import os
 import pty
@@ -8,6 +9,7 @@ import re
 import shutil
 import stat
 import subprocess
+import termios
 
 from invitations import FIELDS, SECRETS, forge
 from samples import BAITS, quoted
@@ -16,7 +18,14 @@ from setup_case import ANCHOR, PACKAGES, STORE, Router, SetupCase
 
 # What wgroam-setup may use: on every OpenWrt, or asked for. busybox's applets as OpenWrt builds it.
 APPLETS = "awk basename cat chmod cp date grep hexdump id mkdir mktemp mv rm sed sha256sum sleep sort sync tr"
-OTHERS = {"flock": "/usr/bin/flock", "uci": "/sbin/uci", "ubus": "/bin/ubus", "wg": "/usr/bin/wg", "wgroam": "/usr/sbin/wgroam", "jshn": "/usr/bin/jshn"}
+OTHERS = {
+    "flock": "/usr/bin/flock",
+    "uci": "/sbin/uci",
+    "ubus": "/bin/ubus",
+    "wg": "/usr/bin/wg",
+    "wgroam": "/usr/sbin/wgroam",
+    "jshn": "/usr/bin/jshn",
+}
 
 RECORDER = """#!/bin/sh
 name=${0##*/}
@@ -58,7 +67,19 @@ class Watched(Router):
     def watched(self, *words, stdin=""):
         """wgroam-setup."""
         script = 'umask 022; echo $$ > /tmp/shell.pid; exec /test/bash --posix /usr/sbin/wgroam-setup "$@"'
-        return self.run("/test/bash", "--posix", "-c", script, "wgroam-setup", *words, stdin=stdin, PATH="/rec", line="", private_key="", link="")
+        return self.run(
+            "/test/bash",
+            "--posix",
+            "-c",
+            script,
+            "wgroam-setup",
+            *words,
+            stdin=stdin,
+            PATH="/rec",
+            line="",
+            private_key="",
+            link="",
+        )
 
 
 class Secrets(SetupCase):
@@ -72,7 +93,9 @@ class Secrets(SetupCase):
         """No program was told, nobody else could read."""
         calls = self.box.calls("argv")
         self.assertGreater(len(calls), 50)
-        words = "\0".join(word for call in calls for word in call) + self.box.read("tmp/env.calls") + self.box.log.text()
+        words = (
+            "\0".join(word for call in calls for word in call) + self.box.read("tmp/env.calls") + self.box.log.text()
+        )
         for secret in secrets:
             self.assertFalse(secret in words, "a program was told a secret")
         for line in self.box.read("tmp/modes").splitlines():
@@ -122,12 +145,16 @@ class Secrets(SetupCase):
     def test_a_line_that_is_pasted_is_not_shown(self):
         ours, theirs = pty.openpty()
         words = ["/usr/sbin/chroot", self.box.path, "/usr/sbin/wgroam-setup", "join"]
-        process = subprocess.Popen(words, stdin=theirs, stdout=theirs, stderr=theirs, env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"})
+        process = subprocess.Popen(
+            words, stdin=theirs, stdout=theirs, stderr=theirs, env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"}
+        )
         os.close(theirs)
         shown = b""
         for question, answer in ((b"not shown: ", forge()), (b"[y/N] ", "n")):
             while question not in shown:
                 shown += os.read(ours, 65536)
+            if answer != "n":
+                wait("a terminal without echo", lambda: not termios.tcgetattr(ours)[3] & termios.ECHO)
             os.write(ours, f"{answer}\n".encode())
         self.assertEqual(process.wait(timeout=20), 1)
         os.set_blocking(ours, False)
@@ -147,7 +174,20 @@ class Secrets(SetupCase):
         names = "line private_key preshared_key shared private work replacing name yes dry_run open value key quoted"
         environment = {name: "/canary" for name in names.split()}
         script = 'exec /test/bash --posix /usr/sbin/wgroam-setup "$@"'
-        ran = self.box.run("/test/bash", "--posix", "-c", script, "x", "join", "--yes", "--wait", "0", stdin=forge(), PATH="/rec", **environment)
+        ran = self.box.run(
+            "/test/bash",
+            "--posix",
+            "-c",
+            script,
+            "x",
+            "join",
+            "--yes",
+            "--wait",
+            "0",
+            stdin=forge(),
+            PATH="/rec",
+            **environment,
+        )
         self.assertEqual(ran.returncode, 0, ran.stderr)
         self.check(SECRETS)
 
@@ -169,13 +209,26 @@ class Hostile(SetupCase):
         for start in range(0, len(BAITS), 3):
             router = self.router()
             baits = [quoted(BAITS[(start + at) % len(BAITS)]) for at in range(len(places))]
-            network = "\nconfig interface 'evil'\n" + "".join(f"\t{place} {bait}\n" for place, bait in zip(places, baits, strict=True))
-            network += f"\nconfig wireguard_wg_home 'mine'\n\toption description {baits[0]}\n\tlist allowed_ips {baits[1]}\n"
+            network = "\nconfig interface 'evil'\n" + "".join(
+                f"\t{place} {bait}\n" for place, bait in zip(places, baits, strict=True)
+            )
+            network += (
+                f"\nconfig wireguard_wg_home 'mine'\n\toption description {baits[0]}\n\tlist allowed_ips {baits[1]}\n"
+            )
             network += f"\nconfig wireguard_evil\n\tlist allowed_ips {baits[2]}\n"
             router.write("etc/config/network", router.read("etc/config/network") + network, 0o600)
-            router.write("etc/config/dhcp", router.read("etc/config/dhcp").replace("option ra 'server'", f"option ra {baits[0]}"), 0o600)
+            router.write(
+                "etc/config/dhcp",
+                router.read("etc/config/dhcp").replace("option ra 'server'", f"option ra {baits[0]}"),
+                0o600,
+            )
             before = router.run("/sbin/uci", "show").stdout
-            for words, stdin in ((ANCHOR, ""), (("invite", "r1"), ""), (("remove", "home"), ""), (("join", "--yes", "--wait", "0"), line)):
+            for words, stdin in (
+                (ANCHOR, ""),
+                (("invite", "r1"), ""),
+                (("remove", "home"), ""),
+                (("join", "--yes", "--wait", "0"), line),
+            ):
                 ran = router.setup(*words, stdin=stdin)
                 self.assertTrue(ran.returncode == 0 or "several lines" in ran.stderr, ran.stderr)
             router.setup("remove", "home")
@@ -231,8 +284,12 @@ class Interrupted(SetupCase):
                 self.assertEqual(listed.stderr, "")
             found = self.stored()
             self.assertIn(found, (self.before, self.after), f"killed at {number}")
-            self.assertEqual([path.name for path in (self.box.path / "etc/config").iterdir() if path.name.startswith(".")], [])
-            self.assertEqual([name for name in os.listdir(self.box.path / STORE) if name.startswith(("undo", "pending", "."))], [])
+            self.assertEqual(
+                [path.name for path in (self.box.path / "etc/config").iterdir() if path.name.startswith(".")], []
+            )
+            self.assertEqual(
+                [name for name in os.listdir(self.box.path / STORE) if name.startswith(("undo", "pending", "."))], []
+            )
             self.assertEqual(self.box.left_over(), [])
             if found == self.before:
                 undone += 1
@@ -272,16 +329,45 @@ class Interrupted(SetupCase):
         self.assertIn("no room on flash", ran.stderr)
         self.assertEqual(self.box.configuration(), before)
 
+    def test_no_room_for_the_second_file_puts_the_first_one_back(self):
+        away = self.router()
+        # A page now, and two when something is added: there is one to spare, which the first file needs for a moment.
+        text = away.read("etc/config/firewall")
+        away.write(
+            "etc/config/firewall", text + f"\nconfig include 'x'\n\toption path '{'x' * (4000 - len(text))}'\n", 0o600
+        )
+        before = away.configuration()
+        folder = away.path / "etc/config"
+        subprocess.run(["mount", "-t", "tmpfs", "-o", "size=20k", "none", folder], check=True)
+        self.addCleanup(subprocess.run, ["umount", folder], check=False)
+        for name, text in before.items():
+            away.write(f"etc/config/{name}", text.decode(), 0o600)
+        ran = away.setup("join", "--yes", "--wait", "0", stdin=forge())
+        self.assertEqual(ran.returncode, 1)
+        self.assertIn("/etc/config/firewall could not be written; everything is put back", ran.stderr)
+        self.assertEqual(away.configuration(), before)
+        self.assertEqual(sorted(os.listdir(folder)), sorted(before))
+        self.assertEqual([name for name in os.listdir(away.path / STORE) if not name.startswith("backup.")], [])
+
     def test_a_file_that_somebody_else_changes_meanwhile_is_not_overwritten(self):
         away = self.router()
         (away.path / "tmp/in").mkdir()
         process = subprocess.Popen(
             ["/usr/sbin/chroot", away.path, "/usr/sbin/wgroam-setup", "join", "--wait", "0"],
-            stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"},
+            stdin=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"},
         )
         process.stdin.write(forge() + "\n")
         process.stdin.flush()
-        wait("the question", lambda: any((path / "changes").exists() and (path / "changes").stat().st_size for path in (away.path / "tmp").glob("wgroam-setup.*")))
+        wait(
+            "the question",
+            lambda: any(
+                (path / "changes").exists() and (path / "changes").stat().st_size
+                for path in (away.path / "tmp").glob("wgroam-setup.*")
+            ),
+        )
         text = away.read("etc/config/dhcp") + "\nconfig mine\n"
         away.write("etc/config/dhcp", text, 0o600)
         _, said = process.communicate("y\n", timeout=20)

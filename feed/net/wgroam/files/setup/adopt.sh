@@ -7,9 +7,11 @@ help_adopt() {
 	cat << 'END'
 Usage: wgroam-setup adopt INTERFACE [--dry-run]
 
-Moves endpoint_host and endpoint_port of an existing WireGuard interface's peers from /etc/config/network to
-/etc/config/wgroam, so that the interface comes up whatever DNS does and wgroam finds the way, and sets nohostroute, so
-that no uplink takes the interface down with it. All else stays. wgroam-setup remove INTERFACE undoes it.
+Moves endpoint_host and endpoint_port of an existing WireGuard interface's peers
+from /etc/config/network to /etc/config/wgroam, so that the interface comes up
+whatever DNS does and wgroam finds the way, and sets nohostroute, so that no
+uplink takes the interface down with it. All else stays.
+wgroam-setup remove INTERFACE undoes it.
 END
 }
 

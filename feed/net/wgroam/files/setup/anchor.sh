@@ -7,18 +7,24 @@ help_anchor() {
 	cat << 'END'
 Usage: wgroam-setup anchor --host NAME[:PORT] [OPTIONS]
 
-Makes a WireGuard interface that shares a piece of this router's IPv6, and opens the firewall for it. Said again with
-other options, it changes what it made before; keys and roamers stay.
+Makes a WireGuard interface that shares a piece of this router's IPv6, and opens
+the firewall for it. Said again with other options, it changes what it made
+before; keys and roamers stay.
 
-  --host NAME[:PORT]    where this router is found from outside: a name, an IPv4 address or an [IPv6] address; port 51820
-                        if none is given. May be given several times, best first
+  --host NAME[:PORT]    where this router is found from outside: a name, an IPv4
+                        address or an [IPv6] address; port 51820 if none is
+                        given. May be given several times, best first
   --name NAME           of the tunnel, by default home; the interface is wg_NAME
-  --prefix PREFIX/LEN   what to share from. By default auto: a part of what the WAN delegates that no LAN uses
+  --prefix PREFIX/LEN   what to share from. By default auto: a part of what the
+                        WAN delegates that no LAN uses
   --wan INTERFACE       the uplink, by default wan
   --listen-port PORT    by default the first host's
-  --fallback-port PORT  another port that leads here, for networks that block the first: 443, 53. May be given several times
-  --open tcp:PORT       let connections from the Internet in to that port behind the roamers; also udp:PORT. May be given
-                        several times. The roamer has to let them in, too: wgroam-setup join --open
+  --fallback-port PORT  another port that leads here, for networks that block
+                        the first: 443, 53. May be given several times
+  --open tcp:PORT       let connections from the Internet in to that port behind
+                        the roamers; also udp:PORT. May be given several times.
+                        The roamer has to let them in, too:
+                        wgroam-setup join --open
   --mtu BYTES           of the tunnel, by default what fits through the WAN
   --dry-run             show what would change
 END

@@ -118,6 +118,8 @@ write_files() {
 reload_services() {
 	local package service
 
+	# This may cut off the very connection that somebody sits at.
+	trap '' HUP
 	for package in $changed; do
 		case "$package" in dhcp) service=odhcpd ;; *) service=$package ;; esac
 		[ -x "/etc/init.d/$service" ] || continue

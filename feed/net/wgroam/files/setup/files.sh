@@ -149,7 +149,8 @@ recover() {
 				{ [ -e "$target" ] && [ "$(digest "$target")" = "$new" ]; } || continue
 			fi
 			case "$what" in
-			restore) put_in_place "$STORE/undo.$key" "$target" || failed=1 ;;
+			# No copy: that may be just what there is no room for.
+			restore) mv "$STORE/undo.$key" "$target" || failed=1 ;;
 			remove) rm -f "$target" ;;
 			esac
 		done < "$STORE/pending"

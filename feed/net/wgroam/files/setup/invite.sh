@@ -7,22 +7,33 @@ help_invite() {
 	cat << 'END'
 Usage: wgroam-setup invite ROAMER [OPTIONS]
 
-Lets a router in, and prints one line for it: its invitation, to be given to wgroam-setup join there. The line has the
-roamer's private key in it, and is a secret. It can't be printed again, as that key is not kept here.
+Lets a router in, and prints one line for it: its invitation, to be given to
+wgroam-setup join there. The line has the roamer's private key in it, and is a
+secret. It can't be printed again, as that key is not kept here.
 
-  --size LEN      of the prefix that the roamer gets, by default 64, which is one LAN; 60 is sixteen
+  --size LEN      of the prefix that the roamer gets, by default 64, which is
+                  one LAN; 60 is sixteen
   --tunnel NAME   the anchor, where there are several
-  --qr            print a QR code, too, also where the output is no terminal (needs qrencode)
+  --qr            print a QR code as well, also where the output is no terminal
+                  (needs qrencode)
   --dry-run       show what would change
 END
 }
 
 help_list() {
-	echo 'Usage: wgroam-setup list: what was set up here, with the roamers of each anchor'
+	cat << 'END'
+Usage: wgroam-setup list
+
+What was set up here, with the roamers of each anchor.
+END
 }
 
 help_revoke() {
-	echo 'Usage: wgroam-setup revoke ROAMER [--tunnel NAME] [--dry-run]: let it in no longer'
+	cat << 'END'
+Usage: wgroam-setup revoke ROAMER [--tunnel NAME] [--dry-run]
+
+Lets it in no longer. Its prefix is free again.
+END
 }
 
 # take_roamer WORD...: arguments of invite and revoke; sets $roamer, $tunnel and the like.
@@ -86,11 +97,12 @@ command_invite() {
 	allocate "$pool"
 	make_roamer
 	write_plan
-	reload_services
 	note "$roamer gets $prefix. What follows is a secret, as it has $roamer's private key in it, which is not kept here:" \
 		"it can't be printed again. On $roamer: wgroam-setup join"
 	printf '%s\n' "$line"
 	[ -z "$qr" ] && ! [ -t 1 ] || ! command -v qrencode > /dev/null || printf '%s' "$line" | qrencode -t ANSIUTF8
+	# After the line: whoever is cut off here has it.
+	reload_services
 }
 
 # allocate POOL: sets $prefix, and $link and $number for the address.

@@ -7,14 +7,17 @@ help_join() {
 	cat << 'END'
 Usage: wgroam-setup join [OPTIONS] [-]
 
-Takes an invitation and brings its IPv6 to the LAN: shows what it will change, asks, writes it, and waits for the first
-handshake. The line is asked for, or read from a pipe. It may be an argument, too, but then every user of this router
+Takes an invitation and brings its IPv6 to the LAN: shows what it will change,
+asks, writes it, and waits for the first handshake. The line is asked for, or
+read from a pipe. It may be an argument, too, but then every user of this router
 can see it in the list of processes while this runs.
 
   --lan INTERFACE    where the IPv6 goes, by default lan
-  --wan INTERFACE    the usual uplink, by default wan: its MTU counts, if it is smaller than the tunnel allows
-  --open tcp:PORT    let connections to that port through to the LAN; also udp:PORT. May be given several times. The other
-                     end has to let them in, too: wgroam-setup anchor --open
+  --wan INTERFACE    the usual uplink, by default wan: its MTU counts, if it is
+                     smaller than the tunnel allows
+  --open tcp:PORT    let connections to that port through to the LAN; also
+                     udp:PORT. May be given several times. The other end has to
+                     let them in, too: wgroam-setup anchor --open
   --yes              do not ask
   --wait SECONDS     for the first handshake, by default 60; 0: do not wait
   --dry-run          show what would change
@@ -96,7 +99,8 @@ check_lan() {
 	[ "$lan" != "$interface" ] || die "--lan $lan: that is the tunnel itself"
 	zone_of "$lan" || die "the firewall has no zone with '$lan' in it"
 	for key in $(names_of roamer); do
-		[ "$key" = "$name" ] || die "this router joined '$key' already, and one tunnel carries all its IPv6: wgroam-setup remove $key first"
+		[ "$key" = "$name" ] ||
+			die "this router joined '$key' already, and one tunnel carries all its IPv6: wgroam-setup remove $key first"
 		key=$(get "network.$interface.private_key")
 		[ -z "$key" ] || [ "$key" = "$private_key" ] ||
 			die "'$name' was joined already, with another invitation: wgroam-setup remove $name first"
@@ -154,7 +158,9 @@ plan_join() {
 		section wgroam.globals wgroam
 	fi
 	case "$(get 'wgroam.@wgroam[0].enabled')" in
-	0 | no | off | false | disabled) note "wgroam is switched off here (option enabled in /etc/config/wgroam): without it nothing finds '$name'." ;;
+	0 | no | off | false | disabled)
+		note "wgroam is switched off here (option enabled in /etc/config/wgroam): without it nothing finds '$name'."
+		;;
 	esac
 	wgroam_tunnel
 	section "wgroam.$name" peer

@@ -7,8 +7,9 @@ help_remove() {
 	cat << 'END'
 Usage: wgroam-setup remove NAME [--dry-run]
 
-Takes away what anchor, join or adopt wrote for NAME, and puts options back that it changed, unless somebody changed them
-since. A file that nothing else was written to gets its old content, comments included.
+Takes away what anchor, join or adopt wrote for NAME, and puts options back that
+it changed, unless somebody changed them since. A file that nothing else was
+written to gets its old content, comments included.
 END
 }
 

@@ -127,7 +127,8 @@ choose_pool() {
 			size=$((length < 64 ? length + 1 : 64))
 			! carve "$size" || return 0
 		done
-		die "the WAN delegates ${delegated%"$newline"}, and the LANs use all of it: docs/ipv6-guide.md says what can be done with a single /64"
+		die "the WAN delegates ${delegated%"$newline"}, and the LANs use all of it:" \
+			"docs/ipv6-guide.md says what can be done with a single /64"
 	fi
 	is_shared_prefix "$1" || die "--prefix $1: $problem"
 	carve "$length" || die "--prefix $1 is in use by $whose here: nothing of it is left"
