@@ -56,16 +56,20 @@ def template():
     atexit.register(folder.rmdir)
     atexit.register(subprocess.run, ["umount", "--lazy", folder], check=False)
     os.chmod(folder, 0o755)
-    base = folder / "base"
-    uci = Path(os.environ["WGROAM_UCI"])
+    fill(folder / "base", Path(os.environ["WGROAM_UCI"]), Path(os.environ["WGROAM_BINARY"]), BORROWED)
+    return folder
+
+
+def fill(base, uci, binary, borrowed):
+    """Puts the programs there: the real `uci`, the daemon's binary, busybox, those borrowed, and stand-ins."""
     programs = {
-        Path(os.environ["WGROAM_BINARY"]): "usr/sbin/wgroam",
+        binary: "usr/sbin/wgroam",
         Path("/bin/busybox"): "bin/busybox",
         uci: "sbin/uci",
         uci.parent / "jshn": "usr/bin/jshn",
         uci.parent / "jshn.sh": "usr/share/libubox/jshn.sh",
     }
-    programs.update({Path(shutil.which(name)): target for name, target in BORROWED.items()})
+    programs.update({Path(shutil.which(name)): target for name, target in borrowed.items()})
     programs.update({HERE / "stand-in" / name: target for name, target in STAND_INS.items()})
     for source, target in programs.items():
         (base / target).parent.mkdir(parents=True, exist_ok=True)
@@ -77,7 +81,6 @@ def template():
                 shutil.copy(library, copy)
     for applet in ("sh", "ash", "cat", "mkdir", "rm", "mv", "ls", "awk", "find", "logger", "mktemp", "mkfifo"):
         (base / "bin" / applet).symlink_to("busybox")
-    return folder
 
 
 class Log:
@@ -123,24 +126,28 @@ class Root:
         self.path = Path(tempfile.mkdtemp(prefix="root.", dir=Root.folder))
         os.chmod(self.path, 0o755)
         shutil.copytree(Root.folder / "base", self.path, copy_function=os.link, symlinks=True, dirs_exist_ok=True)
+        if package:
+            subprocess.run([FILES / "install", self.path], check=True)
+        else:
+            (self.path / "usr/sbin/wgroam").unlink()
+        self.furnish(ujail, user)
+        subprocess.run(["mount", "-t", "proc", "proc", self.path / "proc"], check=True)
+        self.log = Log(self.path / "dev/log")
+        self.processes = []
+
+    def furnish(self, ujail, user):
+        """Folders and users, and what says that there is ujail."""
         for folder in ("proc", "dev", "etc/config", "etc/rc.d", "tmp/run", "tmp/lock", "tmp/.uci"):
             (self.path / folder).mkdir(parents=True, exist_ok=True)
         os.chmod(self.path / "tmp", 0o1777)
         (self.path / "var").symlink_to("tmp")
         os.mknod(self.path / "dev/null", 0o666 | 0o020000, os.makedev(1, 3))
         os.chmod(self.path / "dev/null", 0o666)
-        subprocess.run(["mount", "-t", "proc", "proc", self.path / "proc"], check=True)
         account = f"wgroam:x:{USER}:{USER}:wgroam:/var/run/wgroam:/bin/false\n" if user else ""
         (self.path / "etc/passwd").write_text("root:x:0:0:root:/root:/bin/ash\n" + account)
         (self.path / "etc/group").write_text("root:x:0:\n" + (f"wgroam:x:{USER}:wgroam\n" if user else ""))
-        if package:
-            subprocess.run([FILES / "install", self.path], check=True)
-        else:
-            (self.path / "usr/sbin/wgroam").unlink()
         if ujail:
             self.write("sbin/ujail", "", 0o755)
-        self.log = Log(self.path / "dev/log")
-        self.processes = []
 
     def close(self):
         """Ends what runs in it, and removes it."""

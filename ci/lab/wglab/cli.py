@@ -8,8 +8,9 @@ import sys
 import time
 from pathlib import Path
 
-from . import journeys, kills, suite, vm  # noqa: F401 (two of them register scenarios)
+from . import journeys, kills, share, suite, vm  # noqa: F401 (three of them register scenarios)
 from .lab import LabError
+from .openwrt.root import prepare
 from .report import play
 from .rivals import RIVALS
 from .scenarios import SCENARIOS
@@ -72,6 +73,8 @@ def run(arguments, words):
         arguments.packets = 20_000
     limits = {name: arguments.limit or SCENARIOS[name].limit for name in names}
     lasts = {name: arguments.lasts or SCENARIOS[name].lasts for name in names if SCENARIOS[name].lasts}
+    if any(SCENARIOS[name].openwrt for name in names):
+        prepare()
     needs_kernel = arguments.wireguard == "kernel" and not vm.kernel_has_wireguard()
     if needs_kernel and vm.inside():
         raise LabError("the kernel of ci/vm has no WireGuard")

@@ -4,6 +4,7 @@ import contextlib
 import ctypes
 import os
 import signal
+import socket
 import subprocess
 from pathlib import Path
 
@@ -11,15 +12,17 @@ from .lab import NETNS, LabError
 
 CLONE_NEWNS = 0x00020000
 CLONE_NEWNET = 0x40000000
-MS_REC_PRIVATE = 0x4000 | 0x40000
 MS_BIND = 0x1000
+MS_REC = 0x4000
+MS_REC_PRIVATE = MS_REC | 0x40000
 MNT_DETACH = 2
 PR_SET_PDEATHSIG = 1
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
-def _call(function, *arguments):
+def call(function, *arguments):
+    """A function of the C library that says 0 when all went well."""
     if getattr(_libc, function)(*arguments) != 0:
         error = ctypes.get_errno()
         raise OSError(error, f"{function}: {os.strerror(error)}")
@@ -48,10 +51,10 @@ class Namespace:
         home = os.open("/proc/thread-self/ns/net", os.O_RDONLY)
         there = os.open(NETNS / self.name, os.O_RDONLY)
         try:
-            _call("setns", there, CLONE_NEWNET)
+            call("setns", there, CLONE_NEWNET)
             yield
         finally:
-            _call("setns", home, CLONE_NEWNET)
+            call("setns", home, CLONE_NEWNET)
             os.close(there)
             os.close(home)
 
@@ -67,22 +70,27 @@ class Namespace:
         if done.returncode != 0:
             raise LabError(f"{self.node}: ip: {done.stderr.strip()} in:\n{lines}")
 
-    def _enter_for_good(self):
+    def links(self):
+        """The names of its network devices."""
+        with self.entered():
+            return [name for _, name in socket.if_nameindex()]
+
+    def enter(self):
         """In the child, before exec: what `ip netns exec` and `unshare -m` do, in one process, with our own sockets."""
         # Nothing that the lab started outlives it.
-        _call("prctl", PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+        call("prctl", PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
         there = os.open(NETNS / self.name, os.O_RDONLY)
-        _call("setns", there, CLONE_NEWNET)
+        call("setns", there, CLONE_NEWNET)
         os.close(there)
-        _call("unshare", CLONE_NEWNS)
-        _call("mount", b"none", b"/", None, MS_REC_PRIVATE, None)
+        call("unshare", CLONE_NEWNS)
+        call("mount", b"none", b"/", None, MS_REC_PRIVATE, None)
         # /sys/class/net shows the namespace in which sysfs was mounted.
         _libc.umount2(b"/sys", MNT_DETACH)
         _libc.mount(b"sys", b"/sys", b"sysfs", 0, None)
         os.makedirs("/var/run/wireguard", exist_ok=True)
-        _call("mount", str(self.sockets).encode(), b"/var/run/wireguard", None, MS_BIND, None)
+        call("mount", str(self.sockets).encode(), b"/var/run/wireguard", None, MS_BIND, None)
         if self.resolv_conf is not None:
-            _call("mount", str(self.resolv_conf).encode(), b"/etc/resolv.conf", None, MS_BIND, None)
+            call("mount", str(self.resolv_conf).encode(), b"/etc/resolv.conf", None, MS_BIND, None)
 
     def run(self, *command, stdin="", check=True):
         """Runs a command to its end and returns what it printed."""
@@ -93,7 +101,7 @@ class Namespace:
             text=True,
             capture_output=True,
             check=False,
-            preexec_fn=self._enter_for_good,
+            preexec_fn=self.enter,
         )
         if check and done.returncode != 0:
             raise LabError(f"{self.node}: {' '.join(map(str, command))}: exit code {done.returncode}: {done.stderr.strip()}")
@@ -108,7 +116,7 @@ class Namespace:
             stderr=stderr,
             env={**os.environ, **(environment or {})},
             start_new_session=True,
-            preexec_fn=self._enter_for_good,
+            preexec_fn=self.enter,
         )
         self.lab.processes.append(process)
         return process

@@ -44,6 +44,6 @@ def play(name, settings, narrate):
                     if not report["ok"]:
                         report["logs"] = stage.logs()
     except (LabError, OSError) as error:
-        report["problems"] = [str(error)]
+        report["problems"] = [*(stage.problems if stage is not None else ()), str(error)]
     report["took_s"] = round(time.monotonic() - begun, 1)
     return report

@@ -25,6 +25,7 @@ class Scenario:
     journey: bool = False  # of the travelling side: `run journeys` and `test --all` play it, `run all` does not yet
     vm_only: bool = False  # it does to the machine what only ci/vm's may suffer
     bench: bool = True  # there is a silence in it to compare
+    openwrt: bool = False  # its routers are OpenWrt in miniature, with OpenWrt's own uci
     same_as: str = None  # a scenario that is the same but for what wgroam does
 
     def reach_with(self, wireguard):

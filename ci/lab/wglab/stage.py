@@ -37,6 +37,8 @@ class Settings:
 class Stage:
     """One scenario's nodes and daemons. Close it: its sockets hold namespaces alive."""
 
+    topology_of = Topology  # what it plays in
+
     def __init__(self, lab, settings, wgroam_on):
         """`wgroam_on`: the routers that run wgroam, if any does: "r1", "r2"."""
         self.lab = lab
@@ -47,7 +49,7 @@ class Stage:
         self.details = {}
         self.problems = []
         self.initiation = None
-        topology = Topology(lab, settings.wireguard)
+        topology = self.topology_of(lab, settings.wireguard)
         self.topology = topology
         self.lan, self.r1, self.nat = topology.lan, topology.r1, topology.nat
         self.inet, self.r2, self.h6, self.attacker = topology.inet, topology.r2, topology.h6, topology.attacker

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 from . import vm
 from .lab import HOME, NETNS, LabError, prefix, start_time
+from .openwrt.root import prepare
 from .runs import Runs
 from .scenarios import SCENARIOS
 
@@ -48,6 +49,7 @@ class Step:
 STEPS = [
     Step("kills", here=True),
     Step("nat-rebind", after=Step("nat-rebind", "nothing")),
+    Step("share-ipv6"),
     Step("forgery"),
     Step("dns-wrong-then-right", "nothing", limit=20, silent=True, here=True),
     Step("dns-wrong-then-right"),
@@ -218,6 +220,7 @@ def run(arguments):
     """`lab test`: 0 when all passed."""
     count = Count()
     kernel = None
+    prepare()
     try:
         if arguments.wireguard == "both":
             kernel = kernel_part(arguments)

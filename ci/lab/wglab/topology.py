@@ -48,6 +48,18 @@ def cable(one, its_device, other, other_device):
     one.ip(f"link add {its_device} type veth peer name {other_device} netns {other.name}")
 
 
+def set_up(plan, routes):
+    """Gives nodes their addresses ("DEVICE ADDRESS/LENGTH") and routes; the devices are up then."""
+    for node, addresses in plan.items():
+        commands = []
+        for line in addresses:
+            device, address = line.split()
+            family = " nodad" if ":" in address else ""
+            commands += [f"address add {address} dev {device}{family}", f"link set {device} up"]
+        commands += [f"route add {route}" for route in routes.get(node, [])]
+        node.ip(*commands)
+
+
 class Router(Namespace):
     """R1 or R2: a node with a WireGuard interface, `wgr`."""
 
@@ -328,6 +340,13 @@ class Topology:
         self.attacker = Attacker(lab, wireguard)
         forwards(self.nat)
         forwards(self.inet)
+        # The peers of a cable must all be there before links come up.
+        self.connect()
+        self.number()
+        self.nat.start()
+
+    def connect(self):
+        """The cables."""
         cable(self.lan, "eth0", self.r1, "lan")
         cable(self.r1, "wan", self.nat, "inside")
         cable(self.nat, "outside", self.inet, "hotel")
@@ -335,11 +354,9 @@ class Topology:
         cable(self.r2, "wan", self.inet, "home")
         cable(self.h6, "eth0", self.r2, "lan")
         cable(self.attacker, "eth0", self.inet, "far")
-        self._number()
-        self.nat.start()
 
-    def _number(self):
-        """Addresses and routes. The peers of a cable must all be there before links come up."""
+    def number(self):
+        """Addresses and routes."""
         plan = {
             self.inet: ["hotel 203.0.113.1/24", "home 198.51.100.1/24", "far 192.0.2.1/24", "phone 100.64.0.1/24"],
             self.nat: ["inside 10.0.0.1/24", f"outside {NAT_ADDRESS}/24"],
@@ -357,14 +374,7 @@ class Topology:
             self.h6: ["default via 2001:db8:b::1"],
             self.attacker: ["default via 192.0.2.1"],
         }
-        for node, addresses in plan.items():
-            commands = []
-            for line in addresses:
-                device, address = line.split()
-                family = " nodad" if ":" in address else ""
-                commands += [f"address add {address} dev {device}{family}", f"link set {device} up"]
-            commands += [f"route add {route}" for route in routes.get(node, [])]
-            node.ip(*commands)
+        set_up(plan, routes)
 
     def bring_tunnel_up(self):
         """R2's interface first, then R1's, then R1's keepalive: another order costs the first handshake's retry, 5 s."""

@@ -1,0 +1,12 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""OpenWrt in miniature: a router of the lab that is configured by /etc/config alone. Each part does what the files say and
+nothing else, in the meaning that OpenWrt gives to an option; an option that a part has no meaning for is an error, so that
+nothing is written in vain.
+
+uci     reads a package of UCI
+root    the router's file system: busybox, the real uci, the package as it is installed
+netifd  interfaces, addresses, routes, the prefix on the LAN
+fw4     zones, forwardings, rules and redirects as nftables
+odhcpd  router advertisements, by radvd
+procd   who is told of a change of the files, and wgroam's process
+"""
