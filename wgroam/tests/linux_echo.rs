@@ -10,7 +10,7 @@ use std::net::IpAddr;
 use std::process::Command;
 use std::time::Duration;
 
-use common::{Process, enter_own_network, run, wait_until};
+use common::{Process, enter_own_network, run, shell, wait_until};
 use mio::{Events, Interest, Poll, Token};
 use nix::net::if_::if_nametoindex;
 use wgroam::linux::echo::{Echo, Reply};
@@ -52,6 +52,10 @@ impl Far {
 
     fn run(&self, line: &str) -> String {
         run(&format!("nsenter --target {} --net {line}", self.0.0.id()))
+    }
+
+    fn run_script(&self, script: &str) {
+        shell(&format!("nsenter --target {} --net sh -euc '{script}'", self.0.0.id()));
     }
 }
 
@@ -255,4 +259,27 @@ fn what_can_not_be_sent_says_why() {
     // One that fails takes nothing from the others.
     ear.send("two", "10.0.2.2", 1);
     assert_eq!(ear.hear(), reply("10.0.2.2", "two", 1));
+}
+
+#[test]
+fn a_large_request_goes_whole_or_not_at_all() {
+    let far = Far::plug();
+    let mut ear = Ear::open();
+    for (target, too_large) in [("10.0.1.2", 1501), ("fd01::2", 1501)] {
+        let mut send = |token, size| ear.echo.send_sized("one".parse().unwrap(), ip(target), token, size);
+        send(1, 1500).unwrap();
+        assert!(send(2, too_large).is_err(), "it does not fit the interface, and is not taken apart");
+        assert_eq!(ear.hear(), reply(target, "one", 1));
+    }
+    // The other end takes what comes whole, and drops what is larger than this.
+    let drops = "nft add table inet t; nft add chain inet t c { type filter hook input priority 0 \\; }; \
+                 nft add rule inet t c meta length > 1400 drop";
+    far.run_script(drops);
+    for target in ["10.0.1.2", "fd01::2"] {
+        for (token, size) in [(3, 1400), (4, 1401)] {
+            ear.echo.send_sized("one".parse().unwrap(), ip(target), token, size).unwrap();
+        }
+        assert_eq!(ear.hear(), reply(target, "one", 3));
+    }
+    ear.nothing();
 }

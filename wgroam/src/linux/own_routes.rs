@@ -204,7 +204,8 @@ fn write(kind: u16, flags: u16, route: &OwnRoute) -> Request {
     request
 }
 
-fn octets(request: &mut Request, kind: u16, before: &[u8], ip: IpAddr) {
+/// Adds an attribute that is an address, behind some other bytes of it.
+pub(super) fn octets(request: &mut Request, kind: u16, before: &[u8], ip: IpAddr) {
     let mut value = [0; 18];
     value[..before.len()].copy_from_slice(before);
     let end = match ip {
