@@ -10,7 +10,7 @@ use std::net::IpAddr;
 use std::process::Command;
 use std::time::Duration;
 
-use common::{Process, enter_own_network, run, shell, wait_until};
+use common::{Process, enter_own_network, run, wait_until};
 use mio::{Events, Interest, Poll, Token};
 use nix::net::if_::if_nametoindex;
 use wgroam::linux::echo::{Echo, Reply};
@@ -52,10 +52,6 @@ impl Far {
 
     fn run(&self, line: &str) -> String {
         run(&format!("nsenter --target {} --net {line}", self.0.0.id()))
-    }
-
-    fn run_script(&self, script: &str) {
-        shell(&format!("nsenter --target {} --net sh -euc '{script}'", self.0.0.id()));
     }
 }
 
@@ -272,9 +268,9 @@ fn a_large_request_goes_whole_or_not_at_all() {
         assert_eq!(ear.hear(), reply(target, "one", 1));
     }
     // The other end takes what comes whole, and drops what is larger than this.
-    let drops = "nft add table inet t; nft add chain inet t c { type filter hook input priority 0 \\; }; \
-                 nft add rule inet t c meta length > 1400 drop";
-    far.run_script(drops);
+    far.run("nft add table inet narrow");
+    far.run("nft add chain inet narrow in { type filter hook input priority 0 ; }");
+    far.run("nft add rule inet narrow in meta length > 1400 drop");
     for target in ["10.0.1.2", "fd01::2"] {
         for (token, size) in [(3, 1400), (4, 1401)] {
             ear.echo.send_sized("one".parse().unwrap(), ip(target), token, size).unwrap();

@@ -108,7 +108,8 @@ fn a_host_that_is_gone_says_nothing() {
 #[test]
 fn the_kernel_says_where_a_packet_would_go() {
     enter_own_network();
-    run("ip link add wan type dummy");
+    run("ip link add wan type veth peer name far");
+    run("ip link set far up");
     run("ip link set wan up");
     run("ip addr add 10.0.1.2/24 dev wan");
     run("ip addr add 2001:db8:1::2/64 dev wan nodad");

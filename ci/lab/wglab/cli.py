@@ -8,7 +8,7 @@ import sys
 import time
 from pathlib import Path
 
-from . import journeys, kills, suite, vm  # noqa: F401 (two of them register scenarios)
+from . import diagnosis, journeys, kills, suite, vm  # noqa: F401 (three of them register scenarios)
 from .lab import LabError
 from .report import play
 from .rivals import RIVALS

@@ -47,6 +47,7 @@ class Step:
 # than the scenario's own.
 STEPS = [
     Step("kills", here=True),
+    Step("diagnose", here=True),
     Step("nat-rebind", after=Step("nat-rebind", "nothing")),
     Step("forgery"),
     Step("dns-wrong-then-right", "nothing", limit=20, silent=True, here=True),

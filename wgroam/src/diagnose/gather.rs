@@ -4,10 +4,10 @@
 
 mod ask;
 
+use std::io::BufRead;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::path::Path;
-use std::thread::sleep;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Instant, SystemTime};
 
 use super::site::{self, Site};
 use super::{Echoed, Facts, LanFacts, Leads, PeerFacts};
@@ -16,8 +16,9 @@ use crate::linux::control::{self, SOCKET};
 use crate::linux::echo::Echo;
 use crate::linux::own_routes::OwnRoutes;
 use crate::linux::resolver::{ResolveError, Resolver};
-use crate::linux::route::message::Link;
+use crate::linux::route::message::{DefaultRoute, Link};
 use crate::linux::route::{Links, Way};
+use crate::linux::thread::pause;
 use crate::linux::wireguard::WireGuard;
 use crate::linux::{files, program};
 use crate::model::{Device, Interface, Peer, WallTime, digits};
@@ -27,8 +28,8 @@ use crate::state;
 /// So many peers are looked at, those that we go to first: a screen has no room for more.
 const MAX_PEERS: usize = 8;
 
-/// Between two looks at a socket.
-const TICK: Duration = Duration::from_millis(10);
+/// Between two looks at a socket, in milliseconds.
+const TICK: u16 = 10;
 
 /// An address of the IPv6 Internet that no table has for something else: a.root-servers.net. Nothing is sent there.
 const INTERNET: IpAddr = IpAddr::V6(Ipv6Addr::new(0x2001, 0x503, 0xba3e, 0, 0, 0, 2, 0x30));
@@ -37,7 +38,7 @@ const INTERNET: IpAddr = IpAddr::V6(Ipv6Addr::new(0x2001, 0x503, 0xba3e, 0, 0, 0
 const FIRST_TIME: u64 = 1_767_225_600;
 
 /// The largest ruleset that is read, in bytes: lists of addresses of whole countries stay below it.
-const MAX_RULESET: u64 = 4 << 20;
+const MAX_RULESET: usize = 4 << 20;
 
 /// Where things are.
 pub struct Places<'a> {
@@ -75,7 +76,7 @@ pub fn gather(places: &Places, interface: Option<Interface>) -> Vec<Facts> {
         links: Links::default(),
         known: Vec::new(),
         echo: Echo::open().ok(),
-        ruleset: program::output(c"nft", &[c"-s", c"list", c"ruleset"], MAX_RULESET)
+        ruleset: program::output(c"/usr/sbin/nft", &[c"-s", c"list", c"ruleset"], MAX_RULESET)
             .and_then(|text| String::from_utf8(text).ok()),
     };
     gatherer.known = gatherer.links.all().unwrap_or_default();
@@ -141,9 +142,16 @@ impl Gatherer<'_> {
     fn daemon(&self, interface: Interface) -> Option<String> {
         let mut answer =
             control::ask(&self.places.runtime_dir.join(SOCKET), &format!("status json {interface}")).ok()?;
-        let mut text = String::new();
-        std::io::Read::read_to_string(&mut answer.body, &mut text).ok()?;
-        Some(text)
+        let mut text = Vec::new();
+        loop {
+            let bytes = answer.body.fill_buf().ok()?;
+            if bytes.is_empty() {
+                return String::from_utf8(text).ok();
+            }
+            text.extend_from_slice(bytes);
+            let read = bytes.len();
+            answer.body.consume(read);
+        }
     }
 
     /// What OpenWrt's packages beside our own say.
@@ -183,8 +191,10 @@ impl Gatherer<'_> {
         let sections: Vec<config::Peer> = ours.cloned().collect();
         let section = |peer: &Peer| sections.iter().find(|ours| ours.public_key == peer.public_key);
         let is_chased = |peer: &Peer| section(peer).is_some_and(|section| !section.endpoints.is_empty());
-        let mut peers: Vec<Peer> = device.peers.clone();
-        peers.sort_by_key(|peer| !is_chased(peer));
+        let mut peers: Vec<Peer> = Vec::new();
+        for chased in [true, false] {
+            peers.extend(device.peers.iter().filter(|peer| is_chased(peer) == chased));
+        }
         let left_out = peers.len().saturating_sub(MAX_PEERS);
         peers.truncate(MAX_PEERS);
         let hosts = peers.iter().filter_map(section).flat_map(|section| &section.endpoints);
@@ -279,7 +289,7 @@ impl Gatherer<'_> {
             ..LanFacts::default()
         };
         let question = Question { tunnels: vec![device.interface], targets: Vec::new() };
-        if let Ok(ways) = OwnRoutes::new().survey(&question, |_| Some(device.ifindex)) {
+        if let Ok(ways) = OwnRoutes::new().survey(&question, &|_| Some(device.ifindex)) {
             lan.refused = ways.own.iter().any(|route| route.way == crate::routing::Way::Unreachable);
             lan.through = ways.through;
         }
@@ -294,13 +304,12 @@ impl Gatherer<'_> {
         let from = lan.holder.map(|(_, address)| address);
         let way = self.links.way(INTERNET, from, 0).ok().flatten();
         lan.internet = way.and_then(|way| self.name_of(way.ifindex));
-        let mut routes = self.links.default_routes().unwrap_or_default();
-        routes.sort_by_key(|route| (route.ipv6, route.rank()));
-        let mut outside = routes.iter().filter_map(|route| {
-            let hop = route.hops.iter().find(|hop| hop.ifindex != device.ifindex)?;
-            Some((self.name_of(hop.ifindex)?, route.ipv6))
-        });
-        lan.uplink = outside.next();
+        let routes = self.links.default_routes().unwrap_or_default();
+        let outside =
+            |route: &DefaultRoute| Some(route.hops.iter().find(|hop| hop.ifindex != device.ifindex)?.ifindex);
+        let outsides = routes.iter().filter(|route| outside(route).is_some());
+        let best = outsides.min_by_key(|route| (route.ipv6, route.rank()));
+        lan.uplink = best.and_then(|best| Some((self.name_of(outside(best)?)?, best.ipv6)));
         lan
     }
 }
@@ -318,12 +327,12 @@ fn resolve<'a>(hosts: impl Iterator<Item = &'a str>) -> Vec<(String, Result<Vec<
         if resolver.deadline().is_none() {
             return found;
         }
-        sleep(TICK);
+        pause(TICK);
     }
 }
 
-/// The number that a file of the kernel's holds.
+/// The number that a file of the kernel's holds; one of sysfs counts as a page.
 fn number<N: TryFrom<u64>>(path: &str) -> Option<N> {
-    let text = files::read_limited(Path::new(path), 64).ok()?;
+    let text = files::read_limited(Path::new(path), 4096).ok()?;
     digits(std::str::from_utf8(&text).ok()?.trim_ascii())
 }

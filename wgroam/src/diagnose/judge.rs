@@ -230,7 +230,7 @@ impl<'a> Judge<'a> {
         };
         match (fate, configured) {
             (Fate::Passes, _) | (Fate::Unknown, Some(true)) => {
-                self.ok(name, format!("the firewall lets in {what}"))
+                self.ok(name, format!("the firewall lets {what} through"))
             }
             (Fate::Dropped(chain), _) => {
                 let remedy = remedy(&chain);

@@ -241,9 +241,9 @@ fn is_interface(pattern: &str, name: &str) -> bool {
     }
 }
 
-/// `51820`, or `51000-52000`: is the port in it?
+/// `51820`, or `51000-52000` (UCI has `51000:52000` too): is the port in it?
 pub(super) fn in_range(range: &str, port: u16) -> bool {
-    let (first, last) = range.split_once('-').unwrap_or((range, range));
+    let (first, last) = range.split_once(['-', ':']).unwrap_or((range, range));
     let number = |text: &str| text.parse::<u16>().ok();
     matches!((number(first), number(last)), (Some(first), Some(last)) if (first..=last).contains(&port))
 }

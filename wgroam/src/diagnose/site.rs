@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! What OpenWrt's packages `network`, `dhcp` and `firewall` say about a tunnel, as far as it is asked here. Pure.
 
+use super::ruleset::in_range;
 use crate::config::uci::{Keep, Package, Parsed, Section, Value};
 use crate::routing::Prefix;
 
@@ -69,8 +70,8 @@ impl Site {
             site.announces = Some(served.any(announces));
         }
         let zones = Zones(firewall);
-        let (lan, tunnel) = (zones.of(is_lan), zones.of(|name| *name == interface));
-        let wan = zones.of(|name| *name == "wan" || *name == "wan6");
+        let (lan, tunnel) = (zones.of(&is_lan), zones.of(&|name| *name == interface));
+        let wan = zones.of(&|name| *name == "wan" || *name == "wan6");
         if let Some(wan) = wan {
             site.open = Some(zones.opens(wan, port));
             site.tunnel_to_wan = Some(tunnel.is_some_and(|tunnel| zones.forwards(tunnel, wan)));
@@ -87,8 +88,8 @@ struct Zones<'a>(&'a Parsed);
 
 impl<'a> Zones<'a> {
     /// The zone of the first network that is meant.
-    fn of(&self, meant: impl Fn(&&str) -> bool) -> Option<&'a Section> {
-        sections(self.0, "zone").find(|zone| words(zone, "network").iter().any(&meant))
+    fn of(&self, meant: &dyn Fn(&&str) -> bool) -> Option<&'a Section> {
+        sections(self.0, "zone").find(|zone| words(zone, "network").iter().any(meant))
     }
 
     /// Is UDP to this port of the router let in from this zone?
@@ -154,11 +155,6 @@ fn name(zone: &Section) -> &str {
 fn prefix(text: &str) -> Option<Prefix> {
     let (address, length) = text.split_once('/')?;
     Some(Prefix::new(address.parse().ok()?, length.parse().ok()?))
-}
-
-/// `51820`, `51000-52000` or `51000:52000`.
-fn in_range(range: &str, port: u16) -> bool {
-    super::ruleset::in_range(&range.replace(':', "-"), port)
 }
 
 #[cfg(test)]

@@ -9,10 +9,10 @@ use std::ptr;
 
 use nix::errno::Errno;
 
-/// What the program prints, at most `max` bytes of it; its stderr goes nowhere. None: it is not there, or fails. `program` is
-/// looked for on PATH. Waits until it ends.
-pub fn output(program: &CStr, arguments: &[&CStr], max: u64) -> Option<Vec<u8>> {
-    let mut words: Vec<*const c_char> = vec![program.as_ptr()];
+/// What the program prints, its stderr aside. None: it is not there, or fails, or prints more than so many bytes. `path` is
+/// the whole of it. Waits until it ends.
+pub fn output(path: &CStr, arguments: &[&CStr], max: usize) -> Option<Vec<u8>> {
+    let mut words: Vec<*const c_char> = vec![path.as_ptr()];
     words.extend(arguments.iter().map(|argument| argument.as_ptr()));
     words.push(ptr::null());
     let nowhere = File::options().write(true).open("/dev/null").ok()?;
@@ -29,7 +29,7 @@ pub fn output(program: &CStr, arguments: &[&CStr], max: u64) -> Option<Vec<u8>> 
             0 => {
                 libc::dup2(writing.as_raw_fd(), libc::STDOUT_FILENO);
                 libc::dup2(nowhere.as_raw_fd(), libc::STDERR_FILENO);
-                libc::execvp(program.as_ptr(), words.as_ptr());
+                libc::execv(path.as_ptr(), words.as_ptr());
                 libc::_exit(127)
             }
             child => Errno::result(child).ok()?,
@@ -37,11 +37,18 @@ pub fn output(program: &CStr, arguments: &[&CStr], max: u64) -> Option<Vec<u8>> 
     };
     drop(writing);
     let mut printed = Vec::new();
-    let read = File::from(reading).take(max).read_to_end(&mut printed);
+    let (mut reading, mut chunk) = (File::from(reading), [0; 4096]);
+    while let Ok(length @ 1..) = reading.read(&mut chunk)
+        && printed.len() <= max
+    {
+        printed.extend_from_slice(&chunk[..length]);
+    }
+    // One that prints on ends with an error.
+    drop(reading);
     let mut status = 0;
     // SAFETY: a child of ours, waited for once, and a valid place for its status.
     let waited = Errno::result(unsafe { libc::waitpid(child, &mut status, 0) });
-    (read.is_ok() && waited.is_ok() && status == 0).then_some(printed)
+    (waited.is_ok() && status == 0).then_some(printed)
 }
 
 #[cfg(test)]
@@ -50,13 +57,13 @@ mod tests {
 
     #[test]
     fn what_a_program_prints_is_given_back_and_a_failure_is_nothing() {
-        assert_eq!(output(c"echo", &[c"a b", c"c"], 100).unwrap(), b"a b c\n");
-        assert_eq!(output(c"false", &[], 100), None);
-        assert_eq!(output(c"there-is-no-such-program", &[], 100), None);
+        assert_eq!(output(c"/bin/echo", &[c"a b", c"c"], 100).unwrap(), b"a b c\n");
+        assert_eq!(output(c"/bin/false", &[], 100), None);
+        assert_eq!(output(c"/there-is/no-such-program", &[], 100), None);
     }
 
     #[test]
     fn a_program_that_prints_for_ever_is_no_trap() {
-        assert_eq!(output(c"yes", &[], 100), None);
+        assert_eq!(output(c"/usr/bin/yes", &[], 100), None);
     }
 }

@@ -9,13 +9,12 @@ use std::io;
 use std::mem;
 use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
-use std::thread::sleep;
-use std::time::Duration;
 
 use libc::c_int;
 use nix::errno::Errno;
 
 use super::echo::set;
+use super::thread::pause;
 use super::wireguard::dump::sockaddr;
 
 /// The other port: traceroute's first, where nobody listens.
@@ -28,8 +27,8 @@ const HOPS: u8 = 8;
 /// With two for each port and hop a lost one does not look like a filter.
 const COPIES: usize = 2;
 
-/// Answers from within a country take 0.1 s, from another continent 0.3 s.
-const PATIENCE: Duration = Duration::from_secs(1);
+/// Answers from within a country take 0.1 s, from another continent 0.3 s. In milliseconds.
+const PATIENCE: u16 = 1000;
 
 /// What came of it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -56,7 +55,7 @@ pub fn trace(endpoint: SocketAddr, mark: u32) -> io::Result<Trace> {
             sent.push((hops, to == other, send(to, hops, mark)?));
         }
     }
-    sleep(PATIENCE);
+    pause(PATIENCE);
     let mut trace = Trace::default();
     for (hops, other, (socket, said)) in sent {
         let (furthest, refused) = match other {

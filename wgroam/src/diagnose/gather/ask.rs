@@ -2,12 +2,12 @@
 //! Asks the tunnel itself: does anything come back, and how large may it be?
 
 use std::net::SocketAddr;
-use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use super::{Gatherer, TICK, now};
 use crate::diagnose::judge::{LEAST_MTU, SESSION};
 use crate::diagnose::{Echoed, Leads, PeerFacts};
+use crate::linux::thread::pause;
 use crate::linux::trace;
 use crate::model::{Device, Peer};
 
@@ -66,7 +66,7 @@ impl Gatherer<'_> {
                     false => {}
                 }
             }
-            sleep(TICK);
+            pause(TICK);
             if self.replied(device, facts, 0) {
                 (facts.heard, facts.echo) = (true, Echoed::Answered);
                 break;
@@ -126,7 +126,7 @@ impl Gatherer<'_> {
                 if self.replied(device, facts, size) {
                     return true;
                 }
-                sleep(TICK);
+                pause(TICK);
             }
         }
         false
@@ -151,6 +151,6 @@ impl Gatherer<'_> {
                 false => lost = middle,
             }
         }
-        passes
+        passes - passes % MTU_STEP
     }
 }
