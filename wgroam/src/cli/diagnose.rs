@@ -13,7 +13,6 @@ use crate::render::{diagnosis_json, diagnosis_text, is_sound};
 pub fn run(places: &Places, interface: Option<Interface>, json: bool) -> u8 {
     // Private keys pass by. Where it fails, whoever could look at our memory may read them anyhow.
     let _ = process::not_dumpable();
-    // Not freed, as the process ends: the code for that is a kilobyte on MIPS.
     let facts: &[Facts] = gather(places, interface).leak();
     let found: Vec<_> = facts.iter().map(|facts| (facts.interface, judge(facts))).collect();
     let found = found.leak();

@@ -55,9 +55,12 @@ pub struct Places<'a> {
 /// The facts of this interface, or, without a name, of those that the configuration names; of all there are if it names
 /// none.
 pub fn gather(places: &Places, interface: Option<Interface>) -> Vec<Facts> {
-    let (config, mistake) = match config::read(places.config, places.may_be_missing) {
-        Ok(loaded) => (loaded.config, None),
-        Err(error) => (Config::default(), error.to_string().lines().next().map(str::to_owned)),
+    // Not freed, nor is what is known in the end, as the process ends: the code for that is a kilobyte on MIPS.
+    let read = Box::leak(Box::new(config::read(places.config, places.may_be_missing)));
+    let none = Box::leak(Box::default());
+    let (config, mistake): (&Config, Option<String>) = match read {
+        Ok(loaded) => (&loaded.config, None),
+        Err(error) => (none, error.to_string().lines().next().map(str::to_owned)),
     };
     let mut wireguard = WireGuard::new();
     let mut interfaces: Vec<Interface> = match interface {
@@ -85,7 +88,7 @@ pub fn gather(places: &Places, interface: Option<Interface>) -> Vec<Facts> {
 
 struct Gatherer<'a> {
     places: &'a Places<'a>,
-    config: Config,
+    config: &'a Config,
     wireguard: WireGuard,
     links: Links,
     /// All links.
@@ -181,15 +184,15 @@ impl Gatherer<'_> {
         files.into_iter().flatten().chain(handshakes).fold(FIRST_TIME, u64::max)
     }
 
+    #[inline(never)]
     fn name_of(&self, ifindex: u32) -> Option<Interface> {
         self.known.iter().find(|link| link.ifindex == ifindex).map(|link| link.interface)
     }
 
     /// The peers, their names asked for and their ways known.
     fn peers(&mut self, device: &Device) -> (Vec<PeerFacts>, usize) {
-        let ours = self.config.peers.iter().filter(|ours| ours.tunnel == device.interface);
-        let sections: Vec<config::Peer> = ours.cloned().collect();
-        let section = |peer: &Peer| sections.iter().find(|ours| ours.public_key == peer.public_key);
+        let config = self.config;
+        let section = |peer: &Peer| section(config, device.interface, peer);
         let is_chased = |peer: &Peer| section(peer).is_some_and(|section| !section.endpoints.is_empty());
         let mut peers: Vec<Peer> = Vec::new();
         for chased in [true, false] {
@@ -312,6 +315,12 @@ impl Gatherer<'_> {
         lan.uplink = best.and_then(|best| Some((self.name_of(outside(best)?)?, best.ipv6)));
         lan
     }
+}
+
+/// What the configuration says of a peer.
+#[inline(never)]
+fn section<'a>(config: &'a Config, interface: Interface, peer: &Peer) -> Option<&'a config::Peer> {
+    config.peers.iter().find(|ours| ours.tunnel == interface && ours.public_key == peer.public_key)
 }
 
 /// Looks all names up, each once.

@@ -6,7 +6,7 @@ mod peer;
 use std::time::Duration;
 
 use super::ruleset::{Fate, Packet, fate};
-use super::{Check, Facts, Verdict, lan};
+use super::{Check, Facts, Verdict, lan, text};
 use crate::linux::wireguard::Error;
 use crate::model::Device;
 use crate::render::ago;
@@ -25,9 +25,9 @@ pub fn judge(facts: &Facts) -> Vec<Check> {
     let mut judge = Judge { facts, peer: None, checks: Vec::new() };
     match &facts.mistake {
         Some(mistake) => {
-            judge.bad("config", mistake.clone(), "correct it; `wgroam check` lists all mistakes".into())
+            judge.bad("config", mistake.clone(), text("correct it; `wgroam check` lists all mistakes"))
         }
-        None => judge.ok("config", "the configuration is fine".into()),
+        None => judge.ok("config", text("the configuration is fine")),
     }
     if let Some(device) = judge.device() {
         judge.router(device);
@@ -98,9 +98,9 @@ impl<'a> Judge<'a> {
                     Error::Gone(_) => {
                         bring_up(&format!("wg-quick up {name}, or: ip link add {name} type wireguard"))
                     }
-                    Error::NotWireGuard(_) => "name another one: `wg show interfaces` lists them".into(),
-                    Error::Denied(_) | Error::SocketDenied(_) => "run `wgroam diagnose` as root".into(),
-                    _ => "ask again; the system's log may say more".into(),
+                    Error::NotWireGuard(_) => text("name another one: `wg show interfaces` lists them"),
+                    Error::Denied(_) | Error::SocketDenied(_) => text("run `wgroam diagnose` as root"),
+                    _ => text("ask again; the system's log may say more"),
                 };
                 self.bad("device", error.to_string(), remedy);
                 return None;
@@ -116,7 +116,7 @@ impl<'a> Judge<'a> {
             self.bad("key", format!("{name} has no private key: WireGuard hears nothing"), remedy);
             return None;
         }
-        self.ok("key", "it has a private key".into());
+        self.ok("key", text("it has a private key"));
         Some(device)
     }
 
@@ -125,7 +125,7 @@ impl<'a> Judge<'a> {
         let (facts, name) = (self.facts, self.facts.interface);
         match &facts.daemon {
             Some(status) if status.contains(&format!("{{\"interface\":\"{name}\"")) => {
-                self.ok("daemon", "wgroam runs".into());
+                self.ok("daemon", text("wgroam runs"));
             }
             Some(_) => self.skip("daemon", "wgroam runs, and does not look after this interface"),
             None => self.skip("daemon", "wgroam does not run: who calls in vain is not known"),
@@ -133,7 +133,7 @@ impl<'a> Judge<'a> {
         let behind = facts.newest.saturating_sub(facts.now);
         if behind > CLOCK_SLACK {
             let behind = ago(Duration::from_secs(behind));
-            let remedy = self.words("service sysntpd restart".into(), "start an NTP client".into());
+            let remedy = self.words(text("service sysntpd restart"), text("start an NTP client"));
             self.bad(
                 "clock",
                 format!(
@@ -143,7 +143,7 @@ impl<'a> Judge<'a> {
                 format!("set it: {remedy}, or: date -s 'YYYY-MM-DD hh:mm'"),
             );
         } else {
-            self.ok("clock", "it is not behind any time remembered".into());
+            self.ok("clock", text("it is not behind any time remembered"));
         }
         if !facts.missing.is_empty() {
             self.bad(
@@ -171,16 +171,16 @@ impl<'a> Judge<'a> {
             Some((uplink, _)) => self.ok("uplink", format!("a default route leads to {uplink}")),
             None if self.roams() => {
                 let remedy = self.words(
-                    "ifup wan; `ifstatus wan` says what it waits for".into(),
-                    "bring the uplink up, with an address and a default route: `ip route`".into(),
+                    text("ifup wan; `ifstatus wan` says what it waits for"),
+                    text("bring the uplink up, with an address and a default route: `ip route`"),
                 );
                 self.bad(
                     "uplink",
-                    "no default route leads out of this router, but for the tunnel's".into(),
+                    text("no default route leads out of this router, but for the tunnel's"),
                     remedy,
                 );
             }
-            None => self.unknown("uplink", "there is no default route but for the tunnel's".into()),
+            None => self.unknown("uplink", text("there is no default route but for the tunnel's")),
         }
         self.door(device.listen_port);
     }

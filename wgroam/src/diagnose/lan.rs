@@ -4,9 +4,9 @@
 
 use std::net::IpAddr;
 
-use super::LanFacts;
 use super::judge::Judge;
 use super::ruleset::Packet;
+use super::{LanFacts, text};
 use crate::model::Interface;
 
 const NOT_CARRIED: &str = "no IPv6 for a LAN goes through this tunnel";
@@ -28,7 +28,7 @@ fn refusal(judge: &mut Judge) {
             "wgroam refuses IPv6 while nobody answers (`ip -6 route show proto 119`), so that the LAN does not hang: it is \
              no fault, and ends with the first sign of life",
         ),
-        false => judge.ok("refusal", "nothing is refused".into()),
+        false => judge.ok("refusal", text("nothing is refused")),
     }
 }
 
@@ -85,8 +85,8 @@ fn default_route(judge: &mut Judge) {
                 )
             } else {
                 judge.words(
-                    "ifup wan6; `ifstatus wan6` says what it waits for".into(),
-                    "get IPv6 from the provider".into(),
+                    text("ifup wan6; `ifstatus wan6` says what it waits for"),
+                    text("get IPv6 from the provider"),
                 )
             };
             judge.bad("default-route", format!("{seen_from}no route leads to the IPv6 Internet"), remedy);
@@ -100,13 +100,13 @@ fn forwarding(judge: &mut Judge) {
         _ if lan.holder.is_none() && (judge.roams() || !has_way_through(lan)) => {
             judge.skip("forwarding", "there is nothing to forward");
         }
-        Some(true) => judge.ok("forwarding", "this router forwards IPv6".into()),
+        Some(true) => judge.ok("forwarding", text("this router forwards IPv6")),
         Some(false) => judge.bad(
             "forwarding",
-            "this router does not forward IPv6".into(),
-            "sysctl -w net.ipv6.conf.all.forwarding=1, and the same in /etc/sysctl.conf".into(),
+            text("this router does not forward IPv6"),
+            text("sysctl -w net.ipv6.conf.all.forwarding=1, and the same in /etc/sysctl.conf"),
         ),
-        None => judge.unknown("forwarding", "/proc/sys can't be read".into()),
+        None => judge.unknown("forwarding", text("/proc/sys can't be read")),
     }
 }
 
@@ -116,12 +116,11 @@ fn ra(judge: &mut Judge) {
         _ if judge.facts.lan.holder.is_none() || !judge.roams() => {
             judge.skip("ra", "there is nothing to announce")
         }
-        Some(true) => judge.ok("ra", "the LAN is told of its prefix".into()),
+        Some(true) => judge.ok("ra", text("the LAN is told of its prefix")),
         Some(false) => judge.bad(
             "ra",
-            "nobody tells the LAN of its prefix: router advertisements are off".into(),
-            "option ra 'server' in config dhcp 'lan' of /etc/config/dhcp, then: service odhcpd restart"
-                .into(),
+            text("nobody tells the LAN of its prefix: router advertisements are off"),
+            text("option ra 'server' in config dhcp 'lan' of /etc/config/dhcp, then: service odhcpd restart"),
         ),
         None => judge.skip("ra", "only OpenWrt's /etc/config/dhcp is looked at"),
     }

@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use super::{Judge, LEAST_MTU, SESSION};
-use crate::diagnose::{Echoed, Leads, PeerFacts, told};
+use crate::diagnose::{Echoed, Leads, PeerFacts, text, told};
 use crate::linux::resolver::ResolveError;
 use crate::model::Device;
 use crate::render::ago;
@@ -74,13 +74,14 @@ impl Judge<'_> {
             self.ok("route", said);
         } else {
             let remedy = if has(Leads::Inside) {
-                "start wgroam: it keeps a route around the tunnel, and moves it with the uplink; or take that network out of \
-                 allowed_ips, or set a fwmark and a rule for it"
-                    .into()
+                text(
+                    "start wgroam: it keeps a route around the tunnel, and moves it with the uplink; or take that network out of \
+                 allowed_ips, or set a fwmark and a rule for it",
+                )
             } else if has(Leads::Here) {
-                "correct the endpoint: it has to be the peer's address".into()
+                text("correct the endpoint: it has to be the peer's address")
             } else {
-                "see what stands in the way: `ip route get` with that address".into()
+                text("see what stands in the way: `ip route get` with that address")
             };
             self.bad("route", said, remedy);
         }
@@ -90,7 +91,7 @@ impl Judge<'_> {
         let age = peer.peer.last_handshake.map(|last| self.facts.now.saturating_sub(last.seconds));
         let last = match age {
             Some(age) => format!("the last handshake was {} ago", ago(Duration::from_secs(age))),
-            None => "there was never a handshake".into(),
+            None => text("there was never a handshake"),
         };
         let alive = age.is_some_and(|age| age < SESSION);
         let untried = !peer.chased || matches!(peer.echo, Echoed::NotSent | Echoed::Failed(_));
@@ -98,23 +99,23 @@ impl Judge<'_> {
             return self.ok("handshake", last);
         }
         let daemon = self.facts.daemon.as_deref().unwrap_or_default();
-        if let Some((word, text)) = told::problem(daemon, &peer.peer.public_key) {
+        if let Some((word, why)) = told::problem(daemon, &peer.peer.public_key) {
             let remedy = match word {
-                "clock-behind" => "set the clock of that router (NTP)".into(),
+                "clock-behind" => text("set the clock of that router (NTP)"),
                 _ => format!("let UDP port {} in on the WAN", device.listen_port),
             };
-            return self.bad("handshake", format!("{last}; {text}"), remedy);
+            return self.bad("handshake", format!("{last}; {why}"), remedy);
         }
-        if let Some((source, word, text)) = told::stranger(daemon) {
+        if let Some((source, word, why)) = told::stranger(daemon) {
             let own = device.public_key.map(|key| key.to_string()).unwrap_or_default();
             let remedy = match word {
-                "unknown-peer" => {
-"if it is this peer, its key is another one: correct public_key here, or give it back its old private \
- key".into()
-}
+                "unknown-peer" => text(
+                    "if it is this peer, its key is another one: correct public_key here, or give it back its old private \
+ key",
+                ),
                 _ => format!("if it is this peer, correct this router's public key there: {own}"),
             };
-            return self.bad("handshake", format!("{last}; {source} {text}"), remedy);
+            return self.bad("handshake", format!("{last}; {source} {why}"), remedy);
         }
         if !peer.chased {
             return self.unknown(
@@ -123,7 +124,7 @@ impl Judge<'_> {
             );
         }
         if peer.peer.endpoint.is_none() {
-            let remedy = self.words("service wgroam start".into(), "start `wgroam run`".into());
+            let remedy = self.words(text("service wgroam start"), text("start `wgroam run`"));
             return self.bad(
                 "handshake",
                 format!("{last}; nobody has told WireGuard where the peer is"),
@@ -137,13 +138,13 @@ impl Judge<'_> {
     fn silence(&mut self, device: &Device, peer: &PeerFacts, last: String) {
         let nothing = format!("{last}, and nothing comes back now");
         let Some((to, trace)) = peer.trace else {
-            return self.bad("handshake", nothing, "is the other router on, and its address right?".into());
+            return self.bad("handshake", nothing, text("is the other router on, and its address right?"));
         };
         let (port, hops, other_hops) = (to.port(), trace.hops, trace.other_hops);
         let (seen, remedy) = if trace.refused {
             (
                 format!("the host of {to} says that nothing listens on that port"),
-                "bring WireGuard up there, or correct the port here: `wg show` there names it".into(),
+                text("bring WireGuard up there, or correct the port here: `wg show` there names it"),
             )
         } else if other_hops > hops {
             (
@@ -168,14 +169,15 @@ impl Judge<'_> {
             )
         } else {
             let far = match hops {
-                0 => "no router on the way says anything".into(),
+                0 => text("no router on the way says anything"),
                 hops => format!("packets get {hops} hops far"),
             };
             (
                 format!("the host of {to} does not answer at all; {far}"),
-                "see whether the other router is on and has Internet, and this is still its address; then run `wgroam \
-                 diagnose` there"
-                    .into(),
+                text(
+                    "see whether the other router is on and has Internet, and this is still its address; then run `wgroam \
+                 diagnose` there",
+                ),
             )
         };
         self.bad("handshake", format!("{nothing}; {seen}"), remedy);
@@ -227,9 +229,8 @@ impl Judge<'_> {
             self.bad(
                 "mtu",
                 format!("packets of {LEAST_MTU} bytes are lost, and IPv6 needs those"),
-                "the network between drops large packets or fragments: take another uplink, or another endpoint; at the \
-                 other end see that its firewall lets fragments in"
-                    .into(),
+                text("the network between drops large packets or fragments: take another uplink, or another endpoint; at the \
+                 other end see that its firewall lets fragments in"),
             );
         }
     }
@@ -245,7 +246,7 @@ impl Judge<'_> {
         };
         match peer.peer.keepalive {
             0 if peer.probed && self.facts.daemon.is_some() => {
-                self.ok("keepalive", "wgroam's probes keep the NAT open".into());
+                self.ok("keepalive", text("wgroam's probes keep the NAT open"));
             }
             0 => {
                 let key = peer.peer.public_key;
