@@ -106,14 +106,16 @@ class Diagnosis(Journey):
         daemon = self.daemons.get(name)
         config = daemon.config if name == "r2" else self.folder / "wgroam" if openwrt else self.plain
         text = router.run(
+            *("sh", "-c", '"$@"; echo $?', "sh"),
             *(self.settings.wgroam, "--runtime-dir", self.lab.folder / f"{name}.wgroam", "diagnose", "--json", "wgr"),
             *("--config", config, "--state", daemon.state if daemon else self.memory),
-            check=False,
         )
         try:
-            report = json.loads(text)
-        except json.JSONDecodeError:
+            line, code = text.splitlines()
+            report = json.loads(line)
+        except ValueError:
             raise LabError(f"diagnose on {name} says no JSON: {text!r}") from None
+        self.check(code == ("0" if report["ok"] else "1"), f"the exit code is {code}, and ok is {report['ok']}")
         return report["ok"], report["interfaces"][0]["checks"]
 
     def first_cross(self, name, openwrt=False):
