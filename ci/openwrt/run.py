@@ -43,6 +43,12 @@ class Result(unittest.TestResult):
         self.tell("FAIL", test)
         print("      " + self.errors[-1][1].replace("\n", "\n      "), flush=True)
 
+    def addSubTest(self, test, subtest, err):
+        super().addSubTest(test, subtest, err)
+        if err is not None:
+            self.tell("FAIL", test)
+            print("      " + (self.failures + self.errors)[-1][1].replace("\n", "\n      "), flush=True)
+
 
 def main():
     if os.environ.get("WGROAM_SCRATCH") != "1":

@@ -35,7 +35,7 @@ class Lists(unittest.TestCase):
     """MANIFEST and conffiles."""
 
     def test_every_file_is_in_the_manifest_once(self):
-        there = {path.name for path in FILES.iterdir()} - FOR_BUILDERS
+        there = {str(path.relative_to(FILES)) for path in FILES.rglob("*") if path.is_file()} - FOR_BUILDERS
         self.assertEqual(sorted(source for _, source, _ in manifest()), sorted(there))
         self.assertEqual(len({target for *_, target in manifest()}), len(manifest()))
 
@@ -47,7 +47,7 @@ class Lists(unittest.TestCase):
     def test_what_is_executed_is_executable_and_nothing_else(self):
         for mode, source, target in manifest():
             runs = target.split("/")[1:3] in (["etc", "init.d"], ["etc", "uci-defaults"], ["usr", "libexec"])
-            runs = runs or target in ("/usr/share/wgroam/again", "/usr/share/wgroam/hooks")
+            runs = runs or target in ("/usr/sbin/wgroam-setup", "/usr/share/wgroam/again", "/usr/share/wgroam/hooks")
             self.assertEqual(mode == "755", runs, source)
 
 

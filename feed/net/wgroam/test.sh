@@ -21,3 +21,10 @@ rc=0
 wgroam status > /dev/null 2>&1 || rc=$?
 [ "$rc" = 3 ]
 /usr/libexec/rpcd/wgroam list | grep -q '"status"'
+
+# Without wireguard-tools it says so, and whatever it lacks it changes nothing.
+wgroam-setup --help | grep -q '^Usage: wgroam-setup'
+[ "$(wgroam-setup --version)" = "$(wgroam --version)" ]
+rc=0
+wgroam-setup remove nothing > /dev/null 2>&1 || rc=$?
+[ "$rc" = 1 ]

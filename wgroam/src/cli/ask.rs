@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! `wgroam status`, `watch` and `poke`: one line to the daemon, and its answer on stdout. The daemon renders.
+//! `wgroam status`, `watch`, `poke` and `reload`: one line to the daemon, and its answer on stdout. The daemon renders.
 
 use std::io::{self, BufRead};
 use std::path::Path;

@@ -37,6 +37,8 @@ Commands:
   watch [--json]              a line for each event, until Ctrl-C
   poke [INTERFACE [PEER]]     make WireGuard send an authenticated packet now; PEER is
                               a public key or the name of a section
+  reload                      make the daemon read the configuration again; a mistake
+                              is said here, and the old one stays
   diagnose [--json] [INTERFACE] [--config FILE] [--state FILE]
                               find what keeps the tunnel from working: a tick or a
                               cross for each thing it needs, the first cross is
@@ -167,6 +169,7 @@ fn parse(mut args: lexopt::Parser) -> Result<Command, lexopt::Error> {
         "status" => (&["--json"], 1),
         "watch" => (&["--json"], 0),
         "poke" => (&[], 2),
+        "reload" => (&[], 0),
         "diagnose" => (&["--json", "--config", "--state"], 1),
         "check" => (&["--config"], 1),
         other => return Err(format!("there is no command '{other}'").into()),
@@ -212,6 +215,7 @@ mod tests {
         assert_eq!(line("status"), Ok("status".into()));
         assert_eq!(line("status --json wg0"), Ok("status json wg0".into()));
         assert_eq!(line("--runtime-dir /x poke wg0 home"), Ok("poke wg0 home".into()));
+        assert_eq!(line("reload"), Ok("reload".into()));
     }
 
     #[test]

@@ -229,7 +229,9 @@ impl Chased {
         if let Some(since) = self.unanswered.filter(|&since| now >= since + limit) {
             return Some((Evidence::Unanswered, since));
         }
-        (self.lost > 0).then(|| (Evidence::Probe, now.checked_sub(PROBE_TIMEOUT).unwrap_or(now)))
+        // A target that never answered says nothing: it may be a mistake in the configuration.
+        let lost = self.lost > 0 && self.rtt.is_some();
+        lost.then(|| (Evidence::Probe, now.checked_sub(PROBE_TIMEOUT).unwrap_or(now)))
     }
 
     /// Is it sure that what the peer has now does not work? Then other ways may be tried.

@@ -152,7 +152,7 @@ pub const BACKOFF_MAX: Duration = secs(60);
 pub const REST_MIN: Duration = secs(1);
 /// While a peer is silent its names are asked for again after the same part of that time, but not oftener than this.
 pub const RESOLVE_AGAIN: Duration = secs(2);
-/// A name that fails is asked for again after this part of the time that it fails for, ...
+/// A name that fails is asked for again this part of the time that it fails for after the last question, ...
 pub const NAME_BACKOFF: u32 = 48;
 /// ... a second at least and [`BACKOFF_MAX`] at most. So a name server that comes back after a minute is noticed
 /// within 2 s, which doubling (1, 2, 4 ... 32, 60 s) can't do, and one that is away for a day gets a question a minute.

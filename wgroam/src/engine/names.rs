@@ -94,7 +94,9 @@ impl Names {
         let changed = before.as_ref().is_none_or(|(_, old)| *old != error);
         let since = before.map_or(asked, |(since, _)| since);
         name.failing = Some((since, error));
-        name.wanted = Some(now + backoff(now.saturating_duration_since(since), NAME_BACKOFF, NAME_RETRY));
+        // From the question on: one that nobody heard takes seconds to fail, and they count.
+        let again = asked + backoff(now.saturating_duration_since(since), NAME_BACKOFF, NAME_RETRY);
+        name.wanted = Some(again.max(now));
         changed
     }
 
@@ -172,6 +174,9 @@ mod tests {
         names.reset(now + 2 * SECOND);
         assert_eq!(names.due(now + 3 * SECOND), None, "both are still being asked for");
         names.answer(now + 3 * SECOND, "a.example", &Err(ResolveError::TimedOut));
+        assert_eq!(names.due(now + 3 * SECOND).as_deref(), Some("a.example"), "it took longer than a rest");
+        names.answer(now + 3 * SECOND, "a.example", &Err(ResolveError::NotFound));
+        assert_eq!(names.due(now + 3 * SECOND), None);
         assert_eq!(names.due(now + 4 * SECOND).as_deref(), Some("a.example"));
     }
 

@@ -245,6 +245,8 @@ impl PeerState {
         if let Some(chased) = &mut self.chased {
             // That a candidate was taken out says nothing about whether the peer is there.
             chased.origin = None;
+            // Nor do echoes of what was asked before.
+            (chased.rtt, chased.lost) = (None, 0);
             chased.ladder.iter_mut().for_each(|ladder| ladder.again(now));
         }
     }

@@ -163,8 +163,13 @@ fn a_bad_reload_keeps_the_running_configuration() {
     daemon.says("config:2");
     daemon.says("the running configuration stays");
     assert!(out(&world.wgroam(&["status"])).contains("wg0: up"));
+    // Who asks for it is told.
+    let asked = world.wgroam(&["reload"]);
+    let said = String::from_utf8_lossy(&asked.stderr);
+    assert_eq!(asked.status.code(), Some(1), "{said}");
+    assert!(said.contains("config:2") && said.contains("the running configuration stays"), "{said}");
     world.config("config tunnel 'wg0'\n\toption enabled '0'\n");
-    daemon.signal("HUP");
+    assert_eq!(world.wgroam(&["reload"]).status.code(), Some(0));
     wait("wg0 to be left alone", || !out(&world.wgroam(&["status"])).contains("wg0: up"));
 }
 
