@@ -27,7 +27,11 @@ fn a_router_that_was_set_up_lacks_nothing() {
         let anchor = site("anchor", release, |text| text);
         assert_eq!((anchor.open, anchor.tunnel_to_wan), (Some(true), Some(true)), "{release}: {anchor:?}");
         let roamer = site("roamer", release, |text| text);
-        assert_eq!((roamer.announces, roamer.lan_to_tunnel), (Some(true), Some(true)), "{release}: {roamer:?}");
+        assert_eq!(
+            (roamer.announces, roamer.lan_to_tunnel),
+            (Some(true), Some(true)),
+            "{release}: {roamer:?}"
+        );
         assert_eq!(roamer.prefix.unwrap().to_string(), "2001:db8:1200::/64");
     }
 }
