@@ -221,7 +221,7 @@ const BY_KERNEL: u8 = 2;
 
 impl Survey {
     /// Nothing seen yet. `ifindex` gives the tunnels' numbers.
-    pub fn new(question: &Question, ifindex: impl Fn(Interface) -> Option<u32>) -> Self {
+    pub fn new(question: &Question, ifindex: &dyn Fn(Interface) -> Option<u32>) -> Self {
         let numbered = |&interface: &Interface| Some((ifindex(interface)?, interface));
         Self {
             tunnels: question.tunnels.iter().filter_map(numbered).collect(),
@@ -311,7 +311,7 @@ mod tests {
             tunnels: vec!["wg0".parse().unwrap()],
             targets: targets.iter().map(|target| target.parse().unwrap()).collect(),
         };
-        let mut survey = Survey::new(&question, |_| Some(TUNNEL));
+        let mut survey = Survey::new(&question, &|_| Some(TUNNEL));
         routes.iter().for_each(|route| survey.take(route));
         survey.finish()
     }

@@ -256,3 +256,26 @@ fn what_can_not_be_sent_says_why() {
     ear.send("two", "10.0.2.2", 1);
     assert_eq!(ear.hear(), reply("10.0.2.2", "two", 1));
 }
+
+#[test]
+fn a_large_request_goes_whole_or_not_at_all() {
+    let far = Far::plug();
+    let mut ear = Ear::open();
+    for (target, too_large) in [("10.0.1.2", 1501), ("fd01::2", 1501)] {
+        let mut send = |token, size| ear.echo.send_sized("one".parse().unwrap(), ip(target), token, size);
+        send(1, 1500).unwrap();
+        assert!(send(2, too_large).is_err(), "it does not fit the interface, and is not taken apart");
+        assert_eq!(ear.hear(), reply(target, "one", 1));
+    }
+    // The other end takes what comes whole, and drops what is larger than this.
+    far.run("nft add table inet narrow");
+    far.run("nft add chain inet narrow in { type filter hook input priority 0 ; }");
+    far.run("nft add rule inet narrow in meta length > 1400 drop");
+    for target in ["10.0.1.2", "fd01::2"] {
+        for (token, size) in [(3, 1400), (4, 1401)] {
+            ear.echo.send_sized("one".parse().unwrap(), ip(target), token, size).unwrap();
+        }
+        assert_eq!(ear.hear(), reply(target, "one", 3));
+    }
+    ear.nothing();
+}

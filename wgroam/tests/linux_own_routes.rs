@@ -240,7 +240,7 @@ fn the_table_says_what_it_leads_into_a_tunnel_beside_our_own_routes() {
     let targets: Vec<_> = targets.iter().map(|target| target.parse().unwrap()).collect();
     let question = Question { tunnels: vec![tunnel], targets: targets.clone() };
     let ifindex = |interface: Interface| if_nametoindex(interface.as_str()).ok();
-    let ways = own.survey(&question, ifindex).unwrap();
+    let ways = own.survey(&question, &ifindex).unwrap();
     assert_eq!(ways.led, [(targets[0], tunnel), (targets[4], tunnel)]);
     assert_eq!(ways.own, [ours]);
     let through: Vec<_> = ways.through.iter().map(|way| (way.to, way.from, way.metric)).collect();

@@ -8,7 +8,7 @@ import sys
 import time
 from pathlib import Path
 
-from . import journeys, kills, share, suite, vm  # noqa: F401 (three of them register scenarios)
+from . import diagnosis, journeys, kills, share, suite, vm  # noqa: F401 (four of them register scenarios)
 from .lab import LabError
 from .openwrt.root import prepare
 from .report import play

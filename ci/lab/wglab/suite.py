@@ -48,6 +48,7 @@ class Step:
 # than the scenario's own.
 STEPS = [
     Step("kills", here=True),
+    Step("diagnose", here=True),
     Step("nat-rebind", after=Step("nat-rebind", "nothing")),
     Step("share-ipv6"),
     Step("forgery"),

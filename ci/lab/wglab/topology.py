@@ -94,6 +94,10 @@ class Router(Namespace):
         self.device.delete()
         self._up()
 
+    def come_back(self):
+        """The interface is there again, as the configuration has it."""
+        self._up()
+
     def endpoint(self):
         """Where this router's WireGuard believes the other one to be."""
         return self.device.endpoint(self.peer)
@@ -263,6 +267,16 @@ table ip hotel {{
         self.lab.disturb()
         self._forbid(f"udp dport {port} drop", f"udp sport {port} drop")
         self.lab.narrate(f"the NAT filters UDP port {port}, and says nothing")
+
+    def lose_large(self, size):
+        """IPv4 packets of UDP that are larger than this are lost, and nobody says so."""
+        self._forbid(f"meta l4proto udp meta length > {size} drop")
+        self.lab.narrate(f"the NAT loses packets of more than {size} bytes, and says nothing")
+
+    def filter_nothing(self):
+        """What was forbidden is allowed again."""
+        self._forbid()
+        self.lab.narrate("the NAT filters nothing any more")
 
     def swallow(self, port):
         """A black hole: what R1 sends from this port, and what is meant for it, is lost for good."""

@@ -3,6 +3,7 @@
 
 mod ask;
 mod check;
+mod diagnose;
 mod run;
 
 use std::ffi::OsString;
@@ -10,7 +11,9 @@ use std::path::{Path, PathBuf};
 
 use lexopt::prelude::*;
 
+use crate::diagnose::gather::Places;
 use crate::linux::start;
+use crate::model::{Interface, NotAnInterface};
 
 /// The answer is no: a peer is down, the configuration is wrong, something failed.
 const NO: u8 = 1;
@@ -36,6 +39,10 @@ Commands:
                               a public key or the name of a section
   reload                      make the daemon read the configuration again; a mistake
                               is said here, and the old one stays
+  diagnose [--json] [INTERFACE] [--config FILE] [--state FILE]
+                              find what keeps the tunnel from working: a tick or a
+                              cross for each thing it needs, the first cross is
+                              where to begin. Exit code 1 with a cross
   check [FILE]                read the configuration and say what is wrong with it
 
 Options:
@@ -67,6 +74,15 @@ enum Command {
         runtime_dir: PathBuf,
         line: String,
     },
+    Diagnose {
+        /// None: the default file, which may be missing.
+        config: Option<PathBuf>,
+        state: PathBuf,
+        runtime_dir: PathBuf,
+        /// None: all.
+        interface: Option<Interface>,
+        json: bool,
+    },
     /// None: the default file, which may be missing.
     Check(Option<PathBuf>),
 }
@@ -88,6 +104,15 @@ fn carry_out(command: Command) -> u8 {
         Command::Version => print(concat!("wgroam ", env!("CARGO_PKG_VERSION"), "\n")),
         Command::Run(options) => run::run(options),
         Command::Ask { runtime_dir, line } => ask::ask(&runtime_dir, &line),
+        Command::Diagnose { config, state, runtime_dir, interface, json } => {
+            let places = Places {
+                config: config.as_deref().unwrap_or(Path::new(CONFIG)),
+                may_be_missing: config.is_none(),
+                state: &state,
+                runtime_dir: &runtime_dir,
+            };
+            diagnose::run(&places, interface, json)
+        }
         Command::Check(file) => {
             let path = file.as_deref().unwrap_or(Path::new(CONFIG));
             check::run(path, file.is_none(), start::print)
@@ -145,6 +170,7 @@ fn parse(mut args: lexopt::Parser) -> Result<Command, lexopt::Error> {
         "watch" => (&["--json"], 0),
         "poke" => (&[], 2),
         "reload" => (&[], 0),
+        "diagnose" => (&["--json", "--config", "--state"], 1),
         "check" => (&["--config"], 1),
         other => return Err(format!("there is no command '{other}'").into()),
     };
@@ -159,6 +185,11 @@ fn parse(mut args: lexopt::Parser) -> Result<Command, lexopt::Error> {
     }
     Ok(match *command {
         "run" => Command::Run(run::Options { config, runtime_dir, state, foreground }),
+        "diagnose" => {
+            let interface = operands.first().map(|name| name.parse());
+            let interface = interface.transpose().map_err(|error: NotAnInterface| error.to_string())?;
+            Command::Diagnose { config, state, runtime_dir, interface, json }
+        }
         "check" => Command::Check(operands.first().map(PathBuf::from).or(config)),
         command => {
             let kind = if json { &["json"][..] } else { &[] };
@@ -192,6 +223,10 @@ mod tests {
         assert_eq!(line("stats"), Err("there is no command 'stats'".into()));
         assert_eq!(line("watch wg0"), Err("'wg0' is one word too many for 'watch'".into()));
         assert_eq!(line("poke --json"), Err("'poke' takes no --json".into()));
+        assert_eq!(
+            line("diagnose a/b"),
+            Err("an interface's name has 1 to 15 characters, without spaces, slashes and colons".into())
+        );
         assert!(line("--frobnicate").is_err());
     }
 }

@@ -10,7 +10,7 @@ use crate::routing::Question;
 
 impl Daemon {
     pub(super) fn find_ways(&mut self, now: Instant, question: &Question) {
-        match self.own_routes.survey(question, |tunnel| self.routes.ifindex_of(tunnel)) {
+        match self.own_routes.survey(question, &|tunnel| self.routes.ifindex_of(tunnel)) {
             Ok(mut ways) => {
                 ways.uplinks = self.routes.uplinks();
                 self.engine.handle_event(now, Event::Ways(ways));

@@ -214,8 +214,7 @@ impl Engine {
             }
         }
         let dropped = |device: &&DeviceState| device.present() && !self.settings.watches(device.interface);
-        let dropped: Vec<_> =
-            self.devices.values().filter(dropped).map(|device| device.interface).collect();
+        let dropped: Vec<_> = self.devices.values().filter(dropped).map(|device| device.interface).collect();
         for interface in dropped {
             self.on_device_gone(now, interface);
             self.unwatched.push(interface);

@@ -109,7 +109,7 @@ impl OwnRoutes {
 
     /// All routes of ours, as left by whichever of us made them.
     pub fn list(&mut self) -> Result<Vec<OwnRoute>, Failure> {
-        Ok(self.survey(&Question::default(), |_| None)?.own)
+        Ok(self.survey(&Question::default(), &|_| None)?.own)
     }
 
     /// Reads the main table for the answer to the question, which leaves the uplinks open. `ifindex` gives a tunnel's
@@ -117,11 +117,11 @@ impl OwnRoutes {
     pub fn survey(
         &mut self,
         question: &Question,
-        ifindex: impl Fn(Interface) -> Option<u32>,
+        ifindex: &dyn Fn(Interface) -> Option<u32>,
     ) -> Result<Ways, Failure> {
         let mut attempt = 0;
         loop {
-            let mut survey = Survey::new(question, &ifindex);
+            let mut survey = Survey::new(question, ifindex);
             let flags = (libc::NLM_F_REQUEST | libc::NLM_F_DUMP) as u16;
             let request = Request::new(libc::RTM_GETROUTE, flags, &[0; HEADER]);
             let asked = self.socket()?.ask(request, &mut |message| {
@@ -204,7 +204,8 @@ fn write(kind: u16, flags: u16, route: &OwnRoute) -> Request {
     request
 }
 
-fn octets(request: &mut Request, kind: u16, before: &[u8], ip: IpAddr) {
+/// Adds an attribute that is an address, behind some other bytes of it.
+pub(super) fn octets(request: &mut Request, kind: u16, before: &[u8], ip: IpAddr) {
     let mut value = [0; 18];
     value[..before.len()].copy_from_slice(before);
     let end = match ip {

@@ -38,6 +38,12 @@ pub fn start<F: FnOnce() + Send + 'static>(name: &'static CStr, stack: usize, wo
     Ok(())
 }
 
+/// Waits for so many milliseconds; less when a signal comes. Not std's sleep(), which takes half a kilobyte.
+pub fn pause(milliseconds: u16) {
+    // SAFETY: of no descriptors there is nothing to point to.
+    unsafe { libc::poll(ptr::null_mut(), 0, milliseconds.into()) };
+}
+
 /// Where a thread begins. A panic ends the process: it may not leave a function that C has called.
 extern "C" fn run<F: FnOnce()>(start: *mut c_void) -> *mut c_void {
     // SAFETY: made by Box::into_raw() for this thread alone.

@@ -2,12 +2,16 @@
 //! What people and programs read: status and events as text for 80 columns, and as JSON. Pure; the daemon renders, the
 //! command line only relays.
 
+mod diagnosis;
 mod json;
 mod report;
 mod status;
 
+pub use diagnosis::{diagnosis_json, diagnosis_text, is_sound};
 pub use report::{report_json, report_text};
 pub use status::{is_alive, status_json, status_text};
+
+use status::wrapped;
 
 use std::time::Duration;
 

@@ -147,15 +147,16 @@ fn problem_text(problem: &Problem) -> String {
 }
 
 /// Writes words behind an indent, broken before they pass the width; a word that is longer stands alone.
-fn wrapped(text: &mut String, indent: &str, words: &str) {
-    let mut column = indent.len();
+pub(super) fn wrapped(text: &mut String, indent: &str, words: &str) {
+    let width = indent.chars().count();
+    let mut column = width;
     text.push_str(indent);
     for (i, word) in words.split(' ').enumerate() {
         let length = word.chars().count();
         if i > 0 && column + 1 + length > WIDTH {
             text.push('\n');
-            text.extend(std::iter::repeat_n(' ', indent.len()));
-            column = indent.len();
+            text.extend(std::iter::repeat_n(' ', width));
+            column = width;
         } else if i > 0 {
             text.push(' ');
             column += 1;

@@ -279,6 +279,10 @@ pub fn a_peer_added_again_is_as_before_and_begins_a_handshake(create: Create) {
             peer(&wireguard.device(wg0()).unwrap().0, &public1).last_handshake.is_some()
         });
         assert_eq!(settings(&public1), before);
+        let allowed = wireguard.allowed_ips(wg0(), &public1).unwrap();
+        let mut allowed: Vec<_> = allowed.iter().map(|(ip, length)| format!("{ip}/{length}")).collect();
+        allowed.sort_unstable();
+        assert_eq!(allowed.join(","), before[2].replace("(none)", ""));
         assert_eq!(count(&mut wireguard), 2);
         // From zero: it was another peer.
         let now = peer(&wireguard.device(wg0()).unwrap().0, &public1);

@@ -1,17 +1,20 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! Asking which links there are.
+//! Asking which links and addresses there are, and where the kernel would send a packet.
+
+use std::net::IpAddr;
 
 use nix::sys::socket::SockProtocol;
 
 use super::super::netlink::wire::{Message, Request};
 use super::super::netlink::{Failure, Socket};
-use super::message::{self, Link, Told};
+use super::message::{self, Address, DefaultRoute, Link, Told};
+use super::way::{self, Way};
 use crate::model::Interface;
 
 /// A dump that something changes under is asked for again, so often. Each takes well under a millisecond.
 const ATTEMPTS: u32 = 5;
 
-/// Asks rtnetlink about links. The socket is opened with the first question.
+/// Asks rtnetlink. The socket is opened with the first question.
 #[derive(Default)]
 pub struct Links {
     socket: Option<Socket>,
@@ -46,6 +49,48 @@ impl Links {
             _ => None,
         })?;
         Ok(links)
+    }
+
+    /// All addresses of this machine.
+    pub fn addresses(&mut self) -> Result<Vec<Address>, Failure> {
+        let mut addresses = Vec::new();
+        dump(self.socket()?, libc::RTM_GETADDR, &mut addresses, |told| match told {
+            Told::Address(address) => Some(address),
+            _ => None,
+        })?;
+        Ok(addresses)
+    }
+
+    /// The default routes of all tables.
+    pub fn default_routes(&mut self) -> Result<Vec<DefaultRoute>, Failure> {
+        let mut routes = Vec::new();
+        dump(self.socket()?, libc::RTM_GETROUTE, &mut routes, |told| match told {
+            Told::Route(route) => Some(route),
+            _ => None,
+        })?;
+        Ok(routes)
+    }
+
+    /// Where a packet to this address would go, as `ip route get` says: from this address, or from any if there is none,
+    /// with this mark. None: nowhere. Nothing is sent.
+    pub fn way(&mut self, to: IpAddr, from: Option<IpAddr>, mark: u32) -> Result<Option<Way>, Failure> {
+        let mut found = None;
+        let asked = self.socket()?.ask(way::question(to, from, mark), &mut |message| {
+            found = way::read(message)?.or(found);
+            Ok(())
+        });
+        match asked {
+            // No route, `unreachable`, `prohibit`, `blackhole` (ip-route(8)).
+            Err(failure)
+                if matches!(
+                    failure.errno(),
+                    Some(libc::ENETUNREACH | libc::EHOSTUNREACH | libc::EACCES | libc::EINVAL)
+                ) =>
+            {
+                Ok(None)
+            }
+            asked => asked.map(|()| found),
+        }
     }
 
     fn socket(&mut self) -> Result<&mut Socket, Failure> {

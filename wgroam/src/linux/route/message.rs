@@ -268,7 +268,7 @@ fn gateway(attributes: Attributes, ipv6: bool) -> Result<Option<IpAddr>, Malform
     Ok(None)
 }
 
-fn ip(value: Bytes, ipv6: bool) -> Result<IpAddr, Malformed> {
+pub(super) fn ip(value: Bytes, ipv6: bool) -> Result<IpAddr, Malformed> {
     Ok(if ipv6 {
         Ipv6Addr::from(*value.array::<16>(0)?).into()
     } else {

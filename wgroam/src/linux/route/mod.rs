@@ -5,8 +5,10 @@
 mod link;
 pub mod message;
 pub mod state;
+mod way;
 
 pub use link::Links;
+pub use way::Way;
 
 use std::io;
 use std::net::IpAddr;

@@ -117,7 +117,7 @@ fn endpoint(value: Bytes) -> Result<Option<SocketAddr>, Malformed> {
 }
 
 /// The struct sockaddr_in or sockaddr_in6 of an endpoint, in this machine's byte order.
-pub(super) fn sockaddr(endpoint: SocketAddr) -> Vec<u8> {
+pub(in crate::linux) fn sockaddr(endpoint: SocketAddr) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(28);
     match endpoint {
         SocketAddr::V4(v4) => {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! The kernel's WireGuard, over generic netlink.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use nix::sys::socket::SockProtocol;
 
@@ -92,6 +92,10 @@ impl Kernel {
             }
         })?;
         Ok(dump)
+    }
+
+    fn kept(&mut self, link: &Link, peer: &PublicKey) -> Result<Kept, Error> {
+        self.dump(link, Kept::default, |kept, payload| kept.message(payload, peer))
     }
 
     /// Changes peers, each entry in turn, all in one message.
@@ -185,10 +189,14 @@ impl Backend for Kernel {
         })
     }
 
+    fn allowed_ips(&mut self, link: &Link, peer: &PublicKey) -> Result<Vec<(IpAddr, u8)>, Error> {
+        Ok(self.kept(link, peer)?.allowed_ips)
+    }
+
     /// The kernel holds its locks from the first entry of a message to the last (wg_set_device), so that whoever reads
     /// the device sees the peer before or after.
     fn readd_peer(&mut self, link: &Link, peer: &PublicKey, endpoint: SocketAddr) -> Result<(), Error> {
-        let kept = self.dump(link, Kept::default, |kept, payload| kept.message(payload, peer))?;
+        let kept = self.kept(link, peer)?;
         if !kept.found {
             return Err(Error::NoPeer(link.interface, *peer));
         }

@@ -8,7 +8,7 @@ pub mod uapi;
 
 use std::fmt;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use super::netlink::Failure;
 use super::netlink::wire::Malformed;
@@ -32,6 +32,9 @@ pub trait Backend {
     /// Has WireGuard listen on another port, a random one, at once. The sessions survive. On an interface that is
     /// down it chooses the port when it comes up; until then it is 0.
     fn rotate_port(&mut self, link: &Link) -> Result<(), Error>;
+
+    /// The networks that the peer may send from and is sent to, with their prefix lengths; none if there is no such peer.
+    fn allowed_ips(&mut self, link: &Link, peer: &PublicKey) -> Result<Vec<(IpAddr, u8)>, Error>;
 
     /// Removes the peer and adds it again in one step, with the preshared key, allowed IPs and keepalive it has and this
     /// endpoint, and makes it begin a handshake. What is forgotten: its session, its counters, and the newest timestamp
@@ -95,6 +98,16 @@ impl WireGuard {
     pub fn rotate_port(&mut self, interface: Interface) -> Result<(), Error> {
         let (link, backend) = self.backend(interface)?;
         backend.rotate_port(&link)
+    }
+
+    /// What the peer carries: [`Backend::allowed_ips`].
+    pub fn allowed_ips(
+        &mut self,
+        interface: Interface,
+        peer: &PublicKey,
+    ) -> Result<Vec<(IpAddr, u8)>, Error> {
+        let (link, backend) = self.backend(interface)?;
+        backend.allowed_ips(&link, peer)
     }
 
     /// A fresh start with a peer: [`Backend::readd_peer`].

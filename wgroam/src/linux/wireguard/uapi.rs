@@ -5,7 +5,7 @@
 //! (www.wireguard.com/xplatform, "Cross-platform userspace implementation").
 
 use std::io::{self, Read, Write};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
@@ -72,21 +72,15 @@ impl Backend for Userspace {
         ask(link.interface, "set=1\nlisten_port=0\n\n", &mut |_, _| Ok(()))
     }
 
+    fn allowed_ips(&mut self, link: &Link, peer: &PublicKey) -> Result<Vec<(IpAddr, u8)>, Error> {
+        Ok(kept(link.interface, &hex(&peer.0))?.allowed_ips)
+    }
+
     /// wireguard-go takes one request at a time (IpcSetOperation holds its lock), so that whoever reads the device sees
     /// the peer before or after.
     fn readd_peer(&mut self, link: &Link, peer: &PublicKey, endpoint: SocketAddr) -> Result<(), Error> {
         let name = hex(&peer.0);
-        let mut kept = Kept::default();
-        let mut here = false;
-        ask(link.interface, "get=1\n\n", &mut |key, value| {
-            if key == "public_key" {
-                here = value == name.as_str();
-                kept.found |= here;
-            } else if here {
-                kept_line(&mut kept, key, value)?;
-            }
-            Ok(())
-        })?;
+        let kept = kept(link.interface, &name)?;
         if !kept.found {
             return Err(Error::NoPeer(link.interface, *peer));
         }
@@ -123,6 +117,22 @@ fn poke(request: &mut String, peer: &str, keepalive: u16) {
         *request += &seconds.to_string();
         *request += "\n";
     }
+}
+
+/// What makes up the peer with this key, in hexadecimal digits.
+fn kept(interface: Interface, peer: &str) -> Result<Kept, Error> {
+    let mut kept = Kept::default();
+    let mut here = false;
+    ask(interface, "get=1\n\n", &mut |key, value| {
+        if key == "public_key" {
+            here = value == peer;
+            kept.found |= here;
+        } else if here {
+            kept_line(&mut kept, key, value)?;
+        }
+        Ok(())
+    })?;
+    Ok(kept)
 }
 
 fn kept_line(kept: &mut Kept, key: &str, value: &str) -> Result<(), &'static str> {
