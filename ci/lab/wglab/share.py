@@ -186,6 +186,7 @@ def share_ipv6(stage):
     address = stage.wait_for_address(stage.lan)
     stage.narrate(f"the LAN's host has made itself the address {address}")
     the_lan_has_ipv6(stage, address)
+    nothing_is_wrong(stage)
     nobody_comes_in_unasked(stage, address)
     with Conversation(stage.lan, stage.h6, FAR_HOST, TALK, SOON) as talk:
         stage.check(talk.goes_on(SOON), "a TCP connection to h6 carries nothing")
@@ -232,6 +233,13 @@ def the_lan_has_ipv6(stage, address):
     )
     stage.check(stage.ping(stage.lan, SERVER), "the LAN has lost its IPv4")
     stage.check(stage.ping(stage.topology.home, "-6", FAR_HOST), "R2's LAN has lost its IPv6")
+
+
+def nothing_is_wrong(stage):
+    """`wgroam diagnose` finds no fault on either router, and looks at what the LAN needs."""
+    for name, root in stage.roots.items():
+        ran = root.run("/usr/sbin/wgroam", "diagnose", stage.r1.device.name)
+        stage.check(ran.returncode == 0, f"{name}: wgroam diagnose finds faults: {ran.stdout}{ran.stderr}")
 
 
 def nobody_comes_in_unasked(stage, address):
