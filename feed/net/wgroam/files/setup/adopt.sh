@@ -16,21 +16,10 @@ END
 }
 
 command_adopt() {
-	local dry_run='' asks='' id moved=
+	local word dry_run asks='' id moved=
 
-	interface=
-	while [ $# -gt 0 ]; do
-		case "$1" in
-		--dry-run) dry_run=1 ;;
-		-*) misused "adopt: what is '$1'?" ;;
-		*)
-			[ -z "$interface" ] || misused "adopt takes one interface"
-			interface=$1
-			;;
-		esac
-		shift
-	done
-	[ -n "$interface" ] || misused "adopt needs an interface"
+	take_word 'an interface' "$@"
+	interface=$word
 	is_interface "$interface" || die "'$interface' is no name of an interface in /etc/config/network"
 	begin
 	[ "$(get "network.$interface")" = interface ] || die "there is no interface '$interface' in /etc/config/network"

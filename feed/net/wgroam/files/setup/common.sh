@@ -27,6 +27,26 @@ need() {
 	[ "$2" -ge 2 ] || misused "$1 needs a value"
 }
 
+# take_word KIND ARGUMENT...: of a command that takes one word, 'a name', and --dry-run; sets $word and $dry_run.
+take_word() {
+	local kind=$1
+
+	shift
+	word='' dry_run=
+	while [ $# -gt 0 ]; do
+		case "$1" in
+		--dry-run) dry_run=1 ;;
+		-*) misused "$command: what is '$1'?" ;;
+		*)
+			[ -z "$word" ] || misused "$command takes one ${kind#* }"
+			word=$1
+			;;
+		esac
+		shift
+	done
+	[ -n "$word" ] || misused "$command needs $kind"
+}
+
 version() {
 	local text
 

@@ -14,21 +14,10 @@ END
 }
 
 command_remove() {
-	local dry_run='' asks='' originals=
+	local word dry_run asks=
 
-	name=
-	while [ $# -gt 0 ]; do
-		case "$1" in
-		--dry-run) dry_run=1 ;;
-		-*) misused "remove: what is '$1'?" ;;
-		*)
-			[ -z "$name" ] || misused "remove takes one name"
-			name=$1
-			;;
-		esac
-		shift
-	done
-	[ -n "$name" ] || misused "remove needs a name"
+	take_word 'a name' "$@"
+	name=$word
 	is_section "$name" || die "'$name' is no name: wgroam-setup list shows what there is"
 	begin
 	is_recorded "$name" || die "nothing was set up here by the name '$name': wgroam-setup list shows what there is"
