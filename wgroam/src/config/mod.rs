@@ -128,3 +128,14 @@ pub enum Family {
     Ipv4,
     Ipv6,
 }
+
+impl Family {
+    /// Does it leave room for this address?
+    pub fn takes(self, ip: IpAddr) -> bool {
+        match self {
+            Family::Any => true,
+            Family::Ipv4 => ip.is_ipv4(),
+            Family::Ipv6 => ip.is_ipv6(),
+        }
+    }
+}

@@ -11,7 +11,7 @@ use std::time::{Instant, SystemTime};
 
 use super::site::{self, Site};
 use super::{Echoed, Facts, LanFacts, Leads, PeerFacts};
-use crate::config::{self, Config, Family, uci};
+use crate::config::{self, Config, uci};
 use crate::linux::control::{self, SOCKET};
 use crate::linux::echo::Echo;
 use crate::linux::own_routes::OwnRoutes;
@@ -230,11 +230,7 @@ impl Gatherer<'_> {
                     known.names.push((host.clone(), addresses.clone()));
                 }
                 for address in addresses.iter().flatten() {
-                    let wanted = match section.map(|section| section.family) {
-                        Some(Family::Ipv4) => address.is_ipv4(),
-                        Some(Family::Ipv6) => address.is_ipv6(),
-                        _ => true,
-                    };
+                    let wanted = section.is_some_and(|section| section.family.takes(*address));
                     let place = SocketAddr::new(*address, candidate.port);
                     if wanted && !places.contains(&place) {
                         places.push(place);

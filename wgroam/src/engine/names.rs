@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::ResolveError;
 use super::constants::*;
-use crate::config::{self, Family};
+use crate::config;
 use crate::sorted::SortedMap;
 
 #[derive(Debug, Default)]
@@ -122,13 +122,8 @@ impl Names {
         let mut list = Vec::new();
         for candidate in &section.endpoints {
             for ip in self.lookup(&candidate.host).0 {
-                let wanted = match section.family {
-                    Family::Any => true,
-                    Family::Ipv4 => ip.is_ipv4(),
-                    Family::Ipv6 => ip.is_ipv6(),
-                };
                 let endpoint = SocketAddr::new(ip, candidate.port);
-                if wanted && super::peer::usable(endpoint) && !list.contains(&endpoint) {
+                if section.family.takes(ip) && super::peer::usable(endpoint) && !list.contains(&endpoint) {
                     list.push(endpoint);
                 }
             }
