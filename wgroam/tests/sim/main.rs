@@ -5,9 +5,12 @@
 // Test code: a panic is the way to fail.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod doing;
+mod host;
 mod journeys;
 mod model;
 mod nat;
+mod network;
 mod referee;
 mod rng;
 mod roamer;

@@ -8,15 +8,12 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use wgroam::config::Config;
-use wgroam::engine::{
-    Action, DeviceStatus, Engine, Event, Reason, Remembered, Report, ResolveError, WanChange,
-};
-use wgroam::initiation::{Timestamp, Verdict};
-use wgroam::model::{Interface, Peer, PublicKey, WallTime};
-use wgroam::routing::{Hop, OwnRoute, Prefix, Question, Through, Way, Ways};
+use wgroam::engine::{DeviceStatus, Engine, Event, Remembered, WanChange};
+use wgroam::model::{Interface, PublicKey};
 
+use super::host::Host;
 use super::nat::Nat;
-use super::referee::{Referee, concerns};
+use super::referee::Referee;
 use super::rng::Rng;
 use super::wireguard::{Body, Packet, Payload, Time, WireGuard};
 
@@ -28,20 +25,10 @@ pub const STRAY: PublicKey = PublicKey([3; 32]);
 /// That name.
 pub const SILENT_NAME: &str = "silent.example";
 pub const PORT: u16 = 51820;
-/// One way. A round trip of 40 ms.
-const LATENCY: Duration = Duration::from_millis(20);
-/// From a question to WireGuard to its answer.
-const ANSWER_TIME: Duration = Duration::from_millis(1);
 /// The adapter's debouncing of a WAN change.
 pub const DEBOUNCE: Duration = Duration::from_millis(100);
-/// A name server's.
-const DNS_TIME: Duration = Duration::from_millis(30);
-/// Pings from here on are the engine's probes.
-const PROBE: u64 = 1 << 40;
 /// Where R2's port is reachable a second time: port forwarding.
 pub const OTHER_PORT: u16 = 443;
-/// The wall clock when the world begins.
-const WALL: u64 = 1_700_000_000;
 
 pub fn attacker() -> SocketAddr {
     SocketAddr::from(([192, 0, 2, 66], 6666))
@@ -58,88 +45,6 @@ pub enum Happening {
     Answer(usize),
     /// A host sends a ping through the tunnel, and again after this time.
     Ping(usize, Duration),
-}
-
-/// A router.
-pub struct Host {
-    pub address: IpAddr,
-    pub wireguard: Option<WireGuard>,
-    pub engine: Option<Engine>,
-    /// How far its wall clock is off, in seconds.
-    pub clock_off: i64,
-    /// Does its firewall let initiations in to WireGuard? (The tap sees them anyway.)
-    pub firewall_open: bool,
-    /// It answers no pings.
-    pub mute: bool,
-    /// More addresses of it.
-    pub more: Vec<IpAddr>,
-    /// Another peer on its interface, of which nothing is ever heard.
-    pub stray: Option<Peer>,
-    pub config: Config,
-    /// Everything but its LAN is routed into the tunnel; where its uplink leads.
-    pub full: bool,
-    pub uplink: Option<Hop>,
-    pub own_routes: Vec<OwnRoute>,
-    /// Pings that the LAN was refused.
-    pub refusals: usize,
-    /// Under which own address and port others reached it: conntrack answers from there.
-    reached: BTreeMap<SocketAddr, SocketAddr>,
-    /// What its verifier knows.
-    newest: BTreeMap<PublicKey, Timestamp>,
-    /// Every endpoint that its WireGuard ever had.
-    pub endpoints: BTreeSet<SocketAddr>,
-    pub sets: Vec<(Time, SocketAddr, Reason)>,
-    pub pokes: usize,
-    pub probes: usize,
-    pub questions: usize,
-    pub snapshots: usize,
-    pub reports: Vec<Report>,
-    /// Reports with their time.
-    pub told: Vec<(Time, Report)>,
-    /// When answers to its pings came.
-    pub pongs: Vec<Time>,
-}
-
-impl Host {
-    fn new(address: [u8; 4]) -> Self {
-        Self {
-            address: address.into(),
-            wireguard: None,
-            engine: None,
-            clock_off: 0,
-            firewall_open: true,
-            mute: false,
-            more: Vec::new(),
-            stray: None,
-            config: Config::default(),
-            full: false,
-            uplink: Some(Hop { ifindex: 2, gateway: None }),
-            own_routes: Vec::new(),
-            refusals: 0,
-            reached: BTreeMap::new(),
-            newest: BTreeMap::new(),
-            endpoints: BTreeSet::new(),
-            sets: Vec::new(),
-            pokes: 0,
-            probes: 0,
-            questions: 0,
-            snapshots: 0,
-            told: Vec::new(),
-            reports: Vec::new(),
-            pongs: Vec::new(),
-        }
-    }
-
-    pub fn is_at(&self, address: IpAddr) -> bool {
-        self.address == address || self.more.contains(&address)
-    }
-
-    fn wall(&self, now: Time) -> WallTime {
-        WallTime {
-            seconds: (WALL + now.as_secs()).saturating_add_signed(self.clock_off),
-            nanos: now.subsec_nanos(),
-        }
-    }
 }
 
 /// All there is.
@@ -227,7 +132,7 @@ impl World {
         }
     }
 
-    fn instant(&self) -> Instant {
+    pub(super) fn instant(&self) -> Instant {
         self.base + self.now
     }
 
@@ -411,273 +316,4 @@ impl World {
             }
         }
     }
-
-    /// Tells the host's engine, if it has one, and does what it wants.
-    pub fn tell(&mut self, host: usize, event: Event) {
-        let instant = self.instant();
-        if host == R1 && matches!(event, Event::WanChanged(_)) {
-            self.referee.wan_changed = Some(self.now);
-        }
-        if let Some(engine) = &mut self.hosts[host].engine {
-            engine.handle_event(instant, event);
-            self.carry_out(host);
-        }
-    }
-
-    fn carry_out(&mut self, host: usize) {
-        while let Some(action) = self.hosts[host].engine.as_mut().and_then(Engine::poll_action) {
-            let (now, wall) = (self.now, self.hosts[host].wall(self.now));
-            self.judge(host, &action);
-            if concerns(&action) == Some(STRAY) {
-                continue;
-            }
-            let router = &mut self.hosts[host];
-            match (action, &mut router.wireguard) {
-                (Action::TakeSnapshot { .. }, _) => {
-                    router.snapshots += 1;
-                    self.at(now + ANSWER_TIME, Happening::Answer(host));
-                }
-                (Action::SetEndpoint { endpoint, reason, .. }, wireguard) => {
-                    router.sets.push((now, endpoint, reason));
-                    if let Some(wireguard) = wireguard {
-                        wireguard.endpoint = Some(endpoint);
-                    }
-                    self.flush(host);
-                }
-                (Action::Poke { keepalive, .. }, Some(wireguard)) => {
-                    router.pokes += 1;
-                    wireguard.poke(now, wall, keepalive);
-                    self.flush(host);
-                }
-                // Linux drops an IPv4 source by itself when its address is gone, which the model's WireGuard is.
-                (Action::ClearSource { endpoint, .. }, wireguard) => {
-                    assert!(
-                        wireguard.as_ref().is_none_or(|w| w.endpoint == Some(endpoint)),
-                        "it moved something"
-                    );
-                }
-                (Action::Poke { .. } | Action::Remember, _) => {}
-                (Action::Resolve { host: name }, _) if name == SILENT_NAME => {}
-                (Action::Resolve { host: name }, _) => {
-                    router.questions += 1;
-                    let temporary = ResolveError::Temporary("no server answers".into());
-                    let answer = match &self.dns {
-                        Some(dns) => dns.get(&name).cloned().ok_or(ResolveError::NotFound),
-                        None => Err(temporary),
-                    };
-                    let event = Event::Resolved { host: name, answer };
-                    self.at(now + DNS_TIME, Happening::Told(host, event));
-                }
-                (Action::Probe { token, .. }, Some(wireguard)) => {
-                    router.probes += 1;
-                    wireguard.transmit(now, wall, Payload::Ping(PROBE + u64::from(token)));
-                    self.flush(host);
-                }
-                (Action::RotatePort { .. }, Some(wireguard)) => {
-                    wireguard.port = 32_768 + (self.rng.next() % 28_000) as u16;
-                }
-                (Action::ReaddPeer { .. }, Some(wireguard)) => {
-                    wireguard.readd(now, wall);
-                    self.referee.begin(host);
-                    self.flush(host);
-                }
-                (Action::Probe { .. } | Action::RotatePort { .. } | Action::ReaddPeer { .. }, None) => {}
-                (Action::FindWays(question), _) => {
-                    let ways = router.ways(question);
-                    let instant = self.instant();
-                    if let Some(engine) = &mut self.hosts[host].engine {
-                        engine.handle_event(instant, Event::Ways(ways));
-                    }
-                }
-                (Action::AddRoute(route), _) => {
-                    router.own_routes.retain(|other| !other.same_place(&route));
-                    router.own_routes.push(route);
-                }
-                (Action::RemoveRoute(route), _) => {
-                    assert!(router.own_routes.contains(&route), "it removes what is not there: {route}");
-                    router.own_routes.retain(|other| *other != route);
-                }
-                (Action::Report(report), _) => {
-                    router.told.push((now, report.clone()));
-                    router.reports.push(report);
-                }
-            }
-        }
-    }
-
-    /// Sends what WireGuard has to send, and answers pings.
-    fn flush(&mut self, host: usize) {
-        let (now, wall) = (self.now, self.hosts[host].wall(self.now));
-        let router = &mut self.hosts[host];
-        let Some(wireguard) = &mut router.wireguard else { return };
-        let mut probed = Vec::new();
-        for payload in std::mem::take(&mut wireguard.inbox) {
-            match payload {
-                Payload::Ping(_) if router.mute => {}
-                Payload::Ping(n) => wireguard.transmit(now, wall, Payload::Pong(n)),
-                Payload::Pong(n) if n >= PROBE => probed.push((n - PROBE) as u16),
-                Payload::Pong(_) => router.pongs.push(now),
-                Payload::Keepalive => {}
-            }
-        }
-        router.endpoints.extend(wireguard.endpoint);
-        let (interface, port) = (wireguard.interface, wireguard.port);
-        let own = SocketAddr::new(router.address, port);
-        let outbox = std::mem::take(&mut wireguard.outbox);
-        let mut reached = router.reached.clone();
-        reached.retain(|_, local| router.address == local.ip() || router.more.contains(&local.ip()));
-        for token in probed {
-            let event = Event::ProbeReply { interface, target: "fd00::1".parse().unwrap(), token };
-            self.at(now, Happening::Told(host, event));
-        }
-        for (destination, body) in outbox {
-            let leaves = self.hosts[host].leaves(destination.ip());
-            if !leaves || (host == R1 && self.swallowed.contains(&port)) {
-                continue;
-            }
-            let source = reached.get(&destination).copied().unwrap_or(own);
-            if host == R1 && matches!(body, Body::Initiation { .. }) {
-                self.recorded.push(body);
-            }
-            let source = match &mut self.nat {
-                Some(nat) if host == R1 => nat.outbound(now, source, destination),
-                _ => source,
-            };
-            self.send(Packet { source, destination, body });
-        }
-    }
-
-    /// Puts a datagram onto the network.
-    pub fn send(&mut self, packet: Packet) {
-        let (bad_luck, passes) = (self.rng.below(1000) < self.loss, self.lets_pass(&packet));
-        let lost = bad_luck || !passes;
-        let of_r1 = match packet.body {
-            Body::Initiation { from, .. } => from == KEYS[R1],
-            Body::Response { .. } => true,
-            _ => false,
-        };
-        self.lost_handshakes += usize::from(bad_luck && passes && of_r1);
-        if self.lose_next > 0 {
-            self.lose_next -= 1;
-        } else if !lost {
-            self.at(self.now + LATENCY, Happening::Arrival(packet));
-        }
-    }
-
-    /// Filters near R1, in both directions.
-    pub fn lets_pass(&self, packet: &Packet) -> bool {
-        let ports = [packet.source.port(), packet.destination.port()];
-        let v6 = packet.source.is_ipv6() || packet.destination.is_ipv6();
-        let filtered = ports.iter().any(|port| self.blocked_ports.contains(port));
-        let dead = self.no_udp || (v6 && self.no_ipv6);
-        !filtered && !dead
-    }
-
-    fn arrive(&mut self, packet: Packet) {
-        let now = self.now;
-        let mut packet = packet;
-        if let Some(nat) = self.nat.as_mut().filter(|nat| nat.address == packet.destination.ip()) {
-            let Some(inside) = nat.inbound(now, packet.source, packet.destination.port()) else { return };
-            packet.destination = inside;
-        }
-        let Some(host) = self.hosts.iter().position(|host| host.is_at(packet.destination.ip())) else {
-            return;
-        };
-        let router = &mut self.hosts[host];
-        let wall = router.wall(now);
-        let to = packet.destination.port();
-        let forwarded = host == R2 && to == OTHER_PORT;
-        let Some(wireguard) = router.wireguard.as_mut().filter(|wg| forwarded || wg.port == to) else {
-            return;
-        };
-        if host == R2 {
-            router.reached.insert(packet.source, packet.destination);
-        }
-        let interface = wireguard.interface;
-        let blocked = !router.firewall_open && matches!(packet.body, Body::Initiation { .. });
-        if !blocked {
-            let received = wireguard.rx_bytes;
-            wireguard.receive(now, wall, &packet);
-            if wireguard.rx_bytes > received {
-                self.referee.heard(now, host, &packet);
-            }
-        }
-        let verdict = router.verify(&packet.body);
-        self.flush(host);
-        if let Some(verdict) = verdict {
-            self.tell(host, Event::Initiation { interface, source: packet.source, verdict });
-        }
-    }
-}
-
-impl Host {
-    /// What the main table says.
-    fn ways(&self, question: Question) -> Ways {
-        let everything = Prefix::new("2000::".parse().unwrap(), 3);
-        let through =
-            |&interface: &Interface| Through { interface, to: everything, from: None, metric: 1024 };
-        let into = question.tunnels.first().filter(|_| self.full);
-        let led = into.map(|&tunnel| question.targets.iter().map(|&target| (target, tunnel)).collect());
-        Ways {
-            led: led.unwrap_or_default(),
-            through: question.tunnels.iter().map(through).collect(),
-            targets: question.targets,
-            own: self.own_routes.clone(),
-            uplinks: [self.uplink; 2],
-        }
-    }
-
-    /// Does WireGuard's packet leave, and not come back into the tunnel?
-    fn leaves(&self, destination: IpAddr) -> bool {
-        let host = self.own_routes.iter().find(|route| route.to == Prefix::host(destination));
-        let way = host.map(|route| route.way);
-        match self.full {
-            true => way == self.uplink.map(Way::By),
-            false => self.uplink.is_some(),
-        }
-    }
-
-    fn refuses(&self) -> bool {
-        self.own_routes.iter().any(|route| route.way == Way::Unreachable && route.to.length() == 3)
-    }
-
-    /// What the packet tap and the verifier would say. None: the tap's filter lets no data packets through.
-    fn verify(&mut self, body: &Body) -> Option<Verdict> {
-        let own = self.wireguard.as_ref()?;
-        let Body::Initiation { from, to, timestamp, genuine, .. } = *body else {
-            return matches!(body, Body::Noise).then_some(Verdict::Malformed);
-        };
-        if to != own.key {
-            return Some(Verdict::WrongKey);
-        }
-        if own.peer != Some(from) {
-            return Some(Verdict::UnknownPeer { claimed: from });
-        }
-        if !genuine {
-            return Some(Verdict::Forged { claimed: Some(from) });
-        }
-        let label = tai64n(timestamp);
-        Some(match self.newest.get(&from) {
-            Some(&newest) if label <= newest => {
-                let behind = Duration::from_nanos(nanos(newest) - nanos(label));
-                Verdict::Replay { peer: from, timestamp: label, behind }
-            }
-            _ => {
-                self.newest.insert(from, label);
-                Verdict::Authentic { peer: from, timestamp: label }
-            }
-        })
-    }
-}
-
-fn tai64n(nanos: u64) -> Timestamp {
-    let mut label = [0; 12];
-    label[..8].copy_from_slice(&((1 << 62) + 10 + nanos / 1_000_000_000).to_be_bytes());
-    label[8..].copy_from_slice(&((nanos % 1_000_000_000) as u32).to_be_bytes());
-    Timestamp(label)
-}
-
-fn nanos(label: Timestamp) -> u64 {
-    let seconds = u64::from_be_bytes(label.0[..8].try_into().unwrap()) - (1 << 62) - 10;
-    seconds * 1_000_000_000 + u64::from(u32::from_be_bytes(label.0[8..].try_into().unwrap()))
 }
