@@ -3,6 +3,9 @@
 //! Written along drivers/net/wireguard/{timers,send,receive,noise,netlink,device}.c of Linux 6.1, function for function;
 //! the cryptography is symbolic (a session is a number that only its two ends know).
 
+mod receive;
+mod send;
+
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -280,78 +283,6 @@ impl WireGuard {
         }
     }
 
-    fn jitter(&mut self) -> Duration {
-        Duration::from_millis(self.rng.below(REKEY_JITTER_MILLIS))
-    }
-
-    /// send.c: wg_packet_send_queued_handshake_initiation and wg_packet_send_handshake_initiation.
-    fn send_initiation(&mut self, now: Time, wall: WallTime, retry: bool) {
-        if !retry {
-            self.attempts = 0;
-        }
-        let Some(to) = self.peer else { return };
-        if self.last_sent_handshake.is_some_and(|last| now < last + REKEY_TIMEOUT) {
-            return;
-        }
-        self.last_sent_handshake = Some(now);
-        let handshake = self.rng.next();
-        self.handshake = Some(handshake);
-        // timekeeping: the kernel rounds to 2^24 ns, so that the clock is not told too well.
-        let timestamp = (wall.seconds * 1_000_000_000 + u64::from(wall.nanos)) & !0xff_ffff;
-        self.authenticated_traversal(now);
-        self.timers.remove(&Timer::SendKeepalive);
-        self.send(
-            Body::Initiation { from: self.key, to, timestamp, handshake, genuine: true },
-            INITIATION_BYTES,
-        );
-        let jitter = self.jitter();
-        self.timers.insert(Timer::RetransmitHandshake, now + REKEY_TIMEOUT + jitter);
-    }
-
-    fn send(&mut self, body: Body, bytes: u64) {
-        if let Some(endpoint) = self.endpoint {
-            self.tx_bytes += bytes;
-            self.outbox.push((endpoint, body));
-        }
-    }
-
-    /// send.c: wg_packet_send_keepalive.
-    fn send_keepalive(&mut self, now: Time, wall: WallTime) {
-        if self.staged.is_empty() {
-            self.staged.push(Payload::Keepalive);
-        }
-        self.send_staged(now, wall);
-    }
-
-    /// send.c: wg_packet_send_staged_packets and wg_packet_create_data_done.
-    fn send_staged(&mut self, now: Time, wall: WallTime) {
-        if self.staged.is_empty() {
-            return;
-        }
-        if self.current.is_none_or(|keys| now >= keys.born + REJECT_AFTER) {
-            self.send_initiation(now, wall, false);
-            return;
-        }
-        for payload in std::mem::take(&mut self.staged) {
-            let Some(keys) = &mut self.current else { return };
-            keys.sent += 1;
-            let (session, counter) = (keys.session, keys.sent);
-            let stale = keys.initiator && now >= keys.born + REKEY_AFTER;
-            self.authenticated_traversal(now);
-            self.timers.remove(&Timer::SendKeepalive);
-            self.send(Body::Data { session, counter, payload }, payload.bytes());
-            if payload != Payload::Keepalive {
-                let jitter = self.jitter();
-                self.timers
-                    .entry(Timer::NewHandshake)
-                    .or_insert(now + KEEPALIVE_TIMEOUT + REKEY_TIMEOUT + jitter);
-            }
-            if stale {
-                self.send_initiation(now, wall, false);
-            }
-        }
-    }
-
     /// timers.c: wg_timers_any_authenticated_packet_traversal.
     fn authenticated_traversal(&mut self, now: Time) {
         if self.keepalive > 0 {
@@ -374,87 +305,5 @@ impl WireGuard {
     fn keys(&mut self, now: Time, session: u64, initiator: bool) -> Keypair {
         self.timers.insert(Timer::ZeroKeys, now + 3 * REJECT_AFTER);
         Keypair { session, initiator, born: now, sent: 0, received: 0 }
-    }
-
-    /// receive.c.
-    pub fn receive(&mut self, now: Time, wall: WallTime, packet: &Packet) {
-        if !self.up {
-            return;
-        }
-        match packet.body {
-            Body::Initiation { from, to, timestamp, handshake, genuine } => {
-                let valid = genuine && to == self.key && Some(from) == self.peer && timestamp > self.newest;
-                if valid {
-                    self.newest = timestamp;
-                    self.on_initiation(now, packet.source, handshake);
-                }
-            }
-            Body::Response { handshake, session } if self.handshake == Some(handshake) => {
-                self.endpoint = Some(packet.source);
-                self.rx_bytes += RESPONSE_BYTES;
-                self.handshake = None;
-                self.previous = self.next.take().or(self.current);
-                self.current = Some(self.keys(now, session, true));
-                self.handshake_complete(wall);
-                self.send_keepalive(now, wall);
-                self.authenticated_receipt(now);
-            }
-            Body::Data { session, counter, payload } => {
-                self.on_data(now, wall, packet.source, session, counter, payload)
-            }
-            Body::Response { .. } | Body::Noise => {}
-        }
-    }
-
-    fn on_initiation(&mut self, now: Time, source: SocketAddr, handshake: u64) {
-        self.endpoint = Some(source);
-        self.rx_bytes += INITIATION_BYTES;
-        self.last_sent_handshake = Some(now);
-        let session = self.rng.next();
-        // noise.c: add_new_keypair, as responder.
-        self.previous = None;
-        self.next = Some(self.keys(now, session, false));
-        self.handshake = None;
-        self.timers.remove(&Timer::SendKeepalive);
-        self.send(Body::Response { handshake, session }, RESPONSE_BYTES);
-        self.authenticated_receipt(now);
-    }
-
-    fn on_data(
-        &mut self,
-        now: Time,
-        wall: WallTime,
-        source: SocketAddr,
-        session: u64,
-        counter: u64,
-        payload: Payload,
-    ) {
-        let slots = [&mut self.current, &mut self.previous, &mut self.next];
-        let Some(keys) = slots.into_iter().flatten().find(|keys| keys.session == session) else { return };
-        if now >= keys.born + REJECT_AFTER || counter <= keys.received {
-            return;
-        }
-        keys.received = counter;
-        let (initiator, born) = (keys.initiator, keys.born);
-        self.endpoint = Some(source);
-        self.rx_bytes += payload.bytes();
-        if self.next.is_some_and(|next| next.session == session) {
-            // noise.c: wg_noise_received_with_keypair.
-            self.previous = self.current;
-            self.current = self.next.take();
-            self.handshake_complete(wall);
-            self.send_staged(now, wall);
-        }
-        let last_minute = REJECT_AFTER - KEEPALIVE_TIMEOUT - REKEY_TIMEOUT;
-        if initiator && now >= born + last_minute && !self.sent_last_minute {
-            self.sent_last_minute = true;
-            self.send_initiation(now, wall, false);
-        }
-        self.authenticated_receipt(now);
-        if payload != Payload::Keepalive {
-            self.need_another_keepalive |= self.timers.contains_key(&Timer::SendKeepalive);
-            self.timers.entry(Timer::SendKeepalive).or_insert(now + KEEPALIVE_TIMEOUT);
-            self.inbox.push(payload);
-        }
     }
 }
