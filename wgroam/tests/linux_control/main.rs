@@ -3,148 +3,21 @@
 
 #![allow(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
+mod daemon;
+
 use std::io::{Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
-use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::sync::{Arc, Mutex};
-use std::thread::{self, JoinHandle};
+use std::path::Path;
+use std::thread;
 use std::time::{Duration, Instant};
 use std::{fs, io};
 
-use mio::{Events, Poll, Token};
 use wgroam::linux::control::{
-    ConnectError, Control, MAX_CLIENTS, MAX_REQUEST, REQUEST_TIME, Rendering, STALL_TIME, Then, ask, connect,
-    header,
+    ConnectError, Control, MAX_CLIENTS, MAX_REQUEST, REQUEST_TIME, STALL_TIME, ask, connect,
 };
 
-/// A folder of its own for each test, removed at its end.
-struct Folder(PathBuf);
-
-impl Folder {
-    fn new() -> Self {
-        static NUMBER: AtomicU32 = AtomicU32::new(0);
-        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-        let path = std::env::temp_dir().join(format!("wgroam-control-{}-{number}", std::process::id()));
-        fs::create_dir(&path).unwrap();
-        Self(path)
-    }
-
-    fn socket(&self) -> PathBuf {
-        self.0.join("run/control.sock")
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
-}
-
-const BIG: usize = 2 * 1024 * 1024;
-
-/// A daemon that echoes, answers `big` with 2 MB, and lets `watch` subscribe.
-struct Daemon {
-    stop: Arc<AtomicBool>,
-    waker: mio::Waker,
-    events: Arc<Mutex<Vec<String>>>,
-    wakeups: Arc<AtomicU32>,
-    thread: Option<JoinHandle<()>>,
-    folder: Folder,
-}
-
-impl Daemon {
-    fn start() -> Self {
-        let folder = Folder::new();
-        let mut poll = Poll::new().unwrap();
-        let waker = mio::Waker::new(poll.registry(), Token(99)).unwrap();
-        let mut control = Control::bind(&folder.socket()).unwrap();
-        control.register(poll.registry(), Token(10)).unwrap();
-        let stop = Arc::new(AtomicBool::new(false));
-        let events = Arc::new(Mutex::new(Vec::<String>::new()));
-        let wakeups = Arc::new(AtomicU32::new(0));
-        let (stopped, sent, count) = (stop.clone(), events.clone(), wakeups.clone());
-        let thread = thread::spawn(move || {
-            let mut ready = Events::with_capacity(64);
-            while !stopped.load(Ordering::Relaxed) {
-                let timeout = control.deadline().map(|at| at.saturating_duration_since(Instant::now()));
-                poll.poll(&mut ready, timeout).unwrap();
-                count.fetch_add(1, Ordering::Relaxed);
-                let mut requests = control.expire(Instant::now());
-                for event in ready.iter().filter(|event| event.token() != Token(99)) {
-                    requests.extend(control.handle(event.token()));
-                }
-                for request in requests {
-                    match request.line.as_str() {
-                        "big" => {
-                            let mut answer = header(0, "");
-                            answer.resize(BIG, b'x');
-                            control.reply(request.client, answer, Then::Close);
-                        }
-                        "watch" | "watch json" => {
-                            control.reply(request.client, header(0, ""), Then::Keep);
-                            let json = request.line.ends_with("json");
-                            let rendering = if json { Rendering::Json } else { Rendering::Text };
-                            control.subscribe(request.client, rendering);
-                        }
-                        line => control.reply(request.client, header(1, line), Then::Close),
-                    }
-                }
-                for event in sent.lock().unwrap().drain(..) {
-                    control.broadcast(event.as_bytes(), format!("{{{event}}}").as_bytes());
-                }
-            }
-        });
-        Self { stop, waker, events, wakeups, thread: Some(thread), folder }
-    }
-
-    fn path(&self) -> PathBuf {
-        self.folder.socket()
-    }
-
-    fn broadcast(&self, event: &str) {
-        self.events.lock().unwrap().push(event.to_owned());
-        self.waker.wake().unwrap();
-        while !self.events.lock().unwrap().is_empty() {
-            thread::yield_now();
-        }
-    }
-
-    fn wakeups(&self) -> u32 {
-        self.wakeups.load(Ordering::Relaxed)
-    }
-
-    /// What the daemon says to these bytes, until it closes.
-    fn say(&self, bytes: &[u8]) -> String {
-        let mut stream = connect(&self.path()).unwrap();
-        // A daemon that has refused already does not read the rest.
-        let _ = stream.write_all(bytes);
-        read_to_end(stream)
-    }
-}
-
-impl Drop for Daemon {
-    fn drop(&mut self) {
-        self.stop.store(true, Ordering::Relaxed);
-        let _ = self.waker.wake();
-        let result = self.thread.take().unwrap().join();
-        if !thread::panicking() {
-            result.unwrap();
-            assert!(!self.path().exists(), "the socket is still there");
-        }
-    }
-}
-
-/// All that comes; a reset after the daemon's last word is its end.
-fn read_to_end(mut stream: UnixStream) -> String {
-    let mut answer = Vec::new();
-    match stream.read_to_end(&mut answer) {
-        Err(error) if error.kind() != io::ErrorKind::ConnectionReset => panic!("{error}"),
-        _ => {}
-    }
-    String::from_utf8(answer).unwrap()
-}
+use daemon::{BIG, Daemon, Folder, read_to_end};
 
 #[test]
 fn a_request_is_answered_and_the_connection_closed() {
