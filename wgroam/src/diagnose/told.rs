@@ -8,12 +8,14 @@ use crate::model::{PublicKey, digits};
 /// Somebody who called in vain so many seconds ago or less may be the one who is missed.
 const RECENT: u64 = 600;
 
-/// What is known to be wrong with a peer: one word, and words for people.
+/// Why WireGuard does not let a peer in, if that is known: one word, and words for people.
 pub fn problem<'a>(json: &'a str, peer: &PublicKey) -> Option<(&'a str, &'a str)> {
     let key = peer.to_string();
     let member = json.split("{\"public_key\":\"").skip(1).find(|member| member.starts_with(&key))?;
     let problem = member.split_once("\"problems\":[{")?.1;
-    Some((text(problem, "problem")?, text(problem, "text")?))
+    // It comes first; what follows is about something else.
+    let word = text(problem, "problem").filter(|word| matches!(*word, "clock-behind" | "not-taken"))?;
+    Some((word, text(problem, "text")?))
 }
 
 /// Somebody who called lately and was not believed, for a reason that can be put right: source, one word, words for people.
@@ -106,6 +108,14 @@ mod tests {
         let (word, text) = problem(&json, &OTHER).unwrap();
         assert_eq!(word, "clock-behind");
         assert!(text.starts_with("its clock is 1m 0s behind"), "{text}");
+        assert_eq!(problem(&json, &KEY), None);
+    }
+
+    #[test]
+    fn a_mute_target_keeps_nobody_out() {
+        let mute = Problem::ProbeMute { target: "fd00::1".parse().unwrap() };
+        let json = json(vec![peer(KEY, "a", vec![mute])], Vec::new());
+        assert!(json.contains("fd00::1 (option probe) does not answer"), "{json}");
         assert_eq!(problem(&json, &KEY), None);
     }
 

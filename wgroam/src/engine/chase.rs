@@ -112,6 +112,8 @@ pub(super) struct Chased {
     silent: Option<Instant>,
     /// Its traffic turned out to flow one way only.
     pub one_way_until: Option<Instant>,
+    /// The probe's target turned out not to answer, though the peer does: a lost probe tells nothing.
+    pub mute_until: Option<Instant>,
     pub wan_changed: Option<Instant>,
     pub ladder: Option<Ladder>,
     /// Probes without reply, the oldest first; how many were lost in a row; the last round trip.
@@ -201,13 +203,30 @@ impl Chased {
         !seen.handshake && seen.sent > 3 * KEEPALIVE_BYTES
     }
 
-    /// Was this the answer to a one-way stream, which comes every 10 s?
-    pub fn one_way(&self, seen: &Observed) -> bool {
+    /// Was this the answer to what flows one way, which comes every 10 s?
+    fn one_way(&self, seen: &Observed) -> bool {
         let harmless = |ladder: &Ladder| {
             let first = !matches!(ladder.last_step, Some(Step::Try(_) | Step::RotatePort | Step::Readd));
-            ladder.evidence == Evidence::Unanswered && first
+            // Wherever a probe goes next, its target would have answered before WireGuard does.
+            (ladder.evidence == Evidence::Unanswered && first) || ladder.evidence == Evidence::Probe
         };
         seen.received == KEEPALIVE_BYTES && !seen.handshake && self.ladder.as_ref().is_some_and(harmless)
+    }
+
+    /// Learns from the sign of life that ends a ladder.
+    pub fn learn(&mut self, now: Instant, seen: &Observed) {
+        if self.one_way(seen) {
+            self.one_way_until = Some(now + ONE_WAY_FOR);
+            let probed = self.ladder.as_ref().is_some_and(|ladder| ladder.evidence == Evidence::Probe);
+            if probed {
+                self.mute_until = self.one_way_until;
+            }
+        }
+    }
+
+    /// Does a lost probe tell nothing?
+    pub fn mute(&self, now: Instant) -> bool {
+        self.mute_until.is_some_and(|until| now < until)
     }
 
     /// Did it turn out lately that its answers come only each 10 s?
@@ -229,7 +248,8 @@ impl Chased {
         if let Some(since) = self.unanswered.filter(|&since| now >= since + limit) {
             return Some((Evidence::Unanswered, since));
         }
-        (self.lost > 0).then(|| (Evidence::Probe, now.checked_sub(PROBE_TIMEOUT).unwrap_or(now)))
+        (self.lost > 0 && !self.mute(now))
+            .then(|| (Evidence::Probe, now.checked_sub(PROBE_TIMEOUT).unwrap_or(now)))
     }
 
     /// Is it sure that what the peer has now does not work? Then other ways may be tried.
@@ -237,7 +257,8 @@ impl Chased {
         let moved = self.wan_changed.is_some_and(|when| now < when + WAN_RECENT);
         let limit = if moved && !self.flows_one_way(now) { DEAD_AFTER_WAN } else { DEAD };
         let unanswered = self.unanswered.is_some_and(|since| now >= since + limit);
-        !peer.alive(now) || unanswered || (self.lost >= PROBES_DEAD && self.rtt.is_some())
+        let lost = self.lost >= PROBES_DEAD && self.rtt.is_some() && !self.mute(now);
+        !peer.alive(now) || unanswered || lost
     }
 
     /// Had the endpoint of now its chance?
@@ -278,6 +299,7 @@ impl Chased {
         let sent = self.probes.iter().find(|&&(other, _)| other == token)?.1;
         let rtt = now.saturating_duration_since(sent);
         self.rtt = Some(rtt);
+        self.mute_until = None;
         self.lived(now);
         self.silent = None;
         Some(rtt)

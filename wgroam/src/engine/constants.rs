@@ -117,7 +117,7 @@ pub const HANDSHAKE_AFTER: Duration = millis(15_400);
 /// Something was sent that has to be answered, and nothing came for this long: the first steps, which harm nothing.
 pub const SILENCE: Duration = secs(5);
 /// A tunnel in which data flows one way only is answered every 10 s, by a keepalive. One that turned out to be like
-/// that is only called silent at [`DEAD`], for this long.
+/// that is only called silent at [`DEAD`], for this long. When the data were probes, no lost probe counts for this long.
 pub const ONE_WAY_FOR: Duration = secs(600);
 /// Sending began no earlier than this before the look that shows it. Also from one look to the next while data flows
 /// to a chased peer; without data nothing is looked at oftener than before.

@@ -97,9 +97,7 @@ impl Engine {
         let moved = chased.ladder.as_ref().filter(|ladder| ladder.evidence == Evidence::WanChanged);
         let stale = moved.is_some_and(|ladder| look.last.is_none_or(|last| last < ladder.since));
         if answered && !stale {
-            if chased.one_way(seen) {
-                chased.one_way_until = Some(at.now + ONE_WAY_FOR);
-            }
+            chased.learn(at.now, seen);
             self.actions.extend(recovered(at.interface, chased, peer, at.now));
         }
         chased.count(look, seen, peer, answered);

@@ -121,6 +121,11 @@ pub enum Problem {
         /// How long ago that was seen.
         age: Duration,
     },
+    /// The target of its probes does not answer, though the peer does: they tell nothing of silence.
+    ProbeMute {
+        /// Of the probes.
+        target: IpAddr,
+    },
 }
 
 /// A change of an endpoint.

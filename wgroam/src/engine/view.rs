@@ -53,7 +53,7 @@ impl Engine {
             moves: peer.moves,
             history: peer.history(now),
             chase: self.chase_status(now, interface, peer),
-            problems: problems(now, peer),
+            problems: self.problems(now, interface, peer),
         }
     }
 
@@ -73,13 +73,17 @@ impl Engine {
             round_trip: chased.rtt,
         })
     }
-}
 
-fn problems(now: Instant, peer: &PeerState) -> Vec<Problem> {
-    let age = |then: Instant| now.saturating_duration_since(then);
-    let not_taken = peer.not_taken.map(|n| Problem::NotTaken { source: n.source, up: n.up, age: age(n.at) });
-    let behind = peer.clock_behind.map(|(behind, at)| Problem::ClockBehind { behind, age: age(at) });
-    not_taken.into_iter().chain(behind).collect()
+    fn problems(&self, now: Instant, interface: Interface, peer: &PeerState) -> Vec<Problem> {
+        let age = |then: Instant| now.saturating_duration_since(then);
+        let not_taken =
+            peer.not_taken.map(|n| Problem::NotTaken { source: n.source, up: n.up, age: age(n.at) });
+        let behind = peer.clock_behind.map(|(behind, at)| Problem::ClockBehind { behind, age: age(at) });
+        let mute = peer.chased.as_ref().is_some_and(|chased| chased.mute(now));
+        let section = self.settings.chased(interface, peer.seen.public_key).filter(|_| mute);
+        let mute = section.and_then(|section| section.probe).map(|target| Problem::ProbeMute { target });
+        not_taken.into_iter().chain(behind).chain(mute).collect()
+    }
 }
 
 fn missing_status(interface: Interface) -> DeviceStatus {

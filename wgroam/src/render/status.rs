@@ -143,6 +143,9 @@ fn problem_text(problem: &Problem) -> String {
         Problem::NotTaken { source, up: false, age } => {
             format!("it called from {source} {} ago, but the interface is down; bring it up", ago(*age))
         }
+        Problem::ProbeMute { target } => format!(
+            "{target} (option probe) does not answer, though the peer does: probes are no help in noticing silence"
+        ),
     }
 }
 
@@ -252,6 +255,10 @@ fn peer_json(json: &mut Json, peer: &PeerStatus) {
                 json.string("source", &source.to_string());
                 json.bool("up", *up);
                 json.seconds("age_s", Some(*age));
+            }
+            Problem::ProbeMute { target } => {
+                json.string("problem", "probe-mute");
+                json.string("target", &target.to_string());
             }
         }
         json.string("text", &problem_text(problem));

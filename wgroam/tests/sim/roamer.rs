@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use wgroam::config::{self, Config};
-use wgroam::engine::{Event, Evidence, Report, Step, WanChange};
+use wgroam::engine::{Event, Evidence, Problem, Report, Step, WanChange};
 
 use super::wireguard::Time;
 use super::world::{DEBOUNCE, Happening, KEYS, OTHER_PORT, PORT, R1, R2, World};
@@ -284,6 +284,42 @@ fn a_one_way_stream_is_not_taken_for_silence_twice() {
     world.run(secs(300));
     assert_eq!(steps(&world), before, "it learned");
     assert_eq!(world.hosts[R1].sets.len(), 1, "the endpoint stays");
+}
+
+/// R2 drops what asks for an echo, as firewalls do, or its target is gone by now: WireGuard's keepalive after 10 s shows
+/// that the way is good. It is asked on, and believed as soon as it answers.
+#[test]
+fn a_probe_that_nobody_answers_is_not_taken_for_silence_twice() {
+    for (name, answered_before) in [("never answered", false), ("answered before", true)] {
+        let mut world = World::chasing(3, 25, probing(&[PORT, OTHER_PORT], 5), &[home()]);
+        world.hosts[R2].mute = !answered_before;
+        world.run(secs(60));
+        world.hosts[R2].mute = true;
+        world.run(secs(60));
+        let done = |world: &World| {
+            let host = &world.hosts[R1];
+            let step = |report: &&Report| matches!(report, Report::Step { .. });
+            (host.reports.iter().filter(step).count(), host.pokes, host.sets.len())
+        };
+        let (before, probes) = (done(&world), world.hosts[R1].probes);
+        world.run(secs(400));
+        assert_eq!(done(&world), before, "{name}: it learned");
+        assert!(matches!(world.status(R1).peers[0].problems[..], [Problem::ProbeMute { .. }]), "{name}");
+        assert!(world.hosts[R1].probes >= probes + 79, "{name}: it asks on");
+
+        world.hosts[R2].mute = false;
+        world.run(secs(6));
+        assert_eq!(world.status(R1).peers[0].problems, [], "{name}");
+        world.ping(R1, PING);
+        moves(&mut world);
+        let began = world.now;
+        let silence = world.run_until_answer(R1, LIMIT).unwrap();
+        let story = story(&world, began);
+        assert!(
+            silence <= secs(8) && story.contains("Step") && !story.contains("Unanswered"),
+            "{name}: {silence:?}\n{story}"
+        );
+    }
 }
 
 #[test]
