@@ -13,6 +13,7 @@ use zeroize::{Zeroize, Zeroizing};
 
 /// A WireGuard public key (Curve25519 point, 32 bytes). Shown as the 44 characters of base64 that `wg` shows.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(align(4))]
 pub struct PublicKey(pub [u8; 32]);
 
 impl PublicKey {
@@ -104,6 +105,7 @@ impl FromStr for PublicKey {
 
 /// The name of a network interface: 1 to 15 bytes (IFNAMSIZ - 1), no slash, no white space.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(align(4))]
 pub struct Interface {
     length: u8,
     bytes: [u8; 15],

@@ -11,6 +11,7 @@ use std::time::Duration;
 /// initiation is younger. As text it is 24 lower-case hexadecimal digits. [`Timestamp::default`] is older than
 /// every real label.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+#[repr(align(4))]
 pub struct Timestamp(pub [u8; 12]);
 
 impl Timestamp {
