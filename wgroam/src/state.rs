@@ -103,7 +103,7 @@ pub fn format(entries: &[Remembered]) -> String {
     text
 }
 
-/// Reads what [`format`] wrote. All or nothing: a file with one bad line was written by somebody else.
+/// Reads what [`format()`] wrote. All or nothing: a file with one bad line was written by somebody else.
 pub fn parse(text: &str) -> Result<Vec<Remembered>, Error> {
     let body = text.strip_prefix(HEADER).and_then(|rest| rest.strip_prefix('\n')).ok_or(Error::NotAState)?;
     let mut entries = Vec::new();

@@ -218,7 +218,7 @@ impl fmt::Display for What {
 pub struct Errors {
     /// What has to be put right, in the order of the lines.
     pub mistakes: Vec<Finding>,
-    /// There may be more: reading stopped after [`super::load::MAX_MISTAKES`].
+    /// There may be more: reading stopped after `MAX_MISTAKES`.
     pub more: bool,
     /// What was noticed besides.
     pub warnings: Vec<Finding>,

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! Facts to checks: the interface and the router here, each peer in [`peer`], IPv6 and the LAN in [`super::lan`]. Pure.
+//! Facts to checks: the interface and the router here, each peer in `peer`, IPv6 and the LAN in `lan`. Pure.
 
 mod peer;
 

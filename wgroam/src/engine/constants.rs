@@ -77,7 +77,7 @@ pub const NOT_TAKEN_REFILL: Duration = secs(10);
 
 /// From one poke to the repeats that insure it against loss: repeats 1 s and 3 s after the first. A keepalive has no
 /// answer and no retransmission of its own; a new WAN loses its first packets (ARP, route, NAT) for about a second. The
-/// first repeat comes in any case ([`super::peer::Repeat`]).
+/// first repeat comes in any case (`Repeat`).
 pub const REPEAT_AFTER: [Duration; 2] = [secs(1), secs(2)];
 /// The source address is only cleared within this time after the look that showed the endpoint: what WireGuard learned
 /// since must not be overwritten. Before a poke that waits for its turn there is another look, unless a crowd waits.

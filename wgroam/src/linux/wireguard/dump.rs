@@ -2,7 +2,7 @@
 //! Reads the kernel's description of a WireGuard device (WG_CMD_GET_DEVICE). Pure, and in any byte order.
 //!
 //! Layout: include/uapi/linux/wireguard.h. The private key goes straight from the receive buffer, which is wiped,
-//! into a [`PrivateKey`]; preshared keys are not touched (see [`super::readd`] for when they are).
+//! into a [`PrivateKey`]; preshared keys are not touched (see `readd` for when they are).
 
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
 
