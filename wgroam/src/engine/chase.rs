@@ -112,12 +112,17 @@ pub(super) struct Chased {
     silent: Option<Instant>,
     /// Its traffic turned out to flow one way only.
     pub one_way_until: Option<Instant>,
-    /// The probe's target turned out not to answer, though the peer does: a lost probe tells nothing.
-    pub mute_until: Option<Instant>,
+    /// Ladders in a row that a lost probe began and a sign of life ended that was no reply: does the target answer at all?
+    doubts: u32,
+    /// It does not, though the peer does. Until then probes count for nothing.
+    mute_until: Option<Instant>,
+    /// Bytes of such probes since the last sign of life.
+    mute_bytes: u64,
     pub wan_changed: Option<Instant>,
     pub ladder: Option<Ladder>,
-    /// Probes without reply, the oldest first; how many were lost in a row; the last round trip.
+    /// Probes without reply, the oldest first; the latest, waited for or not; how many were lost in a row; the last round trip.
     pub probes: VecDeque<(u16, Instant)>,
+    latest: Option<u16>,
     pub lost: u32,
     pub rtt: Option<Duration>,
     pub next_probe: Option<Instant>,
@@ -146,7 +151,7 @@ impl Chased {
         let alive = peer.alive(now);
         // Without a session only initiations are sent, and each is to be answered.
         let unexplained = match alive {
-            true => self.sent > KEEPALIVE_BYTES * (3 + persistent + self.pokes),
+            true => self.sent > KEEPALIVE_BYTES * (3 + persistent + self.pokes) + self.mute_bytes,
             false => seen.sent > 0,
         };
         let recent = now.checked_sub(DATA_INTERVAL).unwrap_or(now);
@@ -170,7 +175,8 @@ impl Chased {
     /// Something authenticated came.
     pub fn lived(&mut self, now: Instant) {
         self.counted_from = Some(now);
-        (self.sent, self.pokes, self.unanswered, self.called) = (0, 0, None, None);
+        (self.sent, self.mute_bytes, self.pokes) = (0, 0, 0);
+        (self.unanswered, self.called) = (None, None);
         self.probes.clear();
         self.lost = 0;
     }
@@ -178,7 +184,8 @@ impl Chased {
     /// WireGuard lost all it knew of the peer.
     pub fn reset(&mut self) {
         (self.counted_from, self.ladder, self.silent) = (None, None, None);
-        (self.sent, self.pokes, self.unanswered, self.lost) = (0, 0, None, 0);
+        (self.sent, self.mute_bytes, self.pokes) = (0, 0, 0);
+        (self.unanswered, self.lost) = (None, 0);
         self.probes.clear();
     }
 
@@ -203,30 +210,47 @@ impl Chased {
         !seen.handshake && seen.sent > 3 * KEEPALIVE_BYTES
     }
 
-    /// Was this the answer to what flows one way, which comes every 10 s?
+    /// Was this the answer to a one-way stream, which comes every 10 s?
     fn one_way(&self, seen: &Observed) -> bool {
         let harmless = |ladder: &Ladder| {
             let first = !matches!(ladder.last_step, Some(Step::Try(_) | Step::RotatePort | Step::Readd));
-            // Wherever a probe goes next, its target would have answered before WireGuard does.
-            (ladder.evidence == Evidence::Unanswered && first) || ladder.evidence == Evidence::Probe
+            ladder.evidence == Evidence::Unanswered && first
         };
         seen.received == KEEPALIVE_BYTES && !seen.handshake && self.ladder.as_ref().is_some_and(harmless)
     }
 
-    /// Learns from the sign of life that ends a ladder.
+    /// Learns from the sign of life that ends a ladder, and is no reply to a probe.
     pub fn learn(&mut self, now: Instant, seen: &Observed) {
         if self.one_way(seen) {
             self.one_way_until = Some(now + ONE_WAY_FOR);
-            let probed = self.ladder.as_ref().is_some_and(|ladder| ladder.evidence == Evidence::Probe);
-            if probed {
-                self.mute_until = self.one_way_until;
-            }
+        }
+        if self.ladder.as_ref().is_some_and(|ladder| ladder.evidence == Evidence::Probe) {
+            self.doubts = self.doubts.saturating_add(1);
+            self.mute_until = (self.doubts >= DOUBTS).then(|| now + MUTE_FOR);
         }
     }
 
-    /// Does a lost probe tell nothing?
+    /// Is it known that the target of its probes does not answer?
     pub fn mute(&self, now: Instant) -> bool {
         self.mute_until.is_some_and(|until| now < until)
+    }
+
+    /// It has another target, or none.
+    pub fn forget_target(&mut self) {
+        (self.doubts, self.mute_until, self.lost, self.rtt) = (0, None, 0, None);
+        self.probes.clear();
+        self.latest = None;
+    }
+
+    pub fn note_probe(&mut self, now: Instant, token: u16) {
+        if self.probes.len() >= PROBES_OPEN {
+            self.probes.pop_front();
+        }
+        self.probes.push_back((token, now));
+        self.latest = Some(token);
+        if self.mute(now) {
+            self.mute_bytes += PROBE_BYTES;
+        }
     }
 
     /// Did it turn out lately that its answers come only each 10 s?
@@ -257,7 +281,7 @@ impl Chased {
         let moved = self.wan_changed.is_some_and(|when| now < when + WAN_RECENT);
         let limit = if moved && !self.flows_one_way(now) { DEAD_AFTER_WAN } else { DEAD };
         let unanswered = self.unanswered.is_some_and(|since| now >= since + limit);
-        let lost = self.lost >= PROBES_DEAD && self.rtt.is_some() && !self.mute(now);
+        let lost = self.lost >= PROBES_DEAD && self.rtt.is_some() && self.doubts == 0;
         !peer.alive(now) || unanswered || lost
     }
 
@@ -294,12 +318,16 @@ impl Chased {
         }
     }
 
-    /// A reply came: its round trip. None: it answers nothing that is waited for.
+    /// A reply came: its round trip. None: it answers nothing that is waited for, as what came in with it was a sign of life
+    /// already.
     pub fn reply(&mut self, now: Instant, token: u16) -> Option<Duration> {
+        if self.latest == Some(token) {
+            (self.doubts, self.mute_until) = (0, None);
+        }
         let sent = self.probes.iter().find(|&&(other, _)| other == token)?.1;
         let rtt = now.saturating_duration_since(sent);
         self.rtt = Some(rtt);
-        self.mute_until = None;
+        (self.doubts, self.mute_until) = (0, None);
         self.lived(now);
         self.silent = None;
         Some(rtt)

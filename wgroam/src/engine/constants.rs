@@ -117,7 +117,7 @@ pub const HANDSHAKE_AFTER: Duration = millis(15_400);
 /// Something was sent that has to be answered, and nothing came for this long: the first steps, which harm nothing.
 pub const SILENCE: Duration = secs(5);
 /// A tunnel in which data flows one way only is answered every 10 s, by a keepalive. One that turned out to be like
-/// that is only called silent at [`DEAD`], for this long. When the data were probes, no lost probe counts for this long.
+/// that is only called silent at [`DEAD`], for this long.
 pub const ONE_WAY_FOR: Duration = secs(600);
 /// Sending began no earlier than this before the look that shows it. Also from one look to the next while data flows
 /// to a chased peer; without data nothing is looked at oftener than before.
@@ -139,6 +139,14 @@ pub const TRY_LIMIT: Duration = secs(5);
 pub const PROBE_TIMEOUT: Duration = secs(1);
 /// So many in a row are proof, if the target has answered before.
 pub const PROBES_DEAD: u32 = 3;
+/// Ladders in a row that a lost probe began and something else than a reply ended: then the target does not answer, though
+/// the peer does. One may be a reply that was lost.
+pub const DOUBTS: u32 = 2;
+/// For so long probes to such a target count for nothing, unless one is answered.
+pub const MUTE_FOR: Duration = secs(600);
+/// An echo request of ours to an IPv6 address, as WireGuard counts it: 40 + 36 bytes, padded to 80, and 32 of its own. One to
+/// an IPv4 address has less.
+pub const PROBE_BYTES: u64 = 112;
 /// Probes that may be unanswered at a time.
 pub const PROBES_OPEN: usize = 4;
 /// A peer that was added again is tried at each address for a second, one initiation each, where WireGuard alone makes one

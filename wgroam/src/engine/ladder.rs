@@ -144,7 +144,9 @@ impl Engine {
                 ladder.evidence = evidence;
             }
             (Some(ladder), None)
-                if ladder.evidence == Evidence::WanChanged && now >= ladder.since + WAN_WATCH =>
+                if ladder.evidence == Evidence::WanChanged
+                    && now >= ladder.since + WAN_WATCH
+                    && chased.unanswered.is_none() =>
             {
                 chased.ladder = None;
             }
@@ -334,10 +336,7 @@ impl Engine {
     fn probe(&mut self, at: &At, chased: &mut Chased) {
         let Some(target) = at.section.probe else { return };
         self.token = self.token.wrapping_add(1);
-        if chased.probes.len() >= PROBES_OPEN {
-            chased.probes.pop_front();
-        }
-        chased.probes.push_back((self.token, at.now));
+        chased.note_probe(at.now, self.token);
         let (interface, peer, token) = (at.interface, at.key, self.token);
         self.actions.push_back(Action::Probe { interface, peer, target, token });
     }

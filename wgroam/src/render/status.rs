@@ -143,9 +143,9 @@ fn problem_text(problem: &Problem) -> String {
         Problem::NotTaken { source, up: false, age } => {
             format!("it called from {source} {} ago, but the interface is down; bring it up", ago(*age))
         }
-        Problem::ProbeMute { target } => format!(
-            "{target} (option probe) does not answer, though the peer does: probes are no help in noticing silence"
-        ),
+        Problem::ProbeMute { target } => {
+            format!("{target} (option probe) does not answer, though the peer does: lost probes do not count")
+        }
     }
 }
 

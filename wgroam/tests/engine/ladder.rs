@@ -3,8 +3,11 @@
 
 use std::net::SocketAddr;
 
+use wgroam::config::Config;
 use wgroam::engine::constants::{BACKOFF_MAX, DEAD, SILENCE};
-use wgroam::engine::{Action, Command, Event, Evidence, Reason, ResolveError, Step, WanChange};
+use wgroam::engine::{
+    Action, Command, Event, Evidence, Problem, Reason, Report, ResolveError, Step, WanChange,
+};
 
 use super::bench::{ALICE, BOB, Bench, at, millis, peer, secs, wan_address, wg0};
 use super::chased::{
@@ -52,6 +55,50 @@ fn a_lost_probe_is_silence_after_a_second() {
     bench.run(secs(8));
     let (_, step, evidence, after) = bench.steps()[0];
     assert_eq!((step, evidence, after), (Step::Poke, Evidence::Probe, secs(1)));
+}
+
+/// Two lost probes, and each time WireGuard's keepalive for data that nobody answered, or a router's word that nobody has
+/// the address.
+#[test]
+fn a_target_that_does_not_answer_is_told_and_another_one_is_judged_anew() {
+    for life in [32, 160] {
+        told_and_judged_anew(life);
+    }
+}
+
+fn told_and_judged_anew(life: u64) {
+    let mut home = alice();
+    (home.probe, home.probe_interval) = (Some(PROBED.parse().unwrap()), 5);
+    let mut bench = at_home(home.clone(), vec![]);
+    let problems = |bench: &Bench| bench.engine.status(bench.now).devices[0].peers[0].problems.clone();
+    for _ in 0..2 {
+        assert_eq!(problems(&bench), []);
+        bench.log.clear();
+        bench.run(secs(8));
+        assert_ne!(bench.steps(), []);
+        bench.device.peers[0].rx_bytes += life;
+        bench.run(secs(1));
+    }
+    assert_eq!(problems(&bench), [Problem::ProbeMute { target: PROBED.parse().unwrap() }]);
+    bench.log.clear();
+    let probes = |bench: &Bench| bench.count(|action| matches!(action, Action::Probe { .. }));
+    let sent = bench.device.peers[0].tx_bytes;
+    for _ in 0..60 {
+        bench.run(millis(500));
+        bench.device.peers[0].tx_bytes = sent + 112 * probes(&bench) as u64;
+    }
+    assert_eq!((bench.steps(), probes(&bench)), (vec![], 6), "they are explained");
+
+    let other = "fd00::2".parse().unwrap();
+    home.probe = Some(other);
+    bench.engine.reload(bench.now, Config { peers: vec![home], ..Config::default() });
+    bench.log.clear();
+    bench.run(secs(8));
+    assert_eq!(problems(&bench), []);
+    let at = |wanted: &dyn Fn(&Action) -> bool| bench.log.iter().position(|(_, action)| wanted(action));
+    let asked = at(&|action| matches!(action, Action::Probe { target, .. } if *target == other));
+    let step = at(&|action| matches!(action, Action::Report(Report::Step { evidence: Evidence::Probe, .. })));
+    assert!(asked.is_some() && asked < step, "{asked:?} {step:?}");
 }
 
 #[test]

@@ -306,19 +306,21 @@ fn a_probe_that_nobody_answers_is_not_taken_for_silence_twice() {
         assert_eq!(done(&world), before, "{name}: it learned");
         assert!(matches!(world.status(R1).peers[0].problems[..], [Problem::ProbeMute { .. }]), "{name}");
         assert!(world.hosts[R1].probes >= probes + 79, "{name}: it asks on");
+        // From time to time it is judged anew, and nothing worse than a poke comes of that.
+        world.run(secs(1200));
+        let after = done(&world);
+        assert!(after.0 <= before.0 + 2 * 3, "{name}: {} steps more", after.0 - before.0);
+        assert_eq!(after.2, before.2, "{name}: the endpoint stays");
 
         world.hosts[R2].mute = false;
         world.run(secs(6));
         assert_eq!(world.status(R1).peers[0].problems, [], "{name}");
-        world.ping(R1, PING);
-        moves(&mut world);
         let began = world.now;
-        let silence = world.run_until_answer(R1, LIMIT).unwrap();
+        moves(&mut world);
+        world.run(secs(9));
         let story = story(&world, began);
-        assert!(
-            silence <= secs(8) && story.contains("Step") && !story.contains("Unanswered"),
-            "{name}: {silence:?}\n{story}"
-        );
+        assert!(story.contains("Probe") && story.contains("Recovered"), "{name}: {story}");
+        assert!(!story.contains("Unanswered"), "{name}: {story}");
     }
 }
 
