@@ -128,35 +128,6 @@ def verdict(step, report, before):
     return good, words
 
 
-def merely_late(step, report):
-    """Is nothing wrong but that the silence was a little long? On a machine that others use too, once is no proof."""
-    reach, seconds = report["reach_s"], report["recovery_s"]
-    known = ([], [f"silent for longer than {reach} s"])
-    near = seconds is not None and (reach is None or seconds <= 2 * reach + 1)
-    return near and not step.silent and report["problems"] in known
-
-
-def judged(step, before, play_once):
-    """Plays the step, twice more when it was merely late: then the median counts. Returns the report that counts, whether
-    it is good, and all of it in words; None when the runs were stopped."""
-    reports = [play_once()]
-    if None in reports:
-        return None
-    good, words = verdict(step, reports[0], before)
-    if good or not merely_late(step, reports[0]):
-        return reports[0], good, words
-    while len(reports) < 3:
-        reports.append(play_once())
-        if reports[-1] is None:
-            return None
-        if not merely_late(step, reports[-1]):
-            return reports[-1], *verdict(step, reports[-1], before)
-    median = sorted(reports, key=lambda report: report["recovery_s"])[1]
-    good, words = verdict(step, median, before)
-    all_of_them = ", ".join(f"{report['recovery_s']:.2f}" for report in reports)
-    return median, good, f"{words}, the median of {all_of_them}"
-
-
 def play_steps(arguments, wireguard, count):
     """All steps with one kind of WireGuard. What sets the machine's clock comes last, alone."""
     steps = [step for step in STEPS if not step.here or wireguard == "userspace"]
@@ -166,11 +137,10 @@ def play_steps(arguments, wireguard, count):
     with Runs() as runs:
 
         def play(step, before=None):
-            result = judged(step, before, lambda: runs.play(step.words(arguments, wireguard)))
-            if result is None:
-                return None
-            report, good, words = result
-            count.note(good, f"{wireguard:<10}{step.scenario:<21}with {step.with_:<8}{words}", report)
+            report = runs.play(step.words(arguments, wireguard))
+            if report is not None:
+                good, words = verdict(step, report, before)
+                count.note(good, f"{wireguard:<10}{step.scenario:<21}with {step.with_:<8}{words}", report)
             return report
 
         def step_by_step(step):

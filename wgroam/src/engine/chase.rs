@@ -3,10 +3,11 @@
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::constants::*;
 use super::peer::{Look, Observed, PeerState, same};
+use super::probes::Probes;
 use super::{Evidence, Step};
 
 /// A keepalive, and a packet of data at the least (an IP header, padded), as WireGuard counts them.
@@ -112,20 +113,9 @@ pub(super) struct Chased {
     silent: Option<Instant>,
     /// Its traffic turned out to flow one way only.
     pub one_way_until: Option<Instant>,
-    /// Ladders in a row that a lost probe began and a sign of life ended that was no reply: does the target answer at all?
-    doubts: u32,
-    /// It does not, though the peer does. Until then probes count for nothing.
-    mute_until: Option<Instant>,
-    /// Bytes of such probes since the last sign of life.
-    mute_bytes: u64,
     pub wan_changed: Option<Instant>,
     pub ladder: Option<Ladder>,
-    /// Probes without reply, the oldest first; the latest, waited for or not; how many were lost in a row; the last round trip.
-    pub probes: VecDeque<(u16, Instant)>,
-    latest: Option<u16>,
-    pub lost: u32,
-    pub rtt: Option<Duration>,
-    pub next_probe: Option<Instant>,
+    pub probes: Probes,
     /// The endpoint that was last seen among the candidates.
     pub origin: Option<SocketAddr>,
     /// The last steps, the latest first.
@@ -151,7 +141,7 @@ impl Chased {
         let alive = peer.alive(now);
         // Without a session only initiations are sent, and each is to be answered.
         let unexplained = match alive {
-            true => self.sent > KEEPALIVE_BYTES * (3 + persistent + self.pokes) + self.mute_bytes,
+            true => self.sent > KEEPALIVE_BYTES * (3 + persistent + self.pokes) + self.probes.mute_bytes(),
             false => seen.sent > 0,
         };
         let recent = now.checked_sub(DATA_INTERVAL).unwrap_or(now);
@@ -175,18 +165,15 @@ impl Chased {
     /// Something authenticated came.
     pub fn lived(&mut self, now: Instant) {
         self.counted_from = Some(now);
-        (self.sent, self.mute_bytes, self.pokes) = (0, 0, 0);
-        (self.unanswered, self.called) = (None, None);
-        self.probes.clear();
-        self.lost = 0;
+        (self.sent, self.pokes, self.unanswered, self.called) = (0, 0, None, None);
+        self.probes.lived();
     }
 
     /// WireGuard lost all it knew of the peer.
     pub fn reset(&mut self) {
         (self.counted_from, self.ladder, self.silent) = (None, None, None);
-        (self.sent, self.mute_bytes, self.pokes) = (0, 0, 0);
-        (self.unanswered, self.lost) = (None, 0);
-        self.probes.clear();
+        (self.sent, self.pokes, self.unanswered) = (0, 0, None);
+        self.probes.lived();
     }
 
     /// All that was sent before is void: another WAN, another session.
@@ -225,31 +212,7 @@ impl Chased {
             self.one_way_until = Some(now + ONE_WAY_FOR);
         }
         if self.ladder.as_ref().is_some_and(|ladder| ladder.evidence == Evidence::Probe) {
-            self.doubts = self.doubts.saturating_add(1);
-            self.mute_until = (self.doubts >= DOUBTS).then(|| now + MUTE_FOR);
-        }
-    }
-
-    /// Is it known that the target of its probes does not answer?
-    pub fn mute(&self, now: Instant) -> bool {
-        self.mute_until.is_some_and(|until| now < until)
-    }
-
-    /// It has another target, or none.
-    pub fn forget_target(&mut self) {
-        (self.doubts, self.mute_until, self.lost, self.rtt) = (0, None, 0, None);
-        self.probes.clear();
-        self.latest = None;
-    }
-
-    pub fn note_probe(&mut self, now: Instant, token: u16) {
-        if self.probes.len() >= PROBES_OPEN {
-            self.probes.pop_front();
-        }
-        self.probes.push_back((token, now));
-        self.latest = Some(token);
-        if self.mute(now) {
-            self.mute_bytes += PROBE_BYTES;
+            self.probes.doubt(now);
         }
     }
 
@@ -272,8 +235,7 @@ impl Chased {
         if let Some(since) = self.unanswered.filter(|&since| now >= since + limit) {
             return Some((Evidence::Unanswered, since));
         }
-        (self.lost > 0 && !self.mute(now))
-            .then(|| (Evidence::Probe, now.checked_sub(PROBE_TIMEOUT).unwrap_or(now)))
+        self.probes.tell(now).then(|| (Evidence::Probe, now.checked_sub(PROBE_TIMEOUT).unwrap_or(now)))
     }
 
     /// Is it sure that what the peer has now does not work? Then other ways may be tried.
@@ -281,8 +243,7 @@ impl Chased {
         let moved = self.wan_changed.is_some_and(|when| now < when + WAN_RECENT);
         let limit = if moved && !self.flows_one_way(now) { DEAD_AFTER_WAN } else { DEAD };
         let unanswered = self.unanswered.is_some_and(|since| now >= since + limit);
-        let lost = self.lost >= PROBES_DEAD && self.rtt.is_some() && self.doubts == 0;
-        !peer.alive(now) || unanswered || lost
+        !peer.alive(now) || unanswered || self.probes.prove()
     }
 
     /// Had the endpoint of now its chance?
@@ -310,26 +271,13 @@ impl Chased {
         fresh && known && !list.is_empty() && !list.iter().any(|&other| same(Some(other), endpoint))
     }
 
-    /// Takes out the probes that are lost.
-    pub fn expire_probes(&mut self, now: Instant) {
-        while self.probes.front().is_some_and(|&(_, sent)| now >= sent + PROBE_TIMEOUT) {
-            self.probes.pop_front();
-            self.lost = self.lost.saturating_add(1);
+    /// A reply came. Does it answer a probe that is waited for?
+    pub fn reply(&mut self, now: Instant, token: u16) -> bool {
+        let answers = self.probes.reply(now, token);
+        if answers {
+            self.lived(now);
+            self.silent = None;
         }
-    }
-
-    /// A reply came: its round trip. None: it answers nothing that is waited for, as what came in with it was a sign of life
-    /// already.
-    pub fn reply(&mut self, now: Instant, token: u16) -> Option<Duration> {
-        if self.latest == Some(token) {
-            (self.doubts, self.mute_until) = (0, None);
-        }
-        let sent = self.probes.iter().find(|&&(other, _)| other == token)?.1;
-        let rtt = now.saturating_duration_since(sent);
-        self.rtt = Some(rtt);
-        (self.doubts, self.mute_until) = (0, None);
-        self.lived(now);
-        self.silent = None;
-        Some(rtt)
+        answers
     }
 }

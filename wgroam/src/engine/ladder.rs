@@ -70,7 +70,7 @@ impl Engine {
         let at = At { interface, key, now, section: &section, list, fresh, may_rotate };
         self.take_signs(&at, &mut chased, peer, look, seen);
         self.take_wishes(&at, &mut chased, peer, wishes);
-        chased.expire_probes(now);
+        chased.probes.expire(now);
         self.look_for_evidence(&at, &mut chased, peer);
         if look.up {
             self.climb(&at, &mut chased, peer);
@@ -235,7 +235,7 @@ impl Engine {
                 !chased.dead(now, peer) || !chased.tried(now, ladder, peer)
             };
             if wait {
-                if at.section.probe.is_some() && chased.probes.is_empty() && peer.alive(now) {
+                if at.section.probe.is_some() && !chased.probes.open() && peer.alive(now) {
                     self.probe(at, chased);
                 }
                 return;
@@ -336,7 +336,7 @@ impl Engine {
     fn probe(&mut self, at: &At, chased: &mut Chased) {
         let Some(target) = at.section.probe else { return };
         self.token = self.token.wrapping_add(1);
-        chased.note_probe(at.now, self.token);
+        chased.probes.sent(at.now, self.token);
         let (interface, peer, token) = (at.interface, at.key, self.token);
         self.actions.push_back(Action::Probe { interface, peer, target, token });
     }
@@ -361,11 +361,8 @@ impl Engine {
         let now = at.now;
         let interval = std::time::Duration::from_secs(at.section.probe_interval.into());
         let regular = !interval.is_zero() && at.section.probe.is_some() && peer.alive(now);
-        if regular && chased.next_probe.is_none_or(|next| next <= now) {
-            chased.next_probe = Some(now + interval);
-            if chased.ladder.is_none() {
-                self.probe(at, chased);
-            }
+        if regular && chased.probes.due(now, interval) && chased.ladder.is_none() {
+            self.probe(at, chased);
         }
         let watched = match &chased.ladder {
             Some(ladder) if ladder.resting => Some(ladder.due),
@@ -373,9 +370,12 @@ impl Engine {
             None if chased.unanswered.is_some() => Some(now + WATCH_INTERVAL),
             None => Chased::data(seen).then_some(now + DATA_INTERVAL),
         };
-        let lost = chased.probes.front().map(|&(_, sent)| sent + PROBE_TIMEOUT);
-        let probe = chased.next_probe.filter(|_| regular);
-        [watched, lost, probe].into_iter().flatten().min().map(|at| at.max(now + LOOK_GRID))
+        let probe = chased.probes.next().filter(|_| regular);
+        [watched, chased.probes.expires(), probe]
+            .into_iter()
+            .flatten()
+            .min()
+            .map(|at| at.max(now + LOOK_GRID))
     }
 }
 

@@ -14,6 +14,7 @@ mod look;
 mod memory;
 mod names;
 mod peer;
+mod probes;
 mod rate;
 mod replies;
 mod report;

@@ -214,7 +214,7 @@ impl PeerState {
     pub fn begin_anew(&mut self, now: Instant) {
         self.stand_down();
         if let Some(chased) = &mut self.chased {
-            chased.forget_target();
+            chased.probes.forget_target();
             // That a candidate was taken out says nothing about whether the peer is there.
             chased.origin = None;
             chased.ladder.iter_mut().for_each(|ladder| ladder.again(now));

@@ -61,7 +61,7 @@ impl Engine {
         };
         for peer in device.peers.values_mut().filter(asked) {
             let Some(mut chased) = peer.chased.take() else { continue };
-            if chased.reply(now, token).is_some() && chased.ladder.is_some() {
+            if chased.reply(now, token) && chased.ladder.is_some() {
                 self.actions.extend(recovered(interface, &mut chased, peer, now));
                 device.looks.now(now, &self.ticks);
             }

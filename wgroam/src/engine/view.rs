@@ -70,7 +70,7 @@ impl Engine {
             silent: chased.ladder.as_ref().map(|ladder| (ladder.evidence, age(ladder.since))),
             candidates: section.endpoints.iter().map(candidate).collect(),
             steps: chased.steps.iter().map(|&(when, step)| (age(when), step)).collect(),
-            round_trip: chased.rtt,
+            round_trip: chased.probes.round_trip,
         })
     }
 
@@ -79,7 +79,7 @@ impl Engine {
         let not_taken =
             peer.not_taken.map(|n| Problem::NotTaken { source: n.source, up: n.up, age: age(n.at) });
         let behind = peer.clock_behind.map(|(behind, at)| Problem::ClockBehind { behind, age: age(at) });
-        let mute = peer.chased.as_ref().is_some_and(|chased| chased.mute(now));
+        let mute = peer.chased.as_ref().is_some_and(|chased| chased.probes.mute(now));
         let section = self.settings.chased(interface, peer.seen.public_key).filter(|_| mute);
         let mute = section.and_then(|section| section.probe).map(|target| Problem::ProbeMute { target });
         not_taken.into_iter().chain(behind).chain(mute).collect()
