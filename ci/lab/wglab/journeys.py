@@ -15,6 +15,8 @@ HIDDEN_PORT = 443  # what hotels let through
 SOON = 20  # seconds: what the simulated journeys have to keep, where nothing stricter is asked for
 IN_A_VM = 10  # times slower
 MONTH = 30 * 86400
+PROBED = "fd00:99::1"  # R2 in the tunnel
+LEARNING, QUIET = 40, 25  # seconds: two ladders end by WireGuard's keepalive, 10 s each; then nothing happens
 
 journey = functools.partial(scenario, wgroam_on=("r1",), limit=NEVER, stage=Journey, journey=True)
 
@@ -31,9 +33,27 @@ def anchor_moves(stage):
 @journey("anchor-moves-probed", reach=3, same_as="anchor-moves")
 def anchor_moves_probed(stage):
     """As anchor-moves, where wgroam probes each second."""
-    stage.set_out(probe="fd00:99::1", probe_interval="1")
+    stage.set_out(probe=PROBED, probe_interval="1")
     stage.r2.change_wan_address()
     stage.inet.point_name(HOME, R2_NEW_ADDRESS)
+    return stage.silence(stage.from_lan, "R1's side")
+
+
+@journey("mute-probe", reach=1, bench=False)
+def mute_probe(stage):
+    """wgroam probes an address every 2 s that R2's firewall drops echoes to; the tunnel itself is idle, and works."""
+    stage.r2.drop_echoes()
+    stage.set_out(probe=PROBED, probe_interval="2")
+    stage.pass_time(LEARNING, time.sleep)
+    peer = stage.daemons["r1"].peer()
+    targets = [problem.get("target") for problem in peer["problems"] if problem["problem"] == "probe-mute"]
+    stage.check(targets == [PROBED], f"status does not say that nobody answers at {PROBED}: {peer['problems']}")
+    learnt = len(peer["steps"])
+    stage.pass_time(QUIET, time.sleep)
+    peer = stage.daemons["r1"].peer()
+    done = [step["step"] for step in peer["steps"] if step["age_s"] < QUIET]
+    stage.check(learnt > 0 and not done, f"it began again: {done}")
+    stage.check(peer["silent"] is None and peer["moves"] == 1, f"silent: {peer['silent']}, moves: {peer['moves']}")
     return stage.silence(stage.from_lan, "R1's side")
 
 

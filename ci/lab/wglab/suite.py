@@ -57,6 +57,7 @@ STEPS = [
     Step("flapping-wan", lasts=20),
     Step("dead-tunnel"),
     Step("dead-tunnel", "nothing", limit=20, silent=True, here=True),
+    Step("mute-probe"),
     Step("captive-portal", lasts=20),
     Step("dns-late", lasts=20),
     Step("anchor-moves", "nothing", limit=20, silent=True, here=True),

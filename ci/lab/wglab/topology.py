@@ -180,6 +180,11 @@ class Anchor(Router):
         """Its firewall redirects a second port to WireGuard's."""
         self.run("nft", "-f", "-", stdin=REDIRECT.format(port=port))
 
+    def drop_echoes(self):
+        """Its firewall drops what asks for an echo, without a word."""
+        self.run("nft", "-f", "-", stdin=MUTE)
+        self.lab.narrate("R2's firewall drops echo requests")
+
     def change_wan_address(self):
         """Its provider hands out the other of two addresses; the old one is gone at once."""
         old, self.address = self.address, R2_NEW_ADDRESS if self.address == R2_ADDRESS else R2_ADDRESS
@@ -244,6 +249,15 @@ table ip also {{{{
 		iifname wan udp dport {{port}} redirect to :{PORT}
 	}}}}
 }}}}
+"""
+
+MUTE = """
+table ip6 mute {
+	chain input {
+		type filter hook input priority filter
+		icmpv6 type echo-request drop
+	}
+}
 """
 
 

@@ -144,7 +144,9 @@ fn problem_text(problem: &Problem) -> String {
             format!("it called from {source} {} ago, but the interface is down; bring it up", ago(*age))
         }
         Problem::ProbeMute { target } => {
-            format!("{target} (option probe) does not answer, though the peer does: lost probes do not count")
+            format!(
+                "{target} (option probe) does not answer, though the peer does: lost probes do not count; let it answer pings, or name another address"
+            )
         }
     }
 }
