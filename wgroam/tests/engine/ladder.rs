@@ -113,6 +113,21 @@ fn a_change_of_wan_is_watched_and_an_answer_to_the_poke_ends_it() {
     assert_eq!(bench.pokes().len(), 2);
 }
 
+/// Of a tunnel that is known to be answered every 10 s only, the proof comes after the watch for the WAN's sake is over.
+#[test]
+fn a_change_of_wan_is_not_forgotten_while_an_answer_is_awaited() {
+    let mut bench = at_home(alice(), vec![]);
+    talk(&mut bench, 8);
+    bench.device.peers[0].rx_bytes += 32;
+    bench.run(secs(1));
+    bench.log.clear();
+    bench.event(wan_address());
+    talk(&mut bench, 20);
+    let tried = |(_, step, ..): &&(_, Step, _, _)| matches!(step, Step::Try(_));
+    let after = bench.steps().iter().find(tried).map(|(.., after)| *after);
+    assert!(after.is_some_and(|after| after <= DEAD + secs(1)), "{after:?} {:?}", words(&bench));
+}
+
 // The order of the steps.
 
 #[test]
