@@ -3,17 +3,16 @@
 
 mod ask;
 mod check;
-mod diagnose;
+pub mod diagnose;
+mod program;
 mod run;
+mod words;
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use lexopt::prelude::*;
-
-use crate::diagnose::gather::Places;
+use self::words::{ANYWHERE, Read, Words};
 use crate::linux::start;
-use crate::model::{Interface, NotAnInterface};
 
 /// The answer is no: a peer is down, the configuration is wrong, something failed.
 const NO: u8 = 1;
@@ -39,11 +38,12 @@ Commands:
                               a public key or the name of a section
   reload                      make the daemon read the configuration again; a mistake
                               is said here, and the old one stays
-  diagnose [--json] [INTERFACE] [--config FILE] [--state FILE]
-                              find what keeps the tunnel from working: a tick or a
-                              cross for each thing it needs, the first cross is
-                              where to begin. Exit code 1 with a cross
   check [FILE]                read the configuration and say what is wrong with it
+
+Commands that are programs of their own, wgroam-COMMAND beside this one (OpenWrt has
+them in the package wgroam-tools):
+  diagnose [INTERFACE]        find what keeps the tunnel from working
+  setup                       set an IPv6 tunnel up, a command on each router
 
 Options:
   --config FILE       default /etc/config/wgroam; with none there, every WireGuard
@@ -65,6 +65,20 @@ Exit codes: 0 ok; 1 the answer is no (peer down, configuration wrong); 2 usage;
 
 /// Where the configuration is when nobody says otherwise.
 const CONFIG: &str = "/etc/config/wgroam";
+/// What outlives a reboot.
+const STATE: &str = "/var/lib/wgroam/state";
+/// What the running daemon has.
+const RUNTIME_DIR: &str = "/var/run/wgroam";
+
+/// A command of wgroam itself: its name, the options that it takes besides those for all, and how many words at most.
+const COMMANDS: [(&str, &[&str], usize); 6] = [
+    ("run", &["config", "state", "foreground"], 0),
+    ("status", &["json"], 1),
+    ("watch", &["json"], 0),
+    ("poke", &[], 2),
+    ("reload", &[], 0),
+    ("check", &["config"], 1),
+];
 
 enum Command {
     Help,
@@ -74,17 +88,13 @@ enum Command {
         runtime_dir: PathBuf,
         line: String,
     },
-    Diagnose {
-        /// None: the default file, which may be missing.
-        config: Option<PathBuf>,
-        state: PathBuf,
-        runtime_dir: PathBuf,
-        /// None: all.
-        interface: Option<Interface>,
-        json: bool,
-    },
     /// None: the default file, which may be missing.
     Check(Option<PathBuf>),
+    /// A program beside this one.
+    Program {
+        name: String,
+        arguments: Vec<OsString>,
+    },
 }
 
 /// Runs one command; `args` begin with the program's name. Returns the exit code.
@@ -104,19 +114,11 @@ fn carry_out(command: Command) -> u8 {
         Command::Version => print(concat!("wgroam ", env!("CARGO_PKG_VERSION"), "\n")),
         Command::Run(options) => run::run(options),
         Command::Ask { runtime_dir, line } => ask::ask(&runtime_dir, &line),
-        Command::Diagnose { config, state, runtime_dir, interface, json } => {
-            let places = Places {
-                config: config.as_deref().unwrap_or(Path::new(CONFIG)),
-                may_be_missing: config.is_none(),
-                state: &state,
-                runtime_dir: &runtime_dir,
-            };
-            diagnose::run(&places, interface, json)
-        }
         Command::Check(file) => {
             let path = file.as_deref().unwrap_or(Path::new(CONFIG));
             check::run(path, file.is_none(), start::print)
         }
+        Command::Program { name, arguments } => program::become_it(&name, arguments),
     }
 }
 
@@ -127,73 +129,37 @@ fn print(text: &str) -> u8 {
     }
 }
 
-fn parse(mut args: lexopt::Parser) -> Result<Command, lexopt::Error> {
-    let mut runtime_dir = PathBuf::from("/var/run/wgroam");
-    let mut config = None;
-    let mut state = PathBuf::from("/var/lib/wgroam/state");
-    let mut foreground = false;
-    let mut json = false;
-    let mut words = Vec::new();
-    let mut given = Vec::new();
-
-    while let Some(arg) = args.next()? {
-        match arg {
-            Short('h') | Long("help") => return Ok(Command::Help),
-            Short('V') | Long("version") => return Ok(Command::Version),
-            Long("runtime-dir") => runtime_dir = args.value()?.into(),
-            Long("config") => {
-                config = Some(PathBuf::from(args.value()?));
-                given.push("--config");
-            }
-            Long("state") => {
-                state = args.value()?.into();
-                given.push("--state");
-            }
-            Long("foreground") => {
-                foreground = true;
-                given.push("--foreground");
-            }
-            Long("json") => {
-                json = true;
-                given.push("--json");
-            }
-            Value(word) => words.push(word.string()?),
-            _ => return Err(arg.unexpected()),
-        }
-    }
-
-    let words: Vec<&str> = words.iter().map(String::as_str).collect();
-    let (command, operands) = words.split_first().ok_or("a command is missing")?;
-    let (allowed, most): (&[&str], usize) = match *command {
-        "run" => (&["--config", "--state", "--foreground"], 0),
-        "status" => (&["--json"], 1),
-        "watch" => (&["--json"], 0),
-        "poke" => (&[], 2),
-        "reload" => (&[], 0),
-        "diagnose" => (&["--json", "--config", "--state"], 1),
-        "check" => (&["--config"], 1),
-        other => return Err(format!("there is no command '{other}'").into()),
+fn parse(parser: lexopt::Parser) -> Result<Command, lexopt::Error> {
+    let is_ours = |word: &str| COMMANDS.iter().any(|(name, ..)| *name == word);
+    let words = match Words::read(parser, is_ours)? {
+        Read::Help => return Ok(Command::Help),
+        Read::Version => return Ok(Command::Version),
+        Read::Foreign { name, arguments } => return Ok(Command::Program { name, arguments }),
+        Read::Words(words) => words,
     };
-    if let Some(option) = given.iter().find(|option| !allowed.contains(option)) {
-        return Err(format!("'{command}' takes no {option}").into());
-    }
-    if let Some(operand) = operands.get(most) {
-        return Err(format!("'{operand}' is one word too many for '{command}'").into());
-    }
-    if let Some(operand) = operands.iter().find(|operand| operand.contains(char::is_whitespace)) {
-        return Err(format!("'{operand}' has white space in it").into());
-    }
-    Ok(match *command {
-        "run" => Command::Run(run::Options { config, runtime_dir, state, foreground }),
-        "diagnose" => {
-            let interface = operands.first().map(|name| name.parse());
-            let interface = interface.transpose().map_err(|error: NotAnInterface| error.to_string())?;
-            Command::Diagnose { config, state, runtime_dir, interface, json }
+    let (command, operands) = words.words.split_first().ok_or("a command is missing")?;
+    for (name, allowed, most) in COMMANDS {
+        if name == command {
+            words.only(command, &[ANYWHERE, allowed].concat(), most + 1)?;
         }
-        "check" => Command::Check(operands.first().map(PathBuf::from).or(config)),
+    }
+    let config = || words.path("config");
+    let runtime_dir = words.path("runtime-dir").unwrap_or(RUNTIME_DIR.into());
+    Ok(match command.as_str() {
+        "run" => Command::Run(run::Options {
+            config: config(),
+            runtime_dir,
+            state: words.path("state").unwrap_or(STATE.into()),
+            foreground: words.has("foreground"),
+        }),
+        "check" => Command::Check(operands.first().map(PathBuf::from).or_else(config)),
         command => {
-            let kind = if json { &["json"][..] } else { &[] };
-            Command::Ask { runtime_dir, line: [&[command], kind, operands].concat().join(" ") }
+            let mut line = String::from(command);
+            for word in words.has("json").then_some("json").into_iter().chain(operands.iter().map(String::as_str)) {
+                line.push(' ');
+                line += word;
+            }
+            Command::Ask { runtime_dir, line }
         }
     })
 }
@@ -218,15 +184,37 @@ mod tests {
         assert_eq!(line("reload"), Ok("reload".into()));
     }
 
+    /// What `wgroam WORDS` hands to the program beside it.
+    fn handed(words: &str) -> Result<String, String> {
+        match parse(lexopt::Parser::from_args(words.split(' '))) {
+            Ok(Command::Program { name, arguments }) => {
+                let arguments: Vec<_> = arguments.iter().map(|argument| argument.to_str().unwrap()).collect();
+                Ok(format!("wgroam-{name} {}", arguments.join(" ")))
+            }
+            Ok(_) => Err("a command of our own".into()),
+            Err(error) => Err(error.to_string()),
+        }
+    }
+
+    #[test]
+    fn what_is_no_command_of_ours_is_a_program_with_all_that_was_said() {
+        assert_eq!(handed("diagnose --json wg0"), Ok("wgroam-diagnose --json wg0".into()));
+        assert_eq!(
+            handed("--runtime-dir /x --json diagnose --config=/y"),
+            Ok("wgroam-diagnose --runtime-dir /x --json --config=/y".into())
+        );
+        assert_eq!(handed("setup --help"), Ok("wgroam-setup --help".into()));
+        assert_eq!(handed("setup -- --version"), Ok("wgroam-setup -- --version".into()));
+        assert_eq!(handed("../evil"), Err("there is no command '../evil'".into()));
+        assert_eq!(handed("a/b"), Err("there is no command 'a/b'".into()));
+    }
+
     #[test]
     fn nonsense_is_refused_by_name() {
-        assert_eq!(line("stats"), Err("there is no command 'stats'".into()));
+        assert_eq!(line("Stats"), Err("there is no command 'Stats'".into()));
+        assert_eq!(line("status two words"), Err("'words' is one word too many for 'status'".into()));
         assert_eq!(line("watch wg0"), Err("'wg0' is one word too many for 'watch'".into()));
         assert_eq!(line("poke --json"), Err("'poke' takes no --json".into()));
-        assert_eq!(
-            line("diagnose a/b"),
-            Err("an interface's name has 1 to 15 characters, without spaces, slashes and colons".into())
-        );
         assert!(line("--frobnicate").is_err());
     }
 }

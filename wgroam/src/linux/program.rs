@@ -1,13 +1,41 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! Runs a program of this machine for what it prints. Not std's `Command`, which brings 20 KB of what nobody asks for here.
+//! Runs a program of this machine for what it prints, or becomes it. Not std's `Command`, which brings 20 KB of what nobody
+//! asks for here.
 
-use std::ffi::{CStr, c_char};
-use std::fs::File;
-use std::io::Read;
+use std::ffi::{CStr, CString, OsString, c_char};
+use std::fs::{self, File};
+use std::io::{self, Read};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::unix::ffi::OsStringExt;
 use std::ptr;
 
 use nix::errno::Errno;
+use nix::sys::signal::{SigHandler, Signal, signal};
+
+/// Becomes the program of that name beside this one. Returns why it could not.
+pub fn become_it(name: &str, arguments: Vec<OsString>) -> io::Error {
+    let mut ourselves = match fs::read_link("/proc/self/exe") {
+        Ok(path) => path.into_os_string().into_vec(),
+        Err(error) => return error,
+    };
+    let name_at = ourselves.iter().rposition(|byte| *byte == b'/').map_or(0, |slash| slash + 1);
+    ourselves.truncate(name_at);
+    ourselves.extend(name.as_bytes());
+    let mut words = Vec::new();
+    for word in [ourselves].into_iter().chain(arguments.into_iter().map(OsString::into_vec)) {
+        match CString::new(word) {
+            Ok(word) => words.push(word),
+            Err(error) => return error.into(),
+        }
+    }
+    let mut pointers: Vec<*const c_char> = words.iter().map(|word| word.as_ptr()).collect();
+    pointers.push(ptr::null());
+    // SAFETY: no handler of ours is installed. It can't fail for this signal.
+    let _ = unsafe { signal(Signal::SIGPIPE, SigHandler::SigDfl) };
+    // SAFETY: C strings that live until the end, and a null pointer after them.
+    unsafe { libc::execv(pointers[0], pointers.as_ptr()) };
+    io::Error::last_os_error()
+}
 
 /// What the program prints, its stderr aside. None: it is not there, or fails, or prints more than so many bytes. `path` is
 /// the whole of it. Waits until it ends.
