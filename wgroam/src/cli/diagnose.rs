@@ -5,7 +5,7 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use super::words::{ANYWHERE, Read, Words};
+use super::words::{Read, Words};
 use super::{CONFIG, NO, RUNTIME_DIR, STATE, USAGE, print};
 use crate::diagnose::Facts;
 use crate::diagnose::gather::{Places, gather};
@@ -41,9 +41,9 @@ struct Options {
     json: bool,
 }
 
-/// Looks and says what it found; `args` begin with the program's name. Returns the exit code: 0 without a cross.
-pub fn main(args: impl Iterator<Item = OsString>) -> u8 {
-    let options = match parse(lexopt::Parser::from_iter(args)) {
+/// Looks and says what it found; `arguments` begin with the program's name. Returns the exit code: 0 without a cross.
+pub fn main(arguments: impl Iterator<Item = OsString>) -> u8 {
+    let options = match parse(&arguments.skip(1).collect::<Vec<_>>()) {
         Ok(Ok(options)) => options,
         Ok(Err(text)) => return print(text),
         Err(error) => {
@@ -61,21 +61,22 @@ pub fn main(args: impl Iterator<Item = OsString>) -> u8 {
 }
 
 /// Or a text, if that is all that is wanted.
-fn parse(parser: lexopt::Parser) -> Result<Result<Options, &'static str>, lexopt::Error> {
-    let words = match Words::read(parser, |_| true)? {
+fn parse(arguments: &[OsString]) -> Result<Result<Options, &'static str>, String> {
+    let Read::Words(words) = (match Words::read(arguments, |_| true)? {
         Read::Help => return Ok(Err(HELP)),
         Read::Version => return Ok(Err(concat!("wgroam-diagnose ", env!("CARGO_PKG_VERSION"), "\n"))),
-        Read::Words(words) => words,
-        Read::Foreign { name, .. } => return Err(format!("there is no command '{name}'").into()),
+        read => read,
+    }) else {
+        return Err("that is no interface".into());
     };
-    words.only("diagnose", &[ANYWHERE, &["json", "config", "state"]].concat(), 1)?;
+    words.only("diagnose", &["--json", "--config", "--state"], 1)?;
     let interface = words.words.first().map(|name| name.parse());
     Ok(Ok(Options {
-        config: words.path("config"),
-        state: words.path("state").unwrap_or(STATE.into()),
-        runtime_dir: words.path("runtime-dir").unwrap_or(RUNTIME_DIR.into()),
+        config: words.path("--config"),
+        state: words.path("--state").unwrap_or(STATE.into()),
+        runtime_dir: words.path("--runtime-dir").unwrap_or(RUNTIME_DIR.into()),
         interface: interface.transpose().map_err(|error: NotAnInterface| error.to_string())?,
-        json: words.has("json"),
+        json: words.has("--json"),
     }))
 }
 
@@ -97,10 +98,8 @@ mod tests {
     use super::*;
 
     fn wrong(words: &str) -> String {
-        match parse(lexopt::Parser::from_args(words.split(' '))) {
-            Ok(_) => String::new(),
-            Err(error) => error.to_string(),
-        }
+        let arguments: Vec<OsString> = words.split(' ').map(OsString::from).collect();
+        parse(&arguments).err().unwrap_or_default()
     }
 
     #[test]

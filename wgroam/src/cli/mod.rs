@@ -11,7 +11,7 @@ mod words;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use self::words::{ANYWHERE, Read, Words};
+use self::words::{Read, Words};
 use crate::linux::start;
 
 /// The answer is no: a peer is down, the configuration is wrong, something failed.
@@ -70,14 +70,14 @@ const STATE: &str = "/var/lib/wgroam/state";
 /// What the running daemon has.
 const RUNTIME_DIR: &str = "/var/run/wgroam";
 
-/// A command of wgroam itself: its name, the options that it takes besides those for all, and how many words at most.
+/// The commands of wgroam itself: name, options besides the one that all take, and how many words may follow.
 const COMMANDS: [(&str, &[&str], usize); 6] = [
-    ("run", &["config", "state", "foreground"], 0),
-    ("status", &["json"], 1),
-    ("watch", &["json"], 0),
+    ("run", &["--config", "--state", "--foreground"], 0),
+    ("status", &["--json"], 1),
+    ("watch", &["--json"], 0),
     ("poke", &[], 2),
     ("reload", &[], 0),
-    ("check", &["config"], 1),
+    ("check", &["--config"], 1),
 ];
 
 enum Command {
@@ -90,16 +90,15 @@ enum Command {
     },
     /// None: the default file, which may be missing.
     Check(Option<PathBuf>),
-    /// A program beside this one.
-    Program {
-        name: String,
-        arguments: Vec<OsString>,
-    },
+    /// A program beside this one, named by the argument of this number.
+    Program(usize),
 }
 
-/// Runs one command; `args` begin with the program's name. Returns the exit code.
-pub fn main(args: impl Iterator<Item = OsString>) -> u8 {
-    match parse(lexopt::Parser::from_iter(args)) {
+/// Runs one command; `arguments` begin with the program's name. Returns the exit code.
+pub fn main(arguments: impl Iterator<Item = OsString>) -> u8 {
+    let arguments: Vec<OsString> = arguments.skip(1).collect();
+    match parse(&arguments) {
+        Ok(Command::Program(number)) => program::become_it(arguments, number),
         Ok(command) => carry_out(command),
         Err(error) => {
             eprintln!("wgroam: {error}; `wgroam --help` lists what there is");
@@ -118,7 +117,7 @@ fn carry_out(command: Command) -> u8 {
             let path = file.as_deref().unwrap_or(Path::new(CONFIG));
             check::run(path, file.is_none(), start::print)
         }
-        Command::Program { name, arguments } => program::become_it(&name, arguments),
+        Command::Program(_) => NO,
     }
 }
 
@@ -129,35 +128,35 @@ fn print(text: &str) -> u8 {
     }
 }
 
-fn parse(parser: lexopt::Parser) -> Result<Command, lexopt::Error> {
+fn parse(arguments: &[OsString]) -> Result<Command, String> {
     let is_ours = |word: &str| COMMANDS.iter().any(|(name, ..)| *name == word);
-    let words = match Words::read(parser, is_ours)? {
+    let words = match Words::read(arguments, is_ours)? {
         Read::Help => return Ok(Command::Help),
         Read::Version => return Ok(Command::Version),
-        Read::Foreign { name, arguments } => return Ok(Command::Program { name, arguments }),
+        Read::Foreign(number) => return Ok(Command::Program(number)),
         Read::Words(words) => words,
     };
     let (command, operands) = words.words.split_first().ok_or("a command is missing")?;
-    for (name, allowed, most) in COMMANDS {
+    for (name, options, most) in COMMANDS {
         if name == command {
-            words.only(command, &[ANYWHERE, allowed].concat(), most + 1)?;
+            words.only(command, options, most + 1)?;
         }
     }
-    let config = || words.path("config");
-    let runtime_dir = words.path("runtime-dir").unwrap_or(RUNTIME_DIR.into());
+    let runtime_dir = words.path("--runtime-dir").unwrap_or(RUNTIME_DIR.into());
     Ok(match command.as_str() {
         "run" => Command::Run(run::Options {
-            config: config(),
+            config: words.path("--config"),
             runtime_dir,
-            state: words.path("state").unwrap_or(STATE.into()),
-            foreground: words.has("foreground"),
+            state: words.path("--state").unwrap_or(STATE.into()),
+            foreground: words.has("--foreground"),
         }),
-        "check" => Command::Check(operands.first().map(PathBuf::from).or_else(config)),
+        "check" => Command::Check(operands.first().map(PathBuf::from).or_else(|| words.path("--config"))),
         command => {
-            let mut line = String::from(command);
-            for word in words.has("json").then_some("json").into_iter().chain(operands.iter().map(String::as_str)) {
+            let kind = if words.has("--json") { " json" } else { "" };
+            let mut line = format!("{command}{kind}");
+            for operand in operands {
                 line.push(' ');
-                line += word;
+                line += operand;
             }
             Command::Ask { runtime_dir, line }
         }
@@ -168,11 +167,15 @@ fn parse(parser: lexopt::Parser) -> Result<Command, lexopt::Error> {
 mod tests {
     use super::*;
 
+    fn parsed(words: &str) -> Result<Command, String> {
+        let arguments: Vec<OsString> = words.split(' ').map(OsString::from).collect();
+        parse(&arguments)
+    }
+
     fn line(words: &str) -> Result<String, String> {
-        match parse(lexopt::Parser::from_args(words.split(' '))) {
-            Ok(Command::Ask { line, .. }) => Ok(line),
-            Ok(_) => Ok(String::new()),
-            Err(error) => Err(error.to_string()),
+        match parsed(words)? {
+            Command::Ask { line, .. } => Ok(line),
+            _ => Ok(String::new()),
         }
     }
 
@@ -184,37 +187,25 @@ mod tests {
         assert_eq!(line("reload"), Ok("reload".into()));
     }
 
-    /// What `wgroam WORDS` hands to the program beside it.
-    fn handed(words: &str) -> Result<String, String> {
-        match parse(lexopt::Parser::from_args(words.split(' '))) {
-            Ok(Command::Program { name, arguments }) => {
-                let arguments: Vec<_> = arguments.iter().map(|argument| argument.to_str().unwrap()).collect();
-                Ok(format!("wgroam-{name} {}", arguments.join(" ")))
-            }
-            Ok(_) => Err("a command of our own".into()),
-            Err(error) => Err(error.to_string()),
-        }
-    }
-
     #[test]
-    fn what_is_no_command_of_ours_is_a_program_with_all_that_was_said() {
-        assert_eq!(handed("diagnose --json wg0"), Ok("wgroam-diagnose --json wg0".into()));
-        assert_eq!(
-            handed("--runtime-dir /x --json diagnose --config=/y"),
-            Ok("wgroam-diagnose --runtime-dir /x --json --config=/y".into())
-        );
-        assert_eq!(handed("setup --help"), Ok("wgroam-setup --help".into()));
-        assert_eq!(handed("setup -- --version"), Ok("wgroam-setup -- --version".into()));
-        assert_eq!(handed("../evil"), Err("there is no command '../evil'".into()));
-        assert_eq!(handed("a/b"), Err("there is no command 'a/b'".into()));
+    fn a_first_word_that_is_not_ours_is_a_program_beside() {
+        for (words, number) in
+            [("diagnose wg0", 0), ("--runtime-dir poke --json diagnose --help", 3), ("-- setup --json", 1)]
+        {
+            assert!(matches!(parsed(words), Ok(Command::Program(found)) if found == number), "{words}");
+        }
+        assert!(matches!(parsed("--runtime-dir=/x status diagnose"), Ok(Command::Ask { .. })));
     }
 
     #[test]
     fn nonsense_is_refused_by_name() {
-        assert_eq!(line("Stats"), Err("there is no command 'Stats'".into()));
         assert_eq!(line("status two words"), Err("'words' is one word too many for 'status'".into()));
         assert_eq!(line("watch wg0"), Err("'wg0' is one word too many for 'watch'".into()));
         assert_eq!(line("poke --json"), Err("'poke' takes no --json".into()));
-        assert!(line("--frobnicate").is_err());
+        assert_eq!(line("--frobnicate=1"), Err("there is no option '--frobnicate'".into()));
+        assert_eq!(line("run --config"), Err("'--config' wants a value".into()));
+        assert_eq!(line("status --json=yes"), Err("'--json' takes no value".into()));
+        assert_eq!(line("poke a\tb"), Err("'a\tb' has white space in it".into()));
+        assert_eq!(line("--json"), Err("a command is missing".into()));
     }
 }

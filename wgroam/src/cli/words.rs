@@ -1,21 +1,21 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! The words of a command line, taken apart: the same options mean the same for each of our programs.
+//! The words of a command line, taken apart: the same options mean the same for each of our programs. Written by hand: with
+//! lexopt, or what it needs of std, it was 5 KB more on MIPS.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use lexopt::prelude::*;
-
 /// The options that there are, and whether a value follows.
 const OPTIONS: [(&str, bool); 5] =
-    [("runtime-dir", true), ("config", true), ("state", true), ("foreground", false), ("json", false)];
+    [("--runtime-dir", true), ("--config", true), ("--state", true), ("--foreground", false), ("--json", false)];
 /// Those that every command takes.
-pub const ANYWHERE: &[&str] = &["runtime-dir"];
+pub const ANYWHERE: &str = "--runtime-dir";
 
 /// What was given.
+#[derive(Default)]
 pub struct Words {
     /// With the values that they take.
-    options: Vec<(&'static str, Option<OsString>)>,
+    options: Vec<(&'static str, OsString)>,
     /// The others, in their order.
     pub words: Vec<String>,
 }
@@ -24,64 +24,68 @@ pub struct Words {
 pub enum Read {
     Help,
     Version,
-    /// It begins with a word that is not ours: what was said before and after it.
-    Foreign {
-        name: String,
-        arguments: Vec<OsString>,
-    },
+    /// Its first word, the argument of that number, is not ours.
+    Foreign(usize),
     Words(Words),
 }
 
 impl Words {
-    /// Takes all apart, up to a first word that is not ours.
-    pub fn read(mut parser: lexopt::Parser, is_ours: impl Fn(&str) -> bool) -> Result<Read, lexopt::Error> {
-        let mut read = Words { options: Vec::new(), words: Vec::new() };
-        while let Some(arg) = parser.next()? {
-            if let Some((name, has_value)) = OPTIONS.iter().find(|(name, _)| arg == Long(name)) {
-                let value = if *has_value { Some(parser.value()?) } else { None };
-                read.options.push((name, value));
+    /// Takes the arguments apart, up to a first word that is not ours.
+    pub fn read(arguments: &[OsString], is_ours: impl Fn(&str) -> bool) -> Result<Read, String> {
+        let mut read = Words::default();
+        let (mut next, mut only_words) = (0, false);
+        while let Some(argument) = arguments.get(next) {
+            next += 1;
+            let Some(argument) = argument.to_str() else {
+                return Err(format!("'{}' is no UTF-8", argument.display()));
+            };
+            if only_words || !argument.starts_with('-') {
+                if argument.contains(char::is_whitespace) {
+                    return Err(format!("'{argument}' has white space in it"));
+                }
+                if read.words.is_empty() && !is_ours(argument) {
+                    return Ok(Read::Foreign(next - 1));
+                }
+                read.words.push(argument.into());
                 continue;
             }
-            match arg {
-                Short('h') | Long("help") => return Ok(Read::Help),
-                Short('V') | Long("version") => return Ok(Read::Version),
-                Value(word) => {
-                    let word = word.string()?;
-                    if read.words.is_empty() && !is_ours(&word) {
-                        return read.foreign(word, parser.raw_args()?);
-                    }
-                    if word.contains(char::is_whitespace) {
-                        return Err(format!("'{word}' has white space in it").into());
-                    }
-                    read.words.push(word);
+            let (name, value) = match argument.split_once('=') {
+                Some((name, value)) => (name, Some(value)),
+                None => (argument, None),
+            };
+            match argument {
+                "--" => only_words = true,
+                "-h" | "--help" => return Ok(Read::Help),
+                "-V" | "--version" => return Ok(Read::Version),
+                _ => {
+                    let Some((name, has_value)) = OPTIONS.iter().find(|(known, _)| *known == name) else {
+                        return Err(format!("there is no option '{name}'"));
+                    };
+                    let value = match (has_value, value) {
+                        (true, Some(value)) => value.into(),
+                        (true, None) => {
+                            next += 1;
+                            arguments.get(next - 1).cloned().ok_or_else(|| format!("'{name}' wants a value"))?
+                        }
+                        (false, None) => OsString::new(),
+                        (false, Some(_)) => return Err(format!("'{name}' takes no value")),
+                    };
+                    read.options.push((name, value));
                 }
-                _ => return Err(arg.unexpected()),
             }
         }
         Ok(Read::Words(read))
     }
 
-    fn foreign(self, name: String, rest: impl Iterator<Item = OsString>) -> Result<Read, lexopt::Error> {
-        // No path, and no option either.
-        if !name.bytes().all(|byte| byte.is_ascii_lowercase()) {
-            return Err(format!("there is no command '{name}'").into());
-        }
-        let mut arguments = Vec::new();
-        for (name, value) in self.options {
-            arguments.push(format!("--{name}").into());
-            arguments.extend(value);
-        }
-        arguments.extend(rest);
-        Ok(Read::Foreign { name, arguments })
-    }
-
     /// Refuses options and words that `who` has no use for.
-    pub fn only(&self, who: &str, options: &[&str], words: usize) -> Result<(), lexopt::Error> {
-        if let Some((name, _)) = self.options.iter().find(|(name, _)| !options.contains(name)) {
-            return Err(format!("'{who}' takes no --{name}").into());
+    pub fn only(&self, who: &str, options: &[&str], words: usize) -> Result<(), String> {
+        for (name, _) in &self.options {
+            if *name != ANYWHERE && !options.contains(name) {
+                return Err(format!("'{who}' takes no {name}"));
+            }
         }
         match self.words.get(words) {
-            Some(word) => Err(format!("'{word}' is one word too many for '{who}'").into()),
+            Some(word) => Err(format!("'{word}' is one word too many for '{who}'")),
             None => Ok(()),
         }
     }
@@ -94,6 +98,6 @@ impl Words {
     /// The value of an option; the last one counts.
     pub fn path(&self, option: &str) -> Option<PathBuf> {
         let (_, value) = self.options.iter().rfind(|(name, _)| *name == option)?;
-        value.as_ref().map(PathBuf::from)
+        Some(PathBuf::from(value))
     }
 }
