@@ -104,7 +104,10 @@ mod tests {
 
     #[test]
     fn nonsense_is_refused_by_name() {
-        assert_eq!(wrong("a/b"), "an interface's name has 1 to 15 characters, without spaces, slashes and colons");
+        assert_eq!(
+            wrong("a/b"),
+            "an interface's name has 1 to 15 characters, without spaces, slashes and colons"
+        );
         assert_eq!(wrong("--foreground"), "'diagnose' takes no --foreground");
         assert_eq!(wrong("wg0 wg1"), "'wg1' is one word too many for 'diagnose'");
         assert_eq!(wrong("--runtime-dir /x --json --config=/y wg0"), "");

@@ -6,8 +6,13 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 /// The options that there are, and whether a value follows.
-const OPTIONS: [(&str, bool); 5] =
-    [("--runtime-dir", true), ("--config", true), ("--state", true), ("--foreground", false), ("--json", false)];
+const OPTIONS: [(&str, bool); 5] = [
+    ("--runtime-dir", true),
+    ("--config", true),
+    ("--state", true),
+    ("--foreground", false),
+    ("--json", false),
+];
 /// Those that every command takes.
 pub const ANYWHERE: &str = "--runtime-dir";
 
@@ -65,7 +70,10 @@ impl Words {
                         (true, Some(value)) => value.into(),
                         (true, None) => {
                             next += 1;
-                            arguments.get(next - 1).cloned().ok_or_else(|| format!("'{name}' wants a value"))?
+                            arguments
+                                .get(next - 1)
+                                .cloned()
+                                .ok_or_else(|| format!("'{name}' wants a value"))?
                         }
                         (false, None) => OsString::new(),
                         (false, Some(_)) => return Err(format!("'{name}' takes no value")),

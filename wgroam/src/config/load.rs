@@ -3,6 +3,7 @@
 
 use std::fmt;
 use std::io;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use zeroize::Zeroizing;
@@ -79,6 +80,12 @@ impl std::error::Error for Error {
     }
 }
 
+/// Whether it is the file in /etc/config, which has those of other packages beside it.
+pub fn is_openwrts(path: &Path) -> bool {
+    let path = path.as_os_str().as_bytes();
+    path == b"config/wgroam" || path.ends_with(b"/config/wgroam")
+}
+
 /// Reads a file, and of the file `network` beside one called `config/wgroam` what concerns WireGuard peers: in
 /// /etc/config that is netifd's. At most [`MAX_BYTES`] of each are ever held in memory, and wiped afterwards: there are
 /// keys in package network. `may_be_missing`: without the file the defaults apply.
@@ -89,8 +96,8 @@ pub fn read(path: &Path, may_be_missing: bool) -> Result<Loaded, Error> {
     };
     let parsed = uci::parse(&text, PACKAGE, MAX_MISTAKES, keep);
     let mut loaded = evaluate(&parsed, &path.display().to_string()).map_err(Error::Wrong)?;
-    if !network::is_in(&parsed) && path.ends_with("config/wgroam") {
-        let beside = path.with_file_name(network::PACKAGE);
+    if !network::is_in(&parsed) && is_openwrts(path) {
+        let beside = files::beside(path, network::PACKAGE);
         let source = beside.display().to_string();
         match read_text(&beside) {
             Ok(text) => {

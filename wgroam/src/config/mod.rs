@@ -10,7 +10,7 @@ pub mod uci;
 mod value;
 
 pub use finding::{Errors, Finding, Warning, What};
-pub use load::{Error, Loaded, MAX_BYTES, PACKAGE, parse, read};
+pub use load::{Error, Loaded, MAX_BYTES, PACKAGE, is_openwrts, parse, read};
 
 use std::fmt;
 use std::net::IpAddr;

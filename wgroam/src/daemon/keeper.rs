@@ -6,7 +6,6 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use crate::engine::Remembered;
-use crate::linux::control::make_parent;
 use crate::linux::files;
 use crate::state;
 
@@ -91,8 +90,8 @@ impl StateFile {
     /// folder is made when it is missing: nobody else makes /var/lib/wgroam on a plain machine.
     fn write(&mut self, memory: &[Remembered]) -> bool {
         let (path, text) = (&self.path, state::format(memory));
-        let written =
-            make_parent(path).and_then(|()| files::write_atomically(path, text.as_bytes(), 0o600, self.sync));
+        let written = files::make_folder_of(path)
+            .and_then(|()| files::write_atomically(path, text.as_bytes(), 0o600, self.sync));
         let failed_before = std::mem::replace(&mut self.failed, written.is_err());
         if let (Err(error), false) = (&written, failed_before) {
             log::warn!(

@@ -159,12 +159,12 @@ impl Gatherer<'_> {
 
     /// What OpenWrt's packages beside our own say.
     fn site(&self, interface: Interface, port: u16) -> Option<Site> {
-        if !self.places.config.ends_with("config/wgroam") {
+        if !config::is_openwrts(self.places.config) {
             return None;
         }
         let read = |name: &str| {
             let text =
-                files::read_limited(&self.places.config.with_file_name(name), config::MAX_BYTES).ok()?;
+                files::read_limited(&files::beside(self.places.config, name), config::MAX_BYTES).ok()?;
             Some(uci::parse(&text, name, 1, site::keep))
         };
         let network = read("network")?;

@@ -105,7 +105,7 @@ impl Strangers {
     /// For the status, the latest first.
     pub fn list(&self, now: Instant) -> Vec<StrangerStatus> {
         let mut entries: Vec<&Stranger> = self.entries.iter().map(|(_, stranger)| stranger).collect();
-        entries.sort_by_key(|stranger| std::cmp::Reverse(stranger.last));
+        entries.sort_unstable_by_key(|stranger| std::cmp::Reverse(stranger.last));
         let age = |then| now.saturating_duration_since(then);
         entries
             .into_iter()

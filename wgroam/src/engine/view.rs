@@ -17,7 +17,7 @@ impl Engine {
         let mut devices: Vec<_> = watched.map(|device| self.device_status(now, device)).collect();
         let missing = self.settings.named().filter(|name| !self.devices.contains_key(name));
         devices.extend(missing.map(missing_status));
-        devices.sort_by_key(|device| device.interface);
+        devices.sort_unstable_by_key(|device| device.interface);
         Status { clock_behind: self.clock_behind, devices }
     }
 

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! Small files: read with a limit, replaced as a whole, set aside when they are broken.
 
-use std::ffi::OsString;
-use std::fs::{self, File, OpenOptions};
+use std::ffi::{OsStr, OsString};
+use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use zeroize::Zeroizing;
@@ -72,7 +73,7 @@ pub fn write_atomically(path: &Path, bytes: &[u8], mode: u32, sync: bool) -> io:
     }
     if sync {
         // The rename is in the folder. Some file systems can't sync a folder; the file's content is safe there.
-        let _ = File::open(folder(path)).and_then(|folder| folder.sync_all());
+        let _ = File::open(beside(path, ".")).and_then(|folder| folder.sync_all());
     }
     Ok(())
 }
@@ -100,7 +101,7 @@ pub fn set_aside(path: &Path) -> io::Result<PathBuf> {
     if let Err(error) = fs::rename(path, &aside) {
         // A folder is in the way of a file, or a file or a filled folder in the way of a folder.
         match fs::symlink_metadata(&aside) {
-            Ok(old) if old.is_dir() => aside.push(path.file_name().unwrap_or_default()),
+            Ok(old) if old.is_dir() => aside.push(OsStr::from_bytes(split(path).1)),
             Ok(_) if error.kind() != io::ErrorKind::NotFound => fs::remove_file(&aside)?,
             _ => return Err(error),
         }
@@ -113,17 +114,38 @@ pub fn set_aside(path: &Path) -> io::Result<PathBuf> {
 }
 
 fn with_suffix(path: &Path, suffix: &str) -> io::Result<PathBuf> {
-    let name = path
-        .file_name()
-        .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "a file's name is missing"))?;
-    let mut name = OsString::from(name);
-    name.push(suffix);
-    Ok(path.with_file_name(name))
+    let (_, name) = split(path);
+    if matches!(name, b"" | b"." | b"..") {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "a file's name is missing"));
+    }
+    let mut longer = OsString::from(path);
+    longer.push(suffix);
+    Ok(longer.into())
 }
 
-fn folder(path: &Path) -> &Path {
-    match path.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => folder,
-        _ => Path::new("."),
+/// The file of that name in the folder that `path` is in.
+pub fn beside(path: &Path, name: &str) -> PathBuf {
+    let (folder, _) = split(path);
+    let mut other = OsString::from(OsStr::from_bytes(folder));
+    other.push(name);
+    other.into()
+}
+
+/// Makes the folder that a file of ours goes into, mode 0750, with what is missing above it.
+pub fn make_folder_of(path: &Path) -> io::Result<()> {
+    let (folder, _) = split(path);
+    for slash in (1..folder.len()).filter(|at| folder[*at] == b'/') {
+        let above = OsStr::from_bytes(&folder[..slash]);
+        match DirBuilder::new().mode(0o750).create(above) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+            _ => {}
+        }
     }
+    Ok(())
+}
+
+/// The folder, with its slash, and the name in there. By hand: what `Path` knows of paths is 2 KB on MIPS.
+fn split(path: &Path) -> (&[u8], &[u8]) {
+    let bytes = path.as_os_str().as_bytes();
+    bytes.split_at(bytes.iter().rposition(|byte| *byte == b'/').map_or(0, |slash| slash + 1))
 }

@@ -7,7 +7,7 @@ use std::io::{self, IsTerminal, Read, Seek, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use crate::linux::control::make_parent;
+use crate::linux::files;
 use crate::model::digits;
 
 /// Keeps private keys out of core dumps and out of reach of a debugger run by the same user.
@@ -76,7 +76,7 @@ impl Lock {
     /// Takes the lock, and writes our pid into its file for whoever comes next. Makes the folder if it is missing.
     pub fn take(path: &Path) -> Result<Self, LockError> {
         let failed = |error| LockError::Io { path: path.to_owned(), error };
-        make_parent(path).map_err(failed)?;
+        files::make_folder_of(path).map_err(failed)?;
         // Not truncated: the pid in it may be the holder's.
         let mut options = OpenOptions::new();
         options.read(true).write(true).create(true).truncate(false).mode(0o640);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! What std does before its own main(), as far as it is wanted: main.rs begins without it, which saves 13 KB on MIPS.
 //! Not wanted is the handler that gives an overflow of the stack a message, with a map of all threads: the guard page
-//! below the stack ends the process all the same.
+//! below the stack ends the process all the same. Other faults say where they were.
 
 use std::ffi::{CStr, OsString, c_char, c_int};
 use std::fs::{File, OpenOptions};
@@ -11,9 +11,11 @@ use std::os::unix::ffi::OsStringExt;
 
 use nix::sys::signal::{SigHandler, Signal, signal};
 
+use super::crash;
+
 /// Brings the process into the state that everything else expects: descriptors 0 to 2 are open, so that no socket
-/// takes the place of stderr and gets its messages, and SIGPIPE is ignored, so that a reader that goes away is an
-/// error of write().
+/// takes the place of stderr and gets its messages, SIGPIPE is ignored, so that a reader that goes away is an error of
+/// write(), and a fault of our own says where it was.
 pub fn begin() {
     while let Ok(file) = OpenOptions::new().read(true).write(true).open("/dev/null") {
         if file.as_raw_fd() > libc::STDERR_FILENO {
@@ -24,6 +26,7 @@ pub fn begin() {
     }
     // SAFETY: no handler of ours is installed. It can't fail for this signal.
     let _ = unsafe { signal(Signal::SIGPIPE, SigHandler::SigIgn) };
+    crash::announce();
 }
 
 /// Makes `$main`, which takes arguments and returns the exit code, the program: what the C library calls. A macro, since

@@ -2,15 +2,17 @@
 //! The listening socket in the file system: made so that it is never open to more than its owner and group, replaced
 //! when a dead daemon left it, removed at the end.
 
-use std::fs::{self, DirBuilder, Permissions};
+use std::fs::{self, Permissions};
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
-use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, PermissionsExt};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 
 use nix::sys::socket::{self, AddressFamily, Backlog, SockFlag, SockType, UnixAddr};
 use nix::sys::stat::{self, Mode};
+
+use crate::linux::files;
 
 /// Connections that the kernel keeps waiting; further callers wait in connect().
 const BACKLOG: i32 = 64;
@@ -30,19 +32,9 @@ impl Drop for Name {
     }
 }
 
-/// Makes the folder that a file of ours goes into, mode 0750, with what is missing above it.
-pub fn make_parent(path: &Path) -> io::Result<()> {
-    match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => {
-            DirBuilder::new().recursive(true).mode(0o750).create(parent)
-        }
-        _ => Ok(()),
-    }
-}
-
 /// Listens at `path`, mode 0660, non-blocking.
 pub fn listen(path: &Path) -> io::Result<(UnixListener, Name)> {
-    make_parent(path)?;
+    files::make_folder_of(path)?;
     remove_stale(path)?;
     let fd = socket::socket(
         AddressFamily::Unix,

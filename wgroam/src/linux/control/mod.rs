@@ -21,7 +21,6 @@ use log::{debug, warn};
 use mio::net::{UnixListener, UnixStream};
 use mio::{Interest, Registry, Token};
 
-pub use bind::make_parent;
 use client::{Client, MAX_LAG, Progress, Stage};
 pub use client::{MAX_REQUEST, REQUEST_TIME, STALL_TIME};
 pub use connect::{Answer, ConnectError, ask, connect};
