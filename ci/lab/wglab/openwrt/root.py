@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The file system of a router: what the tests of the package run in (ci/openwrt/scratch.py), in the router's namespace."""
+"""The file system of a router: what the tests of the packages run in (ci/openwrt/scratch.py), in the router's namespace."""
 import os
 import shutil
 import subprocess
