@@ -17,17 +17,17 @@ help: ## this list
 setup: ## install what build, tests and labs need (Debian packages); the other targets do it by themselves
 	@ci/need build userspace-lab kernel-lab tests lint
 
-build: ## the release binary: wgroam/target/release/wgroam
+build: ## the release binaries: wgroam and wgroam-diagnose, in wgroam/target/release
 	@ci/need build
-	@ci/cargo build --release
+	@ci/cargo build --release --bins
 
-test: ## everything: unit, property, simulator, adapters, daemon, OpenWrt package, userspace lab, kernel lab in a VM
+test: ## everything: unit, property, simulator, adapters, daemon, OpenWrt packages, userspace lab, kernel lab in a VM
 	@ci/test all
 
 quick: ## only what needs no lab: unit, property, simulator, adapters, daemon
 	@ci/test crate
 
-openwrt-test: ## the OpenWrt package's scripts in a scratch root, with the real uci, jshn and daemon
+openwrt-test: ## the OpenWrt packages' scripts in a scratch root, with the real uci, jshn and daemon
 	@ci/test openwrt
 
 vm-test: ## the adapters against a real kernel's WireGuard, in a VM
@@ -40,23 +40,23 @@ lab-test: ## the scenarios, in both labs
 release-test: ## what a release is made with: patches, SDK, workflows, signed feed, systemd unit
 	@ci/test release
 
-sdk: ## the package by OpenWrt's SDK: make sdk RELEASE=25.12.5 TARGET=mips_24kc SDK_DIR=/path/to/openwrt-sdk-...
+sdk: ## the packages by OpenWrt's SDK: make sdk RELEASE=25.12.5 TARGET=mips_24kc SDK_DIR=/path/to/openwrt-sdk-...
 	@ci/sdk '$(RELEASE)' '$(TARGET)'
 
 demo: ## the story, live: NAT changed, R2 attacked and rebooted, with and without wgroam
 	@ci/need build userspace-lab
-	@ci/cargo build --release --bin wgroam --example hostile
+	@ci/cargo build --release --bins --example hostile
 	@ci/demo
 
 lab: ## one scenario: make lab SCENARIO=wan-change WITH=wgroam WIREGUARD=kernel; SCENARIO=list lists them
 	@ci/need build userspace-lab kernel-lab
-	@ci/cargo build --release --bin wgroam --example hostile
+	@ci/cargo build --release --bins --example hostile
 	@if [ '$(SCENARIO)' = list ]; then ci/lab/lab list; \
 	else ci/lab/lab run '$(SCENARIO)' --wireguard '$(WIREGUARD)' --with '$(WITH)' --verbose; fi
 
 bench: ## every scenario with wgroam, with nothing and with its rivals, in one run (long): docs/benchmarks.md
 	@ci/need build userspace-lab kernel-lab
-	@ci/cargo build --release --bin wgroam --example hostile
+	@ci/cargo build --release --bins --example hostile
 	@ci/bench
 
 bench-verifier: ## the verifier's speed, as a ratio to the bare cryptography in the same run
@@ -77,7 +77,7 @@ cross: ## for routers: static binaries, run under qemu and weighed; make cross T
 	@ci/cross test $(TARGET)
 
 .PHONY: package feed-index
-package: ## an .ipk for opkg from the cross build: make package TARGET=mips_24kc (docs/openwrt.md)
+package: ## wgroam and wgroam-tools for opkg from the cross build: make package TARGET=mips_24kc (docs/openwrt.md)
 	@ci/need package
 	@ci/package '$(TARGET)'
 

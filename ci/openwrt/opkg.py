@@ -45,6 +45,21 @@ def digest(data):
     return hashlib.sha256(data).hexdigest()
 
 
+# What is on every router, or comes from OpenWrt's own feeds.
+PROVIDED = {"libc", "kmod-wireguard", "wireguard-tools"}
+
+
+class Package:
+    """One that is installed, in the folder in which opkg keeps what it knows of it."""
+
+    def __init__(self, name, version, depends, listed, conffiles):
+        self.name = name
+        self.version = version
+        self.depends = depends
+        self.listed = listed
+        self.conffiles = conffiles  # as they came, by path
+
+
 class Opkg:
     """For one root; with `image` for a folder in it in which an image is built."""
 
@@ -54,61 +69,76 @@ class Opkg:
         self.base = root.path / image.lstrip("/")
         self.info = self.base / "usr/lib/opkg/info"
         self.info.mkdir(parents=True, exist_ok=True)
-        self.version = None
-        self.conffiles = {}  # as they came, by path
-        self.listed = []
+        self.packages = {}  # that are installed, by name
 
-    def _script(self, name, *words, upgrade):
-        path = self.info / f"wgroam.{name}"
+    def _script(self, package, name, *words, upgrade):
+        path = self.info / f"{package}.{name}"
         if not path.exists():
             return
         environment = {"PKG_ROOT": f"{self.image}/", "PKG_UPGRADE": str(int(upgrade))}
         if self.image:
             environment["IPKG_INSTROOT"] = self.image
-        line = " ".join([f"{self.image}/usr/lib/opkg/info/wgroam.{name}", *words])
+        line = " ".join([f"{self.image}/usr/lib/opkg/info/{package}.{name}", *words])
         ran = self.root.run("/bin/sh", "-c", line, **environment)
         assert ran.returncode == 0, f"{line}: exit code {ran.returncode}: {ran.stderr}"
 
     def _here(self, path):
         return self.base / path.lstrip("/")
 
-    def _remove_data(self):
-        for path in self.listed:
-            edited = path in self.conffiles and digest(self._here(path).read_bytes()) != self.conffiles[path]
+    def _remove_data(self, package):
+        for path in package.listed:
+            came = package.conffiles.get(path)
+            edited = came is not None and digest(self._here(path).read_bytes()) != came
             if not edited:
                 self._here(path).unlink(missing_ok=True)  # uci-defaults are gone by themselves
-        (self.info / "wgroam.list").unlink()
+        (self.info / f"{package.name}.list").unlink()
 
-    def _remove_scripts(self):
-        for path in self.info.glob("wgroam.*"):
+    def _remove_scripts(self, name):
+        for path in self.info.glob(f"{name}.*"):
             path.unlink()
 
-    def install(self, package):
-        """`opkg install`, or an upgrade when it is there."""
+    def install(self, *packages):
+        """`opkg install`, or an upgrade of what is there: in an order in which each finds what it depends on."""
+        waiting = {}
+        for package in packages:
+            found = fields(files(parts(package)["./control.tar.gz"])["/control"][1].decode())
+            waiting[found["Package"]] = (package, found)
+        while waiting:
+            ready = [name for name, (_, found) in waiting.items() if not waiting.keys() & found["Depends"].split(", ")]
+            assert ready, f"they depend on each other: {waiting.keys()}"
+            package, found = waiting.pop(ready[0])
+            missing = set(found["Depends"].split(", ")) - PROVIDED - self.packages.keys()
+            assert not missing, f"cannot find dependency for {found['Package']}: {missing}"
+            self._install_one(package, found)
+
+    def _install_one(self, package, found):
         inside = parts(package)
         control, data = files(inside["./control.tar.gz"]), members(inside["./data.tar.gz"])
-        version = fields(control["/control"][1].decode())["Version"]
-        upgrade = self.version is not None
+        name, version = found["Package"], found["Version"]
+        old = self.packages.get(name)
+        upgrade = old is not None
         if upgrade:
-            self._script("prerm", "upgrade", version, upgrade=True)
-        conffiles = control["/conffiles"][1].decode().split()
+            self._script(name, "prerm", "upgrade", version, upgrade=True)
+        conffiles = control["/conffiles"][1].decode().split() if "/conffiles" in control else []
+        came = old.conffiles if old else {}
         kept = {}
-        for path in {*conffiles, *self.conffiles}:
-            if self._here(path).exists() and digest(self._here(path).read_bytes()) != self.conffiles.get(path):
+        for path in {*conffiles, *came}:
+            if self._here(path).exists() and digest(self._here(path).read_bytes()) != came.get(path):
                 kept[path] = (self._here(path).read_bytes(), self._here(path).stat().st_mode)
-        for name, *_, content in data:
-            path = name[1:]
-            assert content is None or not self._here(path).exists() or path in kept or path in self.listed, f"{path} clashes"
+        for member, *_, content in data:
+            path = member[1:]
+            ours = path in kept or (old and path in old.listed)
+            assert content is None or not self._here(path).exists() or ours, f"{path} clashes"
         if upgrade:
-            self._script("postrm", "upgrade", version, upgrade=True)
-            self._remove_data()
-            self._remove_scripts()
-        for name, (mode, content) in control.items():
-            path = self.info / f"wgroam.{name[1:]}"
+            self._script(name, "postrm", "upgrade", version, upgrade=True)
+            self._remove_data(old)
+            self._remove_scripts(name)
+        for member, (mode, content) in control.items():
+            path = self.info / f"{name}.{member[1:]}"
             path.write_bytes(content)
             os.chmod(path, mode)
-        for name, mode, owner, group, when, content in data:
-            path = self._here(name[1:])
+        for member, mode, owner, group, when, content in data:
+            path = self._here(member[1:])
             if content is None:
                 path.mkdir(exist_ok=True)
             else:
@@ -117,21 +147,23 @@ class Opkg:
             os.chown(path, owner, group)
             os.chmod(path, mode)
             os.utime(path, (when, when))
-        self.listed = [name[1:] for name, *_, content in data if content is not None]
-        (self.info / "wgroam.list").write_text("".join(f"{path}\n" for path in self.listed))
-        self.version = version
-        self.conffiles = {path: digest(self._here(path).read_bytes()) for path in conffiles}
+        listed = [member[1:] for member, *_, content in data if content is not None]
+        (self.info / f"{name}.list").write_text("".join(f"{path}\n" for path in listed))
+        came = {path: digest(self._here(path).read_bytes()) for path in conffiles}
+        self.packages[name] = Package(name, version, found["Depends"].split(", "), listed, came)
         for path, (content, mode) in kept.items():
-            if digest(content) != self.conffiles.get(path):
+            if digest(content) != came.get(path):
                 self._here(path).rename(self._here(f"{path}-opkg"))
                 self._here(path).write_bytes(content)
                 os.chmod(self._here(path), mode)
-        self._script("postinst", "configure", upgrade=upgrade)
+        self._script(name, "postinst", "configure", upgrade=upgrade)
 
-    def remove(self):
-        """`opkg remove`."""
-        self._script("prerm", "remove", upgrade=False)
-        self._remove_data()
-        self._script("postrm", "remove", upgrade=False)
-        self._remove_scripts()
-        self.version = None
+    def remove(self, name="wgroam"):
+        """`opkg remove`, which refuses what another one depends on."""
+        needed_by = [other.name for other in self.packages.values() if name in other.depends]
+        assert not needed_by, f"{name} is depended upon by {needed_by}"
+        self._script(name, "prerm", "remove", upgrade=False)
+        self._remove_data(self.packages[name])
+        self._script(name, "postrm", "remove", upgrade=False)
+        self._remove_scripts(name)
+        del self.packages[name]

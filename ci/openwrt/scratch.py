@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""A scratch root that looks like OpenWrt's as far as the package's scripts see it: busybox ash, the real uci and jshn,
-stand-ins for procd's functions, hotplug-call and ubus, and the package's files put there by its own `install`."""
+"""A scratch root that looks like OpenWrt's as far as the packages' scripts see it: busybox ash, the real uci and jshn,
+stand-ins for procd's functions, hotplug-call and ubus, and the packages' files put there by their own `install`."""
 import atexit
 import contextlib
 import json
@@ -17,6 +17,8 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 TREE = HERE.parents[1]
 FILES = TREE / "feed/net/wgroam/files"
+# Of one source, with the program of each that is compiled.
+PACKAGES = {"wgroam": "wgroam", "wgroam-tools": "wgroam-diagnose"}
 USER = 431  # of wgroam, and its group
 CAPABILITIES = {"CAP_NET_ADMIN": 12, "CAP_NET_RAW": 13}
 
@@ -56,14 +58,15 @@ def template():
     atexit.register(folder.rmdir)
     atexit.register(subprocess.run, ["umount", "--lazy", folder], check=False)
     os.chmod(folder, 0o755)
-    fill(folder / "base", Path(os.environ["WGROAM_UCI"]), Path(os.environ["WGROAM_BINARY"]), BORROWED)
+    fill(folder / "base", Path(os.environ["WGROAM_UCI"]), Path(os.environ["WGROAM_BINARIES"]) / "wgroam", BORROWED)
     return folder
 
 
 def fill(base, uci, binary, borrowed):
-    """Puts the programs there: the real `uci`, the daemon's binary, busybox, those borrowed, and stand-ins."""
+    """Puts the programs there: the real `uci`, the daemon and what lies beside it, busybox, those borrowed, and stand-ins."""
     programs = {
         binary: "usr/sbin/wgroam",
+        binary.parent / "wgroam-diagnose": "usr/sbin/wgroam-diagnose",
         Path("/bin/busybox"): "bin/busybox",
         uci: "sbin/uci",
         uci.parent / "jshn": "usr/bin/jshn",
@@ -81,6 +84,11 @@ def fill(base, uci, binary, borrowed):
                 shutil.copy(library, copy)
     for applet in ("sh", "ash", "cat", "mkdir", "rm", "mv", "ls", "awk", "find", "logger", "mktemp", "mkfifo"):
         (base / "bin" / applet).symlink_to("busybox")
+
+
+def install(package, base):
+    """Puts the package's files there, but for what is compiled."""
+    subprocess.run([FILES / "install", package, base], check=True)
 
 
 class Log:
@@ -116,20 +124,21 @@ class Log:
 
 
 class Root:
-    """One scratch root, with the package in it, or without any trace of it."""
+    """One scratch root, with the packages in it that are named, and without any trace of the other."""
 
     folder = None
 
-    def __init__(self, ujail=True, user=True, package=True):
+    def __init__(self, ujail=True, user=True, packages=tuple(PACKAGES)):
         if Root.folder is None:
             Root.folder = template()
         self.path = Path(tempfile.mkdtemp(prefix="root.", dir=Root.folder))
         os.chmod(self.path, 0o755)
         shutil.copytree(Root.folder / "base", self.path, copy_function=os.link, symlinks=True, dirs_exist_ok=True)
-        if package:
-            subprocess.run([FILES / "install", self.path], check=True)
-        else:
-            (self.path / "usr/sbin/wgroam").unlink()
+        for package, program in PACKAGES.items():
+            if package in packages:
+                install(package, self.path)
+            else:
+                (self.path / "usr/sbin" / program).unlink()
         self.furnish(ujail, user)
         subprocess.run(["mount", "-t", "proc", "proc", self.path / "proc"], check=True)
         self.log = Log(self.path / "dev/log")

@@ -40,7 +40,7 @@ class Docs(Made):
     """A computer in self.home, a router in self.root, and a feed as ci/release/site lays it out."""
 
     def setUp(self):
-        self.root = Root(user=False, package=False)
+        self.root = Root(user=False, packages=())
         self.addCleanup(self.root.close)
         self.root.config(network=NETWORK)
         for name, text in ROUTER.items():
@@ -67,8 +67,22 @@ class Docs(Made):
         """What opkg was asked for."""
         return self.root.read("tmp/opkg").splitlines()
 
-    def fetched(self):
-        """The package that opkg would fetch by the last line of customfeeds.conf, checked as opkg does."""
+    def signed_feed(self):
+        """One with both packages, as ci/release/site lays it out; gives its folder."""
+        feed = self.root.path / "feed"
+        folder = feed / "24.10" / ARCHITECTURE
+        folder.mkdir(parents=True)
+        for package in self.both.values():
+            shutil.copy(package, folder)
+        words = ["-p", feed / "wgroam.pub", "-s", self.home / "wgroam.sec"]
+        subprocess.run(["signify-openbsd", "-G", "-n", *words], check=True)
+        ran = run(TREE / "ci/feed-index", self.home / "wgroam.sec", folder)
+        self.assertEqual(ran.returncode, 0, ran.stderr)
+        return feed
+
+    def fetched(self, wanted):
+        """What opkg would fetch for that package by the last line of customfeeds.conf, itself and what it depends on,
+        checked as opkg does."""
         kind, name, address = self.root.read("etc/opkg/customfeeds.conf").splitlines()[-1].split()
         self.assertEqual((kind, name), ("src/gz", "wgroam"))
         folder = self.root.path / address.lstrip("/")
@@ -77,61 +91,90 @@ class Docs(Made):
         (key,) = (self.root.path / "etc/opkg/keys").iterdir()
         words = ["-V", "-q", "-p", key, "-x", folder / "Packages.sig", "-m", listed]
         self.assertEqual(run("signify-openbsd", *words).returncode, 0)
-        entry = fields(listed.read_text().rstrip("\n"))
-        package = folder / entry["Filename"]
-        self.assertEqual(hashlib.sha256(package.read_bytes()).hexdigest(), entry["SHA256sum"])
-        self.assertEqual(entry["Architecture"], ARCHITECTURE)
-        return package
+        entries = [fields(entry) for entry in listed.read_text().rstrip("\n").split("\n\n")]
+        entries = {entry["Package"]: entry for entry in entries}
+        names, packages = [wanted], []
+        for name in names:
+            package = folder / entries[name]["Filename"]
+            self.assertEqual(hashlib.sha256(package.read_bytes()).hexdigest(), entries[name]["SHA256sum"])
+            self.assertEqual(entries[name]["Architecture"], ARCHITECTURE)
+            packages.append(package)
+            names += [other for other in entries[name]["Depends"].split(", ") if other in entries and other not in names]
+        return packages
 
-    def works(self):
-        """It is installed, enabled and started."""
+    def works(self, tools=True):
+        """It is installed, enabled and started, with the tools or without."""
         self.assertIn("wgroam 0", self.root.run("/usr/sbin/wgroam", "--version", check=True).stdout)
         self.assertEqual(self.root.service()[0]["daemon"]["command"][0], "/usr/sbin/wgroam")
+        for command in ("diagnose", "setup"):
+            self.assertEqual(self.root.run("/usr/sbin/wgroam", command, "--help").returncode, 0 if tools else 1)
 
-    def test_downloaded_package_is_checked_and_installed(self):
+    def downloaded(self, *packages):
+        """What the section says, with these."""
         (which,) = blocks(DOCS.read_text().split("\n## ")[0])
         self.assertEqual(self.on_router(which).strip(), f"24.10.8 {ARCHITECTURE}")
         computer, router = blocks(section("A downloaded package"))
         # Named and summed up as release.yml does it, among others that were not downloaded.
-        name = f"openwrt-24.10-{ARCHITECTURE}-{self.package.name}"
-        shutil.copy(self.package, self.home / name)
-        sums = f"{'0' * 64}  openwrt-24.10-mips_24kc-{self.package.name}\n"
-        digest = hashlib.sha256(self.package.read_bytes()).hexdigest()
-        (self.home / "SHA256SUMS").write_text(f"{sums}{digest}  {name}\n")
-        check, copy, _ = computer.splitlines()
-        self.assertEqual(self.on_computer(check), f"{name}: OK\n")
-        # The pattern names the file. There is no second machine to copy it to.
+        names = [f"openwrt-24.10-{ARCHITECTURE}-{package.name}" for package in packages]
+        sums = ""
+        for name, package in zip(names, packages):
+            shutil.copy(package, self.home / name)
+            digest = hashlib.sha256(package.read_bytes()).hexdigest()
+            sums += f"{'0' * 64}  openwrt-24.10-mips_24kc-{package.name}\n{digest}  {name}\n"
+        (self.home / "SHA256SUMS").write_text(sums)
+        check, copy, copy_apk = computer.splitlines()
+        self.assertEqual(self.on_computer(check), "".join(f"{name}: OK\n" for name in names))
+        # The pattern names the files. There is no second machine to copy them to.
         source, target = re.match(r"scp -O (\S+) root@192\.168\.1\.1:(\S+)", copy).groups()
-        (found,) = self.home.glob(source.replace("mips_24kc", ARCHITECTURE))
-        shutil.copy(found, self.root.path / target.lstrip("/"))
-        self.on_router(router.splitlines()[0])
-        self.assertEqual(self.asked(), ["update", f"install {target}"])
-        Opkg(self.root).install(self.root.path / target.lstrip("/"))
+        found = sorted(self.home.glob(source.replace("mips_24kc", ARCHITECTURE)))
+        self.assertEqual([path.name for path in found], sorted(names))
+        for path in found:
+            shutil.copy(path, self.root.path / target.lstrip("/"))
+        install, install_apk = router.splitlines()
+        self.on_router(install)
+        words = [f"{target}{path.name}" for path in found]
+        self.assertEqual(self.asked(), ["update", f"install {' '.join(words)}"])
+        Opkg(self.root).install(*(self.root.path / word.lstrip("/") for word in words))
+        # For apk it is the same in its words.
+        self.assertEqual(re.sub("24.10", "25.12", copy.replace(".ipk", ".apk")), copy_apk)
+        self.assertIn(install.split("opkg install ")[1].split()[0].replace("24.10", "25.12").replace(".ipk", ".apk"), install_apk)
+
+    def test_downloaded_packages_are_checked_and_installed(self):
+        self.downloaded(self.package, self.tools)
         self.works()
 
+    def test_the_daemon_alone_is_checked_and_installed(self):
+        self.downloaded(self.package)
+        self.works(tools=False)
+
     def test_signed_feed_is_added_and_wgroam_comes_from_it(self):
-        feed = self.root.path / "feed"
-        folder = feed / "24.10" / ARCHITECTURE
-        folder.mkdir(parents=True)
-        shutil.copy(self.package, folder)
-        words = ["-p", feed / "wgroam.pub", "-s", self.home / "wgroam.sec"]
-        subprocess.run(["signify-openbsd", "-G", "-n", *words], check=True)
-        ran = run(TREE / "ci/feed-index", self.home / "wgroam.sec", folder)
-        self.assertEqual(ran.returncode, 0, ran.stderr)
+        feed = self.signed_feed()
         text = section("The signed feed")
         said = self.on_router(blocks(text)[0].replace("FEED_URL", "/feed"))
-        self.assertEqual(self.asked(), ["update", "install wgroam"])
+        self.assertEqual(self.asked(), ["update", "install wgroam-tools"])
         (key,) = (self.root.path / "etc/opkg/keys").iterdir()
         self.assertEqual(said, f"{key.name}\n")
         self.assertEqual(key.read_text(), (feed / "wgroam.pub").read_text())
         opkg = Opkg(self.root)
-        opkg.install(self.fetched())
+        opkg.install(*self.fetched("wgroam-tools"))
         self.works()
         # And to be rid of it.
-        opkg.remove()
+        for name in re.search(r"`opkg remove ([a-z -]+)`", text).group(1).split():
+            opkg.remove(name)
+        self.assertEqual(opkg.packages, {})
         self.on_router(re.search(r"`(rm /etc/opkg/keys/FINGERPRINT)`", text).group(1).replace("FINGERPRINT", key.name))
         self.assertFalse(key.exists())
-        self.assertFalse((self.root.path / "usr/sbin/wgroam").exists())
+        self.assertEqual(list((self.root.path / "usr/sbin").glob("wgroam*")), [])
+
+    def test_signed_feed_gives_the_daemon_alone_to_who_asks_for_that(self):
+        self.signed_feed()
+        text = section("The signed feed")
+        self.assertIn("the last line says `wgroam` in place of `wgroam-tools`", text.replace("\n", " "))
+        *first, last = blocks(text)[0].replace("FEED_URL", "/feed").splitlines()
+        self.on_router("\n".join([*first, last.replace("wgroam-tools", "wgroam")]))
+        self.assertEqual(self.asked(), ["update", "install wgroam"])
+        Opkg(self.root).install(*self.fetched("wgroam"))
+        self.works(tools=False)
 
     def test_feed_of_ones_own_is_made_and_added(self):
         package, feed = blocks(section("A package without OpenWrt"))
@@ -139,7 +182,8 @@ class Docs(Made):
         self.assertEqual(package.split("#")[0].split(), ["make", "package", "TARGET=mips_24kc"])
         folder = self.home / "target/packages" / ARCHITECTURE
         folder.mkdir(parents=True)
-        shutil.copy(self.package, folder)
+        for built in self.both.values():
+            shutil.copy(built, folder)
         generate, index, copy, serve = feed.splitlines()
         self.assertEqual(index.split("#")[0].split(), ["make", "feed-index", "KEY=wgroam.sec"])
         self.on_computer(generate)
@@ -155,7 +199,7 @@ class Docs(Made):
         self.assertNotIn("FEED_URL", commands)
         (self.root.path / "served").symlink_to("home/target/packages")
         self.on_router(commands)
-        Opkg(self.root).install(self.fetched())
+        Opkg(self.root).install(*self.fetched("wgroam-tools"))
         self.works()
 
     def test_every_make_target_that_it_names_is_there(self):

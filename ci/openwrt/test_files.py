@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What the package puts where, its scripts, and the feed's Makefile, which takes all of it from files/."""
+"""What the packages put where, their scripts, and the feed's Makefile, which takes all of it from files/."""
 import re
 import shutil
 import stat
@@ -10,16 +10,21 @@ from pathlib import Path
 
 from cases import Case
 from samples import BAITS, NETWORK, WGROAM, quoted
-from scratch import FILES, TREE
+from scratch import FILES, PACKAGES, TREE, Root, install, wait
 
 # In files/, and not for the router as they are.
-FOR_BUILDERS = {"MANIFEST", "install", "conffiles", "wgroam.postinst", "wgroam.postrm"}
+FOR_BUILDERS = {"wgroam.manifest", "wgroam-tools.manifest", "install", "conffiles", "wgroam.postinst", "wgroam.postrm"}
 
 
-def manifest():
-    """The list, as (mode, source, target)."""
-    lines = (FILES / "MANIFEST").read_text().splitlines()
+def manifest(package):
+    """The package's list, as (mode, source, target)."""
+    lines = (FILES / f"{package}.manifest").read_text().splitlines()
     return [tuple(line.split()) for line in lines if line and not line.startswith("#")]
+
+
+def both():
+    """The lists of both."""
+    return [line for package in PACKAGES for line in manifest(package)]
 
 
 def tree(folder):
@@ -31,21 +36,39 @@ def tree(folder):
     return found
 
 
-class Lists(unittest.TestCase):
-    """MANIFEST and conffiles."""
+def own_test(root, package):
+    """Runs test.sh as OpenWrt's packages CI does."""
+    shutil.copy(FILES.parent / "test.sh", root.path / "tmp/test.sh")
+    return root.run("/bin/sh", "/tmp/test.sh", package, "0.1.0")
 
-    def test_every_file_is_in_the_manifest_once(self):
+
+class Lists(unittest.TestCase):
+    """The manifests and conffiles."""
+
+    def test_every_file_is_in_one_manifest_once(self):
         there = {str(path.relative_to(FILES)) for path in FILES.rglob("*") if path.is_file()} - FOR_BUILDERS
-        self.assertEqual(sorted(source for _, source, _ in manifest()), sorted(there))
-        self.assertEqual(len({target for *_, target in manifest()}), len(manifest()))
+        self.assertEqual(sorted(source for _, source, _ in both()), sorted(there))
+        self.assertEqual(len({target for *_, target in both()}), len(both()))
+
+    def test_what_sets_tunnels_up_is_in_the_tools_and_nothing_else(self):
+        tools = {target for *_, target in manifest("wgroam-tools")} - {"/lib/upgrade/keep.d/wgroam-tools"}
+        for target in tools:
+            self.assertTrue(target == "/usr/sbin/wgroam-setup" or target.startswith("/usr/share/wgroam/setup/"), target)
+        self.assertEqual([source for _, source, _ in manifest("wgroam") if source.startswith("setup/")], [])
+
+    def test_what_runs_for_the_daemon_asks_for_nothing_of_the_tools(self):
+        for _, source, target in manifest("wgroam"):
+            text = (FILES / source).read_text()
+            for word in ("wgroam-setup", "wgroam-diagnose", "wgroam diagnose", "wgroam setup", "/usr/share/wgroam/setup"):
+                self.assertNotIn(word, text, target)
 
     def test_conffiles_are_installed_and_readable_by_root_alone(self):
         conffiles = (FILES / "conffiles").read_text().splitlines()
-        self.assertEqual(conffiles, [target for _, _, target in manifest() if target.startswith("/etc/config/")])
-        self.assertTrue(all(mode == "600" for mode, _, target in manifest() if target in conffiles))
+        self.assertEqual(conffiles, [target for _, _, target in both() if target.startswith("/etc/config/")])
+        self.assertTrue(all(mode == "600" for mode, _, target in manifest("wgroam") if target in conffiles))
 
     def test_what_is_executed_is_executable_and_nothing_else(self):
-        for mode, source, target in manifest():
+        for mode, source, target in both():
             runs = target.split("/")[1:3] in (["etc", "init.d"], ["etc", "uci-defaults"], ["usr", "libexec"])
             runs = runs or target in ("/usr/sbin/wgroam-setup", "/usr/share/wgroam/again", "/usr/share/wgroam/hooks")
             self.assertEqual(mode == "755", runs, source)
@@ -58,7 +81,8 @@ class Feed(unittest.TestCase):
         self.out = Path(tempfile.mkdtemp(prefix="feed."))
         self.addCleanup(shutil.rmtree, self.out)
         (self.out / "rust/bin").mkdir(parents=True)
-        (self.out / "rust/bin/wgroam").write_text("the program")
+        for program in PACKAGES.values():
+            (self.out / f"rust/bin/{program}").write_text(f"the program {program}")
 
     def make(self, goal):
         """`make GOAL` in the package's folder."""
@@ -67,20 +91,30 @@ class Feed(unittest.TestCase):
         self.assertEqual((ran.returncode, ran.stderr), (0, ""))
         return ran.stdout
 
-    def test_it_installs_what_the_manifest_says_and_the_program(self):
+    def test_it_installs_what_the_manifests_say_and_the_programs(self):
         self.make("package")
-        other = self.out / "other"
-        subprocess.run([FILES / "install", other], check=True)
-        found = tree(self.out / "root")
-        self.assertEqual(found.pop("/usr/sbin/wgroam"), (0o755, b"the program"))
-        self.assertEqual(found, tree(other))
-        modes = {target: mode for target, (mode, _) in found.items()}
-        self.assertEqual(modes, {target: int(mode, 8) for mode, _, target in manifest()})
+        for package, program in PACKAGES.items():
+            other = self.out / "other" / package
+            install(package, other)
+            found = tree(self.out / package / "root")
+            self.assertEqual(found.pop(f"/usr/sbin/{program}"), (0o755, f"the program {program}".encode()))
+            self.assertEqual(found, tree(other))
+            modes = {target: mode for target, (mode, _) in found.items()}
+            self.assertEqual(modes, {target: int(mode, 8) for mode, _, target in manifest(package)})
 
-    def test_conffiles_and_scripts_arrive_as_they_are(self):
+    def test_conffiles_and_scripts_arrive_as_they_are_and_are_wgroams_alone(self):
         self.make("package")
         for name, source in (("conffiles", "conffiles"), ("postinst-pkg", "wgroam.postinst"), ("postrm", "wgroam.postrm")):
-            self.assertEqual((self.out / name).read_text(), (FILES / source).read_text(), name)
+            self.assertEqual((self.out / "wgroam" / name).read_text(), (FILES / source).read_text(), name)
+        self.assertEqual({path.name for path in (self.out / "wgroam-tools").iterdir()}, {"root", "control"})
+
+    def test_install_names_what_it_was_not_told(self):
+        for words in ([], ["wgroam"]):
+            ran = subprocess.run([FILES / "install", *words], capture_output=True, text=True, check=False)
+            self.assertEqual(ran.returncode != 0 and ran.stderr.count("usage: install PACKAGE ROOT"), 1, words)
+        ran = subprocess.run([FILES / "install", "other", self.out], capture_output=True, text=True, check=False)
+        self.assertNotEqual(ran.returncode, 0)
+        self.assertIn("other.manifest", ran.stderr)
 
     def test_its_version_is_the_crates(self):
         crate = re.search(r'^version = "(.*)"', (TREE / "wgroam/Cargo.toml").read_text(), re.M).group(1)
@@ -164,7 +198,38 @@ class Scripts(Case):
         self.assertTrue(any(state.startswith(folder) for folder in kept))
         self.assertIn("/etc/hotplug.d/wgroam/", kept)
 
-    def test_the_packages_own_test_passes(self):
-        shutil.copy(FILES.parent / "test.sh", self.root.path / "tmp/test.sh")
-        ran = self.root.run("/bin/sh", "/tmp/test.sh", "wgroam", "0.1.0")
-        self.assertEqual(ran.returncode, 0, ran.stderr)
+    def test_sysupgrade_keeps_what_wgroam_setup_knows_where_that_is_installed(self):
+        self.assertEqual(self.root.read("lib/upgrade/keep.d/wgroam-tools"), "/etc/wgroam-setup/\n")
+        self.assertNotIn("/etc/wgroam-setup/", self.root.read("lib/upgrade/keep.d/wgroam"))
+
+    def test_the_packages_own_tests_pass(self):
+        for package in PACKAGES:
+            ran = own_test(self.root, package)
+            self.assertEqual(ran.returncode, 0, package + ran.stdout + ran.stderr)
+        self.assertEqual(own_test(self.root, "wgroam-luci").returncode, 1)
+
+
+class Alone(unittest.TestCase):
+    """wgroam without wgroam-tools."""
+
+    def setUp(self):
+        self.root = Root(packages=("wgroam",))
+        self.addCleanup(self.root.close)
+
+    def test_its_own_test_passes_and_that_of_the_tools_does_not(self):
+        ran = own_test(self.root, "wgroam")
+        self.assertEqual(ran.returncode, 0, ran.stdout + ran.stderr)
+        self.assertNotEqual(own_test(self.root, "wgroam-tools").returncode, 0)
+
+    def test_what_is_not_there_is_named_with_its_package(self):
+        for command in ("diagnose", "setup"):
+            ran = self.root.run("/usr/sbin/wgroam", command)
+            self.assertEqual((ran.returncode, ran.stdout), (1, ""))
+            self.assertIn(f"wgroam-{command} is not installed: `opkg install wgroam-tools`, or `apk add wgroam-tools`", ran.stderr)
+
+    def test_service_starts_and_the_daemon_answers(self):
+        self.root.config(WGROAM, NETWORK)
+        self.assertEqual(self.root.init("start").returncode, 0)
+        self.root.daemon(self.root.service()[0]["daemon"])
+        wait("an answer", lambda: "wgroam 0" in self.root.run("/usr/sbin/wgroam", "status").stdout)
+        self.assertIn("version", str(self.root.rpcd("status")))

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""ci/package and ci/feed-index: what is in a package, what it does when it is installed, upgraded and removed by its own
-scripts, and the signed list of a feed. With the binary of this machine, which the scratch root can run."""
+"""ci/package and ci/feed-index: what is in the packages, what they do when they are installed, upgraded and removed by their
+own scripts, and the signed list of a feed. With the programs of this machine, which the scratch root can run."""
 import gzip
 import hashlib
 import os
@@ -13,11 +13,11 @@ from pathlib import Path
 
 from opkg import Opkg, fields, files, members, parts
 from samples import NETWORK
-from scratch import FILES, TREE, Root, libraries, wait
+from scratch import FILES, PACKAGES, TREE, Root, install, libraries, wait
 from test_files import manifest, tree
 
 ARCHITECTURE = "x86_64"
-BINARY = Path(os.environ["WGROAM_BINARY"])
+BINARIES = Path(os.environ["WGROAM_BINARIES"])
 WHEN = 1_700_000_000
 
 
@@ -28,26 +28,31 @@ def run(*words, **environment):
 
 
 class Made(unittest.TestCase):
-    """With a package of this tree, made once, and another of the next version."""
+    """With the packages of this tree, made once, and those of the next version. `package` is wgroam, `tools` wgroam-tools."""
 
     @classmethod
     def setUpClass(cls):
         cls.out = Path(tempfile.mkdtemp(prefix="package."))
         cls.addClassCleanup(shutil.rmtree, cls.out)
-        cls.package = cls.make(TREE, cls.out)
+        cls.package, cls.tools = cls.make(TREE, cls.out)
+        cls.both = {"wgroam": cls.package, "wgroam-tools": cls.tools}
 
     @classmethod
     def make(cls, source, out, **environment):
-        """ci/package of that tree; gives the package."""
-        ran = run(source / "ci/package", "--binary", BINARY, "--out", out, ARCHITECTURE, **environment)
+        """ci/package of that tree; gives the packages."""
+        ran = run(source / "ci/package", "--binaries", BINARIES, "--out", out, ARCHITECTURE, **environment)
         assert ran.returncode == 0, ran.stderr
-        (package,) = (out / ARCHITECTURE).glob("*.ipk")
-        assert f"{package.stat().st_size:,} bytes" in ran.stdout, ran.stdout
-        return package
+        made = []
+        for name in PACKAGES:
+            (package,) = (out / ARCHITECTURE).glob(f"{name}_*.ipk")
+            made.append(package)
+            assert f"{package.name}: {package.stat().st_size:,} bytes\n" in ran.stdout, ran.stdout
+        assert set((out / ARCHITECTURE).iterdir()) == set(made), made
+        return made
 
     @classmethod
     def next_version(cls, edit=lambda files: None):
-        """A package of a copy of the tree, a release later; `edit` is called with its folder files/."""
+        """The packages of a copy of the tree, a release later; `edit` is called with its folder files/."""
         copy = Path(tempfile.mkdtemp(dir=cls.out))
         (copy / "ci").mkdir()
         for name in ("ci/package", "ci/targets"):
@@ -64,72 +69,110 @@ class Content(Made):
     """What is in it."""
 
     def test_it_is_what_opkg_unpacks(self):
-        outer = members(self.package.read_bytes())
-        self.assertEqual([name for name, *_ in outer], ["./debian-binary", "./data.tar.gz", "./control.tar.gz"])
-        self.assertEqual(outer[0][-1], b"2.0\n")
-        inside = parts(self.package)
-        for _, mode, *rest, _ in outer:
-            self.assertEqual((mode, rest), (0o644, [0, 0, WHEN]))
-        for part in ("./data.tar.gz", "./control.tar.gz"):
-            found = members(inside[part])
-            self.assertEqual(found[0][0], ".")
-            self.assertEqual([name for name, *_ in found], sorted(name for name, *_ in found))
-            for name, mode, owner, group, when, content in found:
-                self.assertEqual((owner, group, when), (0, 0, WHEN), name)
-                self.assertTrue(content is not None or mode == 0o755, name)
+        for package in self.both.values():
+            outer = members(package.read_bytes())
+            self.assertEqual([name for name, *_ in outer], ["./debian-binary", "./data.tar.gz", "./control.tar.gz"])
+            self.assertEqual(outer[0][-1], b"2.0\n")
+            inside = parts(package)
+            for _, mode, *rest, _ in outer:
+                self.assertEqual((mode, rest), (0o644, [0, 0, WHEN]))
+            for part in ("./data.tar.gz", "./control.tar.gz"):
+                found = members(inside[part])
+                self.assertEqual(found[0][0], ".")
+                self.assertEqual([name for name, *_ in found], sorted(name for name, *_ in found))
+                for name, mode, owner, group, when, content in found:
+                    self.assertEqual((owner, group, when), (0, 0, WHEN), name)
+                    self.assertTrue(content is not None or mode == 0o755, name)
 
     def test_fields_are_those_of_the_feeds_makefile(self):
-        inside = parts(self.package)
-        found = fields(files(inside["./control.tar.gz"])["/control"][1].decode())
         makefile = (FILES.parent / "Makefile").read_text()
-        said = dict(re.findall(r"^ *([A-Z_]+):=(.*)$", makefile, re.M))
+        said = dict(re.findall(r"^([A-Z_]+):=(.*)$", makefile, re.M))
         version = f"{said['PKG_VERSION']}-r{said['PKG_RELEASE']}"
-        description = re.search(r"description\n(.*?)endef", makefile, re.S).group(1)
-        self.assertEqual(
-            found,
-            {
-                "Package": "wgroam",
-                "Version": version,
-                "Depends": ("libc, " if libraries(BINARY) else "") + "kmod-wireguard",
-                "Source": "wgroam",
-                "SourceName": "wgroam",
-                "License": "GPL-2.0-only",
-                "LicenseFiles": "LICENSE",
-                "Section": said["SECTION"],
-                "Require-User": said["USERID"],
-                "Maintainer": said["PKG_MAINTAINER"],
-                "SourceDateEpoch": str(WHEN),
-                "Architecture": ARCHITECTURE,
-                "Installed-Size": str(len(gzip.decompress(inside["./data.tar.gz"]))),
-                "Description": "\n".join(line.strip() for line in description.splitlines()),
-            },
-        )
-        self.assertEqual(self.package.name, f"wgroam_{version}_{ARCHITECTURE}.ipk")
+        depends = {"wgroam": "kmod-wireguard", "wgroam-tools": "wgroam, wireguard-tools"}
+        for name, package in self.both.items():
+            inside = parts(package)
+            found = fields(files(inside["./control.tar.gz"])["/control"][1].decode())
+            own, description = (
+                re.search(rf"^define Package/{name}{which}\n(.*?)^endef", makefile, re.S | re.M).group(1)
+                for which in ("", "/description")
+            )
+            own = dict(re.findall(r"^  ([A-Z_]+):=(.*)$", own, re.M))
+            self.assertEqual(own.get("USERID"), "wgroam:wgroam" if name == "wgroam" else None)
+            self.assertEqual(
+                found,
+                {
+                    "Package": name,
+                    "Version": version,
+                    "Depends": ("libc, " if libraries(BINARIES / PACKAGES[name]) else "") + depends[name],
+                    "Source": "wgroam",
+                    "SourceName": "wgroam",
+                    "License": "GPL-2.0-only",
+                    "LicenseFiles": "LICENSE",
+                    "Section": own["SECTION"],
+                    **({"Require-User": own["USERID"]} if "USERID" in own else {}),
+                    "Maintainer": said["PKG_MAINTAINER"],
+                    "SourceDateEpoch": str(WHEN),
+                    "Architecture": ARCHITECTURE,
+                    "Installed-Size": str(len(gzip.decompress(inside["./data.tar.gz"]))),
+                    "Description": "\n".join(line.strip() for line in description.splitlines()),
+                },
+            )
+            self.assertEqual(package.name, f"{name}_{version}_{ARCHITECTURE}.ipk")
 
-    def test_static_binary_depends_on_no_library(self):
+    def programs(self, folder, **edited):
+        """A folder with both programs, those named in place of their own."""
+        path = self.out / folder
+        path.mkdir()
+        for name in PACKAGES.values():
+            (path / name).write_bytes(edited.get(name.replace("-", "_"), (BINARIES / name).read_bytes()))
+        return path
+
+    def test_static_binaries_depend_on_no_library(self):
         source, static = self.out / "static.c", self.out / "static"
         source.write_text("int main(void) { return 0; }\n")
         subprocess.run(["gcc", "-static", "-o", static, source], check=True)
-        ran = run(TREE / "ci/package", "--binary", static, "--out", self.out / "other", ARCHITECTURE)
-        self.assertEqual(ran.returncode, 0, ran.stderr)
-        (package,) = (self.out / "other" / ARCHITECTURE).glob("*.ipk")
-        found = fields(files(parts(package)["./control.tar.gz"])["/control"][1].decode())
-        self.assertEqual(found["Depends"], "kmod-wireguard")
+        program = static.read_bytes()
+        library = "libc, " if libraries(BINARIES / "wgroam") else ""
+        for number, (edited, wanted) in enumerate(
+            (
+                ({"wgroam": program, "wgroam_diagnose": program}, ("kmod-wireguard", "wgroam, wireguard-tools")),
+                # Each package has what its own program needs.
+                ({"wgroam_diagnose": program}, (f"{library}kmod-wireguard", "wgroam, wireguard-tools")),
+            )
+        ):
+            out = self.out / f"other{number}"
+            ran = run(TREE / "ci/package", "--binaries", self.programs(f"static{number}", **edited), "--out", out, ARCHITECTURE)
+            self.assertEqual(ran.returncode, 0, ran.stderr)
+            for name, depends in zip(PACKAGES, wanted):
+                (package,) = (out / ARCHITECTURE).glob(f"{name}_*.ipk")
+                found = fields(files(parts(package)["./control.tar.gz"])["/control"][1].decode())
+                self.assertEqual(found["Depends"], depends)
 
-    def test_files_and_modes_are_those_of_the_manifest_and_the_program(self):
-        found = files(parts(self.package)["./data.tar.gz"])
-        self.assertEqual(found.pop("/usr/sbin/wgroam"), (0o755, BINARY.read_bytes()))
-        other = self.out / "installed"
-        subprocess.run([FILES / "install", other], check=True)
-        self.assertEqual(found, tree(other))
-        self.assertEqual({path: mode for path, (mode, _) in found.items()}, {t: int(m, 8) for m, _, t in manifest()})
+    def test_files_and_modes_are_those_of_the_manifests_and_the_programs(self):
+        for name, package in self.both.items():
+            found = files(parts(package)["./data.tar.gz"])
+            program = PACKAGES[name]
+            self.assertEqual(found.pop(f"/usr/sbin/{program}"), (0o755, (BINARIES / program).read_bytes()))
+            other = self.out / "installed" / name
+            install(name, other)
+            self.assertEqual(found, tree(other))
+            self.assertEqual({path: mode for path, (mode, _) in found.items()}, {t: int(m, 8) for m, _, t in manifest(name)})
 
     def test_scripts_and_conffiles_are_as_the_feed_has_them(self):
         found = files(parts(self.package)["./control.tar.gz"])
         for name, source in (("conffiles", "conffiles"), ("postinst-pkg", "wgroam.postinst"), ("postrm", "wgroam.postrm")):
             self.assertEqual(found[f"/{name}"][1].decode(), (FILES / source).read_text(), name)
-        modes = {name: mode for name, (mode, _) in found.items()}
         text, script = ("/conffiles", "/control"), ("/postinst", "/postinst-pkg", "/postrm", "/prerm")
+        self.kinds(found, text, script)
+        # What OpenWrt does for every package, and nothing of its own.
+        tools = files(parts(self.tools)["./control.tar.gz"])
+        self.kinds(tools, ("/control",), ("/postinst", "/prerm"))
+        for name in ("/postinst", "/prerm"):
+            self.assertEqual(tools[name], found[name])
+
+    def kinds(self, found, text, script):
+        """They are there and no others, and what is a script is one."""
+        modes = {name: mode for name, (mode, _) in found.items()}
         self.assertEqual(modes, {**{name: 0o644 for name in text}, **{name: 0o755 for name in script}})
         for name in script:
             path = self.out / "script"
@@ -140,44 +183,66 @@ class Content(Made):
     def test_same_source_makes_the_same_bytes(self):
         mask = os.umask(0o077)
         try:
-            other = self.make(TREE, self.out / "again", TZ="Pacific/Auckland", LC_ALL="C")
+            others = self.make(TREE, self.out / "again", TZ="Pacific/Auckland", LC_ALL="C")
         finally:
             os.umask(mask)
-        self.assertEqual(other.read_bytes(), self.package.read_bytes())
-        inside = parts(other)
-        for data in (other.read_bytes(), inside["./data.tar.gz"], inside["./control.tar.gz"]):
-            # Neither a name nor the time of the day.
-            self.assertEqual(data[:8], b"\x1f\x8b\x08\0\0\0\0\0")
         later = self.make(TREE, self.out / "later", SOURCE_DATE_EPOCH=str(WHEN + 1))
-        self.assertNotEqual(later.read_bytes(), self.package.read_bytes())
+        for package, other, new in zip(self.both.values(), others, later):
+            self.assertEqual(other.read_bytes(), package.read_bytes())
+            inside = parts(other)
+            for data in (other.read_bytes(), inside["./data.tar.gz"], inside["./control.tar.gz"]):
+                # Neither a name nor the time of the day.
+                self.assertEqual(data[:8], b"\x1f\x8b\x08\0\0\0\0\0")
+            self.assertNotEqual(new.read_bytes(), package.read_bytes())
 
-    def test_too_large_a_package_is_an_error(self):
-        big = self.out / "big"
-        big.write_bytes(BINARY.read_bytes() + os.urandom(220_000))
-        ran = run(TREE / "ci/package", "--binary", big, "--out", self.out, "mips_24kc")
+    def test_older_packages_of_the_same_name_go_and_no_others(self):
+        folder = self.out / "old" / ARCHITECTURE
+        folder.mkdir(parents=True)
+        stay = ("wgroam-tools-more_0.0.9_x86_64.ipk", "wgroam-luci_0.0.9_x86_64.ipk", "other_1_x86_64.ipk", "Packages")
+        for name in (*stay, "wgroam_0.0.9-r1_x86_64.ipk", "wgroam-tools_0.0.9-r1_x86_64.ipk"):
+            (folder / name).write_text("old")
+        ran = run(TREE / "ci/package", "--binaries", BINARIES, "--out", folder.parent, ARCHITECTURE)
+        self.assertEqual(ran.returncode, 0, ran.stderr)
+        self.assertEqual({path.name for path in folder.iterdir()}, {*stay, *(package.name for package in self.both.values())})
+
+    def test_too_large_a_daemon_is_an_error_and_the_tools_may_be_larger(self):
+        more = os.urandom(220_000)
+        large = self.programs("large", wgroam=(BINARIES / "wgroam").read_bytes() + more)
+        ran = run(TREE / "ci/package", "--binaries", large, "--out", self.out / "large-out", "mips_24kc")
         self.assertEqual(ran.returncode, 1)
-        self.assertRegex(ran.stderr, "the package for mips_24kc is [0-9,]+ bytes too large")
+        self.assertRegex(ran.stderr, "the package wgroam for mips_24kc is [0-9,]+ bytes too large")
+        self.assertNotIn("wgroam-tools", ran.stderr)
+        self.assertRegex(ran.stdout, r"wgroam_\S+: [0-9,]+ bytes, at most 220,000\n")
+        self.assertRegex(ran.stdout, r"wgroam-tools_\S+: [0-9,]+ bytes\n")
+        tools = self.programs("tools", wgroam=b"\x7fELF" + bytes(200), wgroam_diagnose=b"\x7fELF" + bytes(200) + more)
+        ran = run(TREE / "ci/package", "--binaries", tools, "--out", self.out / "tools-out", "mips_24kc")
+        self.assertEqual((ran.returncode, ran.stderr), (0, ""))
 
     def test_what_it_cannot_use_is_named(self):
-        (self.out / "text").write_text("no program")
+        (self.out / "none").mkdir()
+        text = self.programs("text", wgroam_diagnose=b"no program")
+        alone = self.programs("alone")
+        (alone / "wgroam-diagnose").unlink()
         for words, wanted in (
             (["mips"], "for which architecture.*mips_24kc.*x86_64"),
             ([], "for which architecture"),
-            (["--binary", self.out / "none", ARCHITECTURE], "there is no .*/none"),
-            (["--binary", self.out / "text", ARCHITECTURE], "text is no program"),
+            (["--binaries", self.out / "none", ARCHITECTURE], "there is no .*/none/wgroam"),
+            (["--binaries", alone, ARCHITECTURE], "there is no .*/alone/wgroam-diagnose"),
+            (["--binaries", text, ARCHITECTURE], "text/wgroam-diagnose is no program"),
             (["--fast", ARCHITECTURE], "--fast"),
         ):
             ran = run(TREE / "ci/package", *words, "--out", self.out / "wrong")
             self.assertEqual(ran.returncode, 1, words)
             self.assertRegex(ran.stderr, wanted)
             self.assertNotIn("Traceback", ran.stderr)
+        self.assertFalse((self.out / "wrong").exists())
 
 
 class Life(Made):
     """Installed, upgraded and removed in a scratch root."""
 
     def setUp(self):
-        self.root = Root(user=False, package=False)
+        self.root = Root(user=False, packages=())
         self.addCleanup(self.root.close)
         self.root.config(network=NETWORK)
         self.root.write("etc/init.d/rpcd", '#!/bin/sh\necho "$1" >> /tmp/rpcd\n', 0o755)
@@ -241,11 +306,11 @@ class Life(Made):
             with (folder / "wgroam.config").open("a") as config:
                 config.write("\n# More of it.\n")
             (folder / "hooks").write_text("#!/bin/sh\n")
-            manifest = folder / "MANIFEST"
-            manifest.write_text(re.sub(r"(?m)^.* restart-odhcpd .*\n", "", manifest.read_text()))
+            lines = folder / "wgroam.manifest"
+            lines.write_text(re.sub(r"(?m)^.* restart-odhcpd .*\n", "", lines.read_text()))
 
-        self.opkg.install(self.next_version(edit))
-        self.assertEqual(self.opkg.version.split("-")[1], "r2")
+        self.opkg.install(self.next_version(edit)[0])
+        self.assertEqual(self.opkg.packages["wgroam"].version.split("-")[1], "r2")
         self.assertEqual(edited.read_text(), "config wgroam 'globals'\n\toption log_level 'warn'\n")
         self.assertEqual(edited.stat().st_mode & 0o777, 0o600)
         self.assertIn("More of it", self.root.read("etc/config/wgroam-opkg"))
@@ -256,14 +321,15 @@ class Life(Made):
 
     def test_upgrade_replaces_a_configuration_that_nobody_edited(self):
         self.opkg.install(self.package)
-        self.opkg.install(self.next_version(lambda folder: (folder / "wgroam.config").write_text("config wgroam 'globals'\n")))
+        later, _ = self.next_version(lambda folder: (folder / "wgroam.config").write_text("config wgroam 'globals'\n"))
+        self.opkg.install(later)
         self.assertEqual(self.root.read("etc/config/wgroam"), "config wgroam 'globals'\n")
         self.assertFalse((self.root.path / "etc/config/wgroam-opkg").exists())
 
     def test_upgrade_leaves_a_service_disabled(self):
         self.opkg.install(self.package)
         self.root.init("disable")
-        self.opkg.install(self.next_version())
+        self.opkg.install(self.next_version()[0])
         self.assertFalse((self.root.path / "etc/rc.d/S25wgroam").is_symlink())
 
     def test_removing_leaves_what_was_edited_and_nothing_else(self):
@@ -285,6 +351,105 @@ class Life(Made):
         self.assertIn("enabled '0'", self.root.read("etc/config/wgroam"))
         self.assertTrue((self.root.path / "etc/config/wgroam-opkg").exists())
         self.assertNotIn("procd_open_instance", self.told())
+
+
+class Tools(Made):
+    """wgroam-tools comes and goes beside a wgroam that runs."""
+
+    setUp, files, told = Life.setUp, Life.files, Life.told
+
+    def with_daemon(self):
+        """wgroam is installed, and its daemon runs and has answered; gives its process, and what is on flash then."""
+        self.root.write("etc/passwd", self.root.read("etc/passwd") + "wgroam:x:431:431::/var/run/wgroam:/bin/false\n")
+        self.root.write("etc/group", self.root.read("etc/group") + "wgroam:x:431:wgroam\n")
+        self.opkg.install(self.package)
+        process = self.root.daemon(self.root.service()[0]["daemon"])
+        wait("an answer", self.answers)
+        self.told()
+        (self.root.path / "tmp/rpcd").unlink()
+        self.root.write("etc/wgroam/learned", "learned")
+        return process, self.content()
+
+    def answers(self):
+        """Whether the daemon does."""
+        return "wgroam 0" in self.root.run("/usr/sbin/wgroam", "status").stdout
+
+    def content(self):
+        """All that is on flash, but for what opkg keeps, and the state, which the daemon may write at any time."""
+        apart = ("usr/lib/opkg/", "etc/wgroam/state")
+        names = [name for name in self.files() if not name.startswith(apart)]
+        return {name: (self.root.path / name).read_bytes() for name in names if (self.root.path / name).is_file()}
+
+    def unmoved(self, process):
+        """The daemon is the same and answers, and neither procd nor rpcd was told anything."""
+        self.assertIsNone(process.poll())
+        self.assertTrue(self.answers())
+        self.assertEqual(self.root.calls("procd"), [])
+        self.assertFalse((self.root.path / "tmp/rpcd").exists())
+
+    def test_installing_adds_its_files_and_leaves_the_daemon_alone(self):
+        process, before = self.with_daemon()
+        self.assertIn("is not installed", self.root.run("/usr/sbin/wgroam", "diagnose").stderr)
+        self.opkg.install(self.tools)
+        self.unmoved(process)
+        added = {name: content for name, content in self.content().items() if name not in before}
+        expected = {target[1:] for *_, target in manifest("wgroam-tools")} | {"usr/sbin/wgroam-diagnose"}
+        self.assertEqual(set(added), expected)
+        self.assertEqual({name: self.content()[name] for name in before}, before)
+        self.assertTrue(self.root.run("/usr/sbin/wgroam", "setup", "--help", check=True).stdout.startswith("Usage: wgroam-setup"))
+        ran = self.root.run("/usr/sbin/wgroam", "diagnose")
+        self.assertEqual((ran.returncode, ran.stderr), (1, ""))
+        self.assertIn("there is no WireGuard interface", ran.stdout)
+
+    def test_removing_it_leaves_a_running_wgroam_untouched(self):
+        process, before = self.with_daemon()
+        self.opkg.install(self.tools)
+        self.root.write("etc/wgroam-setup/home.record", "what wgroam-setup knows")
+        self.opkg.remove("wgroam-tools")
+        self.unmoved(process)
+        # Its tunnels stay, and what it knows of them.
+        self.assertEqual(self.content(), {**before, "etc/wgroam-setup/home.record": b"what wgroam-setup knows"})
+        self.assertEqual(list((self.root.path / "usr/lib/opkg/info").glob("wgroam-tools.*")), [])
+        self.assertIn("is not installed", self.root.run("/usr/sbin/wgroam", "diagnose").stderr)
+
+    def test_upgrade_of_it_leaves_the_daemon_alone(self):
+        process, _ = self.with_daemon()
+        self.opkg.install(self.tools)
+        later = self.next_version(lambda folder: (folder / "setup/join.sh").write_text("# newer\n"))[1]
+        self.opkg.install(later)
+        self.unmoved(process)
+        self.assertEqual(self.opkg.packages["wgroam-tools"].version.split("-")[1], "r2")
+        self.assertEqual(self.root.read("usr/share/wgroam/setup/join.sh"), "# newer\n")
+
+    def test_it_brings_wgroam_along_and_wgroam_is_not_removed_from_under_it(self):
+        with self.assertRaisesRegex(AssertionError, "cannot find dependency for wgroam-tools: {'wgroam'}"):
+            self.opkg.install(self.tools)
+        self.opkg.install(self.tools, self.package)
+        self.assertEqual(list(self.opkg.packages), ["wgroam", "wgroam-tools"])
+        with self.assertRaisesRegex(AssertionError, "depended upon"):
+            self.opkg.remove("wgroam")
+
+    def test_removing_both_gives_back_what_was_there(self):
+        self.opkg.install(self.package, self.tools)
+        self.root.write("etc/wgroam/state", "learned")
+        self.told()
+        self.opkg.remove("wgroam-tools")
+        self.assertEqual(self.told(), [])
+        self.assertEqual(self.root.read("etc/wgroam/state"), "learned")
+        self.opkg.remove("wgroam")
+        self.assertEqual(self.told(), ["procd_kill"])
+        self.assertEqual(self.files(), self.before)
+        self.assertFalse((self.root.path / "etc/wgroam").exists())
+
+    def test_wgroam_forced_out_from_under_it_leaves_what_it_knows(self):
+        self.opkg.install(self.package, self.tools)
+        self.root.write("etc/wgroam-setup/home.record", "what wgroam-setup knows")
+        # --force-depends
+        self.opkg.packages["wgroam-tools"].depends.remove("wgroam")
+        self.opkg.remove("wgroam")
+        self.assertEqual(self.root.read("etc/wgroam-setup/home.record"), "what wgroam-setup knows")
+        for *_, target in manifest("wgroam-tools"):
+            self.assertTrue((self.root.path / target[1:]).exists(), target)
 
 
 class List(Made):
@@ -310,16 +475,17 @@ class List(Made):
         words = ["-V", "-q", "-p", self.out / f"{key}.pub", "-x", self.folder / "Packages.sig", "-m", self.folder / "Packages"]
         return run("signify-openbsd", *words).returncode == 0
 
-    def test_list_says_what_the_package_says_and_how_to_get_it(self):
-        shutil.copy(self.next_version(), self.folder)
+    def test_list_says_what_the_packages_say_and_how_to_get_them(self):
+        for package in (self.tools, *self.next_version()):
+            shutil.copy(package, self.folder)
         ran = self.index()
         self.assertEqual((ran.returncode, ran.stderr), (0, ""))
-        self.assertIn("2 package(s), signed with", ran.stdout)
+        self.assertIn("4 package(s), signed with", ran.stdout)
         text = (self.folder / "Packages").read_text()
         self.assertEqual(gzip.decompress((self.folder / "Packages.gz").read_bytes()).decode(), text)
         entries = [fields(entry) for entry in text.rstrip("\n").split("\n\n")]
         packages = sorted(self.folder.glob("*.ipk"))
-        self.assertEqual(len(entries), 2)
+        self.assertEqual(len(entries), 4)
         for entry, package in zip(entries, packages):
             data = package.read_bytes()
             self.assertEqual(entry.pop("Filename"), package.name)

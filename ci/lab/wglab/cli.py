@@ -46,7 +46,7 @@ def parser():
     test.add_argument("--jobs", type=int, default=4, help="scenarios at once, of each kind of WireGuard; default 4")
     for verb, choices in ((run, ("userspace", "kernel")), (test, ("userspace", "kernel", "both"))):
         verb.add_argument("--wireguard", choices=choices, default=choices[-1] if verb is test else "userspace")
-        verb.add_argument("--wgroam", type=Path, default=RELEASE / "wgroam", help="the binary")
+        verb.add_argument("--wgroam", type=Path, default=RELEASE / "wgroam", help="the binary, with wgroam-diagnose beside it")
         verb.add_argument("--hostile", type=Path, default=RELEASE / "examples" / "hostile", help="the sender of forgery")
     return top
 

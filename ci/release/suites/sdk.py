@@ -25,12 +25,16 @@ note = @echo 'make $@ RELEASE=$(RELEASE) TARGET=$(TARGET)' >> calls
 defconfig:
 	$(note)
 	@echo 'CONFIG_TARGET_ARCH_PACKAGES="mips_24kc"' > .config
-	@test -e left-out || echo CONFIG_PACKAGE_wgroam=m >> .config
+	@for package in wgroam wgroam-tools; do \
+		test "$$(cat left-out)" = $$package || echo CONFIG_PACKAGE_$$package=m >> .config; \
+	done
 
 package/wgroam/compile:
 	$(note)
 	@mkdir -p bin/packages/mips_24kc/wgroam
-	@test -e fails || echo apk > bin/packages/mips_24kc/wgroam/wgroam-0.1.0-r1.apk
+	@for package in wgroam wgroam-tools; do \
+		test "$$(cat fails)" = $$package || echo apk > bin/packages/mips_24kc/wgroam/$$package-0.1.0-r1.apk; \
+	done
 
 package/wgroam/download package/wgroam/check:
 	$(note)
@@ -54,7 +58,7 @@ class Sdk(Scratch):
         self.write("sdk/feeds.conf.default", "src-git packages https://feeds.example/packages.git;openwrt-25.12\n")
         self.write("sdk/include/version.mk", "VERSION_NUMBER:=$(if $(VERSION_NUMBER),$(VERSION_NUMBER),25.12.5)\n")
         self.write("sdk/rust-version", "1.96.0\n")
-        for name in ("rules.mk", "Config-build.in"):
+        for name in ("rules.mk", "Config-build.in", "left-out", "fails"):
             self.write(f"sdk/{name}", "")
         # The tools that are asked for need not be on the machine that runs this.
         for tool in TOOLS.split():
@@ -85,7 +89,7 @@ class Sdk(Scratch):
 class Building(Sdk):
     """What it does."""
 
-    def test_make_sdk_takes_every_step_in_order_and_says_where_the_package_is(self):
+    def test_make_sdk_takes_every_step_in_order_and_says_where_the_packages_are(self):
         words = ("RELEASE=25.12.5", "TARGET=mips_24kc", f"SDK_DIR={self.sdk}")
         result = self.run_command("make", "-C", self.tree, "sdk", *words, env={"PATH": self.path})
         self.assertEqual(result.returncode, 0, result.stdout + result.stderr)
@@ -101,7 +105,10 @@ class Building(Sdk):
                 f"make package/wgroam/compile {nothing}",
             ],
         )
-        self.assertIn(f"{self.sdk}/bin/packages/mips_24kc/wgroam/wgroam-0.1.0-r1.apk, 4 bytes\n", result.stdout)
+        for package in ("wgroam", "wgroam-tools"):
+            self.assertEqual(
+                result.stdout.count(f"{self.sdk}/bin/packages/mips_24kc/wgroam/{package}-0.1.0-r1.apk, 4 bytes\n"), 1
+            )
         for step in ("./scripts/feeds update -a", "make package/wgroam/compile V=s -j "):
             self.assertIn(f"+ (cd {self.sdk} && {step}", result.stdout)
 
@@ -185,10 +192,13 @@ class Refusing(Sdk):
     def test_sdk_of_another_architecture_is_refused(self):
         self.refused("builds for mips_24kc, and TARGET says x86_64", "25.12.5", "x86_64")
 
-    def test_configuration_that_leaves_wgroam_out_is_refused(self):
-        self.write("sdk/left-out", "")
-        self.refused("left wgroam out")
+    def test_configuration_that_leaves_a_package_out_is_refused(self):
+        for package in ("wgroam", "wgroam-tools"):
+            self.write("sdk/left-out", package)
+            self.refused(f"left {package} out")
 
     def test_build_without_a_package_is_no_success(self):
-        self.write("sdk/fails", "")
-        self.refused("there is no package in")
+        for package in ("wgroam", "wgroam-tools"):
+            shutil.rmtree(self.sdk / "bin", ignore_errors=True)
+            self.write("sdk/fails", package)
+            self.refused(f"there is no package {package} in")

@@ -11,6 +11,7 @@ from .common import ROOT, Scratch
 
 VERSION = "0.1.0"
 ARCHITECTURES = ("mips_24kc", "x86_64")
+PACKAGES = ("wgroam", "wgroam-tools")
 
 
 class Site(Scratch):
@@ -33,7 +34,8 @@ class Site(Scratch):
         for name in ARCHITECTURES:
             self.opkg(name)
             folder = f"built/25.12.5/{name}"
-            self.write(f"{folder}/wgroam-{VERSION}-r1.apk", "a package")
+            for package in PACKAGES:
+                self.write(f"{folder}/{package}-{VERSION}-r1.apk", "a package")
             self.write(f"{folder}/packages.adb", "a list")
 
     def signify_pair(self, name):
@@ -44,10 +46,14 @@ class Site(Scratch):
     def opkg(self, architecture, key="wgroam"):
         """What the SDK of 24.10 leaves."""
         folder = f"built/24.10.8/{architecture}"
-        name = f"wgroam_{VERSION}-r1_{architecture}.ipk"
-        package = self.write(f"{folder}/{name}", f"a package for {architecture}")
-        digest = hashlib.sha256(package.read_bytes()).hexdigest()
-        listing = self.write(f"{folder}/Packages", f"Package: wgroam\nFilename: {name}\nSHA256sum: {digest}\n")
+        entries = []
+        for package in PACKAGES:
+            name = f"{package}_{VERSION}-r1_{architecture}.ipk"
+            digest = hashlib.sha256(
+                self.write(f"{folder}/{name}", f"{package} for {architecture}").read_bytes()
+            ).hexdigest()
+            entries.append(f"Package: {package}\nFilename: {name}\nSHA256sum: {digest}\n")
+        listing = self.write(f"{folder}/Packages", "\n".join(entries))
         (listing.parent / "Packages.gz").write_bytes(gzip.compress(listing.read_bytes()))
         words = ["-S", "-s", self.scratch / f"{key}.sec", "-m", listing, "-x", f"{listing}.sig"]
         subprocess.run(["signify-openbsd", *map(str, words)], check=True)
@@ -79,12 +85,13 @@ class Site(Scratch):
                 [
                     f"24.10/{name}/{file}"
                     for name in ARCHITECTURES
-                    for file in ("Packages", "Packages.gz", "Packages.sig", f"wgroam_{VERSION}-r1_{name}.ipk")
+                    for file in ("Packages", "Packages.gz", "Packages.sig")
                 ]
+                + [f"24.10/{name}/{package}_{VERSION}-r1_{name}.ipk" for name in ARCHITECTURES for package in PACKAGES]
                 + [
                     f"25.12/{name}/{file}"
                     for name in ARCHITECTURES
-                    for file in ("packages.adb", f"wgroam-{VERSION}-r1.apk")
+                    for file in ("packages.adb", *(f"{package}-{VERSION}-r1.apk" for package in PACKAGES))
                 ]
                 + ["wgroam.pem", "wgroam.pub"]
             ),
@@ -109,8 +116,23 @@ class Site(Scratch):
         self.refused("was not made with the key of")
 
     def test_package_that_the_list_does_not_know_is_refused(self):
-        self.write(f"built/24.10.8/x86_64/wgroam_{VERSION}-r1_x86_64.ipk", "another package")
-        self.refused("does not know")
+        for package in PACKAGES:
+            self.opkg("x86_64")
+            self.write(f"built/24.10.8/x86_64/{package}_{VERSION}-r1_x86_64.ipk", "another package")
+            self.refused(f"does not know {self.scratch}/built/24.10.8/x86_64/{package}_")
+
+    def test_one_package_without_the_other_is_refused(self):
+        for package in PACKAGES:
+            for folder, begin, end in (
+                ("24.10.8/x86_64", f"{package}_{VERSION}-", "r1_x86_64.ipk"),
+                ("25.12.5/mips_24kc", f"{package}-{VERSION}-", "r1.apk"),
+            ):
+                path = self.scratch / "built" / folder / f"{begin}{end}"
+                content = path.read_bytes()
+                path.unlink()
+                self.refused(f"{folder}: one file {begin}*")
+                path.write_bytes(content)
+        self.assertEqual(self.lay_out().returncode, 0)
 
     def test_missing_architecture_or_list_is_refused(self):
         (self.scratch / "built/25.12.5/x86_64/packages.adb").unlink()
@@ -120,8 +142,11 @@ class Site(Scratch):
 
     def test_package_of_another_version_is_refused(self):
         folder = self.scratch / "built/25.12.5/mips_24kc"
-        (folder / f"wgroam-{VERSION}-r1.apk").rename(folder / "wgroam-0.0.9-r1.apk")
-        self.refused("found: none")
+        for package in PACKAGES:
+            right, wrong = folder / f"{package}-{VERSION}-r1.apk", folder / f"{package}-0.0.9-r1.apk"
+            right.rename(wrong)
+            self.refused("found: none")
+            wrong.rename(right)
 
     def test_secret_key_in_place_of_a_public_one_is_refused(self):
         shutil.copy(self.scratch / "private.pem", self.scratch / "wgroam.pem")

@@ -4,7 +4,7 @@ nothing else, in the meaning that OpenWrt gives to an option; an option that a p
 nothing is written in vain.
 
 uci     reads a package of UCI
-root    the router's file system: busybox, the real uci, the package as it is installed
+root    the router's file system: busybox, the real uci, both packages as they are installed
 netifd  interfaces, addresses, routes, the prefix on the LAN
 fw4     zones, forwardings, rules and redirects as nftables
 odhcpd  router advertisements, by radvd

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The file system of a router: what the tests of the package run in (ci/openwrt/scratch.py), in the router's namespace."""
+"""The file system of a router: what the tests of the packages run in (ci/openwrt/scratch.py), in the router's namespace."""
 import os
 import shutil
 import subprocess
@@ -38,9 +38,13 @@ class Root(scratch.Root):
         self.path = router.lab.folder / f"{router.node}.root"
         base = router.lab.folder / "base"
         if not base.exists():
+            diagnose = binary.parent / "wgroam-diagnose"
+            if not os.access(diagnose, os.X_OK):
+                raise LabError(f"there is no {diagnose}; 'make build' makes it")
             prepare()
             scratch.fill(base, Path(os.environ["WGROAM_UCI"]), binary, BORROWED)
-            subprocess.run([scratch.FILES / "install", base], check=True)
+            for package in scratch.PACKAGES:
+                scratch.install(package, base)
         shutil.copytree(base, self.path, symlinks=True)
         self.furnish(ujail, user=True)
         for name, minor in DEVICES.items():
