@@ -1,6 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-only
-/* Linked before the C library and libunwind, in place of what is large there. */
+/* Linked before the C library and libunwind, in place of what is large there and of which little is used. */
+#include <errno.h>
 #include <stddef.h>
+#include <string.h>
+#include <sys/auxv.h>
+#include <unistd.h>
 
 /* 5 KB for any length, elsewhere. Here getaddrinfo() sorts at most 48 addresses with it. */
 void qsort(void *base, size_t count, size_t width, int (*compare)(const void *, const void *))
@@ -14,6 +18,23 @@ void qsort(void *base, size_t count, size_t width, int (*compare)(const void *, 
 				item[i] = item[i - width];
 				item[i - width] = byte;
 			}
+}
+
+/* getaddrinfo() asks whether a name is text at all, before it looks at each character. */
+size_t mbstowcs(wchar_t *to, const char *from, size_t count)
+{
+	(void)to;
+	(void)count;
+	return strlen(from);
+}
+
+/* The allocator asks for the size of a page. There is no other question, and no answer to one. */
+long sysconf(int name)
+{
+	if (name == _SC_PAGESIZE)
+		return (long)getauxval(AT_PAGESZ);
+	errno = EINVAL;
+	return -1;
 }
 
 /* In place of libunwind, which is 37 KB and brings printf() along: where a panic has a message (an SDK's build, the tests),
