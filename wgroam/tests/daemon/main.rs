@@ -118,6 +118,28 @@ fn a_clean_stop_leaves_nothing_and_a_crash_is_mended() {
 }
 
 #[test]
+fn a_fault_says_where_it_was_and_ends_the_process() {
+    let mut world = World::new();
+    world.wireguard("wg0", 51820);
+    for signal in ["TRAP", "SEGV", "ABRT"] {
+        let daemon = world.daemon(&["--config", "/dev/null"]);
+        daemon.signal(signal);
+        assert_eq!(daemon.exit(), None, "ended by the signal");
+    }
+    let log = fs::read_to_string(world.dir.join("daemon.log")).unwrap();
+    for number in [5, 11, 6] {
+        let line = format!(
+            "wgroam: error: a fault of its own, please report it: wgroam {}, {}, signal {number} at 0x",
+            env!("CARGO_PKG_VERSION"),
+            std::env::consts::ARCH
+        );
+        let address = log.split_once(&line).unwrap_or_else(|| panic!("no '{line}' in\n{log}")).1;
+        let address = address.split_once('\n').unwrap().0;
+        assert!(usize::from_str_radix(address, 16).unwrap() > 0x1000, "{address}");
+    }
+}
+
+#[test]
 fn a_state_file_full_of_garbage_is_set_aside() {
     let mut world = World::new();
     let state = world.dir.join("state");

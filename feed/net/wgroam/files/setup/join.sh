@@ -242,7 +242,7 @@ await_handshake() {
 diagnose() {
 	local left=2 code
 
-	case "$("$PROG" --help 2> /dev/null)" in *diagnose*) ;; *) return 0 ;; esac
+	"$PROG" diagnose --help > /dev/null 2>&1 || return 0
 	while :; do
 		"$PROG" diagnose "$interface" > "$work/diagnosis" 2>&1
 		code=$?
