@@ -79,7 +79,8 @@ class Content(Made):
             for part in ("./data.tar.gz", "./control.tar.gz"):
                 found = members(inside[part])
                 self.assertEqual(found[0][0], ".")
-                self.assertEqual([name for name, *_ in found], sorted(name for name, *_ in found))
+                order = [(content is not None, "/sbin/" in name, name) for name, *_, content in found]
+                self.assertEqual(order, sorted(set(order)), "folders, files, programs; each once")
                 for name, mode, owner, group, when, content in found:
                     self.assertEqual((owner, group, when), (0, 0, WHEN), name)
                     self.assertTrue(content is not None or mode == 0o755, name)
