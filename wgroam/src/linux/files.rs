@@ -149,3 +149,42 @@ fn split(path: &Path) -> (&[u8], &[u8]) {
     let bytes = path.as_os_str().as_bytes();
     bytes.split_at(bytes.iter().rposition(|byte| *byte == b'/').map_or(0, |slash| slash + 1))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_beside_another_is_in_its_folder() {
+        for (path, wanted) in [
+            ("/etc/config/wgroam", "/etc/config/network"),
+            ("x", "network"),
+            ("./a/x", "./a/network"),
+            ("/x", "/network"),
+        ] {
+            assert_eq!(beside(Path::new(path), "network"), Path::new(wanted), "{path}");
+        }
+        for path in ["/etc/", "", ".", "/a/.."] {
+            assert!(with_suffix(Path::new(path), ".new").is_err(), "{path}");
+        }
+    }
+
+    #[test]
+    fn folders_that_are_missing_are_made_and_others_are_left_as_they_are() {
+        let top = std::env::temp_dir().join(format!("wgroam-folders-{}", std::process::id()));
+        let file = top.join("a/b//c/state");
+        // The second time they are there.
+        for _ in 0..2 {
+            make_folder_of(&file).unwrap();
+            let mode = fs::metadata(top.join("a/b/c")).unwrap().permissions().mode();
+            assert_eq!(mode & 0o027, 0, "closed to others");
+        }
+        fs::set_permissions(top.join("a"), fs::Permissions::from_mode(0o755)).unwrap();
+        make_folder_of(&file).unwrap();
+        assert_eq!(fs::metadata(top.join("a")).unwrap().permissions().mode() & 0o777, 0o755);
+        fs::write(top.join("a/file"), "").unwrap();
+        assert!(make_folder_of(&top.join("a/file/b/state")).is_err());
+        make_folder_of(Path::new("state")).unwrap();
+        fs::remove_dir_all(&top).unwrap();
+    }
+}
