@@ -320,10 +320,11 @@ class Waiting(SetupCase):
         (away.path / "usr/sbin/wgroam").unlink()
         away.write(
             "usr/sbin/wgroam",
-            '#!/bin/sh\necho "$*" >> /tmp/wgroam.calls\n[ "$1" != --help ] || echo diagnose\nexit "$(cat /tmp/code)"\n',
+            '#!/bin/sh\necho "$*" >> /tmp/wgroam.calls\n[ "$2" != --help ] || exit "$(cat /tmp/there)"\nexit "$(cat /tmp/code)"\n',
             0o755,
         )
         away.write("tmp/code", "0")
+        away.write("tmp/there", "0")
         line = self.invitation()
         ran = away.setup("join", "--yes", stdin=line)
         self.assertEqual(ran.returncode, 0, ran.stderr)
@@ -334,6 +335,11 @@ class Waiting(SetupCase):
             "usr/sbin/wgroam", away.read("usr/sbin/wgroam").replace("exit", '[ "$1" != diagnose ] || exit'), 0o755
         )
         self.assertEqual(away.setup("join", "--yes", stdin=line).returncode, 4)
+        # Nobody there who could.
+        away.write("tmp/there", "1")
+        away.write("tmp/wgroam.calls", "")
+        self.assertEqual(away.setup("join", "--yes", stdin=line).returncode, 0)
+        self.assertNotIn("diagnose wg_home", away.read("tmp/wgroam.calls"))
 
     def test_without_a_handshake_it_says_what_to_look_at_and_what_was_written_stays(self):
         away = self.router()

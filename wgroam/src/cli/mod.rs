@@ -43,7 +43,7 @@ Commands:
 Commands that are programs of their own, wgroam-COMMAND beside this one (OpenWrt has
 them in the package wgroam-tools):
   diagnose [INTERFACE]        find what keeps the tunnel from working
-  setup                       set an IPv6 tunnel up, a command on each router
+  setup                       on OpenWrt: set an IPv6 tunnel up, a command on each router
 
 Options:
   --config FILE       default /etc/config/wgroam; with none there, every WireGuard
@@ -189,9 +189,7 @@ mod tests {
 
     #[test]
     fn a_first_word_that_is_not_ours_is_a_program_beside() {
-        for (words, number) in
-            [("diagnose wg0", 0), ("--runtime-dir poke --json diagnose --help", 3), ("-- setup --json", 1)]
-        {
+        for (words, number) in [("diagnose wg0", 0), ("--runtime-dir poke --json diagnose --help", 3)] {
             assert!(matches!(parsed(words), Ok(Command::Program(found)) if found == number), "{words}");
         }
         assert!(matches!(parsed("--runtime-dir=/x status diagnose"), Ok(Command::Ask { .. })));
@@ -202,10 +200,11 @@ mod tests {
         assert_eq!(line("status two words"), Err("'words' is one word too many for 'status'".into()));
         assert_eq!(line("watch wg0"), Err("'wg0' is one word too many for 'watch'".into()));
         assert_eq!(line("poke --json"), Err("'poke' takes no --json".into()));
-        assert_eq!(line("--frobnicate=1"), Err("there is no option '--frobnicate'".into()));
+        assert_eq!(line("--frobnicate=1"), Err("there is no option '--frobnicate=1'".into()));
         assert_eq!(line("run --config"), Err("'--config' wants a value".into()));
         assert_eq!(line("status --json=yes"), Err("'--json' takes no value".into()));
         assert_eq!(line("poke a\tb"), Err("'a\tb' has white space in it".into()));
         assert_eq!(line("--json"), Err("a command is missing".into()));
+        assert_eq!(line("-- setup"), Err("there is no command 'setup'".into()));
     }
 }

@@ -24,7 +24,9 @@ pub fn become_it(mut arguments: Vec<OsString>, number: usize) -> u8 {
     if error.kind() != ErrorKind::NotFound {
         eprintln!("wgroam: {name} can't be run: {error}");
     } else if TOOLS.contains(&command) {
-        eprintln!("wgroam: {name} is not installed: `opkg install wgroam-tools`, or `apk add wgroam-tools`");
+        eprintln!(
+            "wgroam: {name} is not installed; OpenWrt: `opkg install wgroam-tools`, or `apk add wgroam-tools`"
+        );
     } else {
         return unknown(command);
     }

@@ -35,7 +35,7 @@ pub enum Read {
 }
 
 impl Words {
-    /// Takes the arguments apart, up to a first word that is not ours.
+    /// Takes the arguments apart, up to a first word that is not ours. All are UTF-8 but for values that stand alone.
     pub fn read(arguments: &[OsString], is_ours: impl Fn(&str) -> bool) -> Result<Read, String> {
         let mut read = Words::default();
         let (mut next, mut only_words) = (0, false);
@@ -49,6 +49,9 @@ impl Words {
                     return Err(format!("'{argument}' has white space in it"));
                 }
                 if read.words.is_empty() && !is_ours(argument) {
+                    if only_words {
+                        return Err(format!("there is no command '{argument}'"));
+                    }
                     return Ok(Read::Foreign(next - 1));
                 }
                 read.words.push(argument.into());
@@ -64,7 +67,7 @@ impl Words {
                 "-V" | "--version" => return Ok(Read::Version),
                 _ => {
                     let Some((name, has_value)) = OPTIONS.iter().find(|(known, _)| *known == name) else {
-                        return Err(format!("there is no option '{name}'"));
+                        return Err(format!("there is no option '{argument}'"));
                     };
                     let value = match (has_value, value) {
                         (true, Some(value)) => value.into(),

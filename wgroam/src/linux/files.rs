@@ -134,6 +134,9 @@ pub fn beside(path: &Path, name: &str) -> PathBuf {
 /// Makes the folder that a file of ours goes into, mode 0750, with what is missing above it.
 pub fn make_folder_of(path: &Path) -> io::Result<()> {
     let (folder, _) = split(path);
+    if fs::metadata(OsStr::from_bytes(folder)).is_ok_and(|found| found.is_dir()) {
+        return Ok(());
+    }
     for slash in (1..folder.len()).filter(|at| folder[*at] == b'/') {
         let above = OsStr::from_bytes(&folder[..slash]);
         match DirBuilder::new().mode(0o750).create(above) {
