@@ -62,12 +62,10 @@ pub fn main(arguments: impl Iterator<Item = OsString>) -> u8 {
 
 /// Or a text, if that is all that is wanted.
 fn parse(arguments: &[OsString]) -> Result<Result<Options, &'static str>, String> {
-    let Read::Words(words) = (match Words::read(arguments, |_| true)? {
+    let words = match Words::read(arguments, |_| true)? {
         Read::Help => return Ok(Err(HELP)),
         Read::Version => return Ok(Err(concat!("wgroam-diagnose ", env!("CARGO_PKG_VERSION"), "\n"))),
-        read => read,
-    }) else {
-        return Err("that is no interface".into());
+        Read::Words(words) => words,
     };
     words.only("diagnose", &["--json", "--config", "--state"], 1)?;
     let interface = words.words.first().map(|name| name.parse());

@@ -98,8 +98,7 @@ enum Command {
 pub fn main(arguments: impl Iterator<Item = OsString>) -> u8 {
     let arguments: Vec<OsString> = arguments.skip(1).collect();
     match parse(&arguments) {
-        Ok(Command::Program(number)) => program::become_it(arguments, number),
-        Ok(command) => carry_out(command),
+        Ok(command) => carry_out(command, arguments),
         Err(error) => {
             eprintln!("wgroam: {error}; `wgroam --help` lists what there is");
             USAGE
@@ -107,7 +106,7 @@ pub fn main(arguments: impl Iterator<Item = OsString>) -> u8 {
     }
 }
 
-fn carry_out(command: Command) -> u8 {
+fn carry_out(command: Command, arguments: Vec<OsString>) -> u8 {
     match command {
         Command::Help => print(HELP),
         Command::Version => print(concat!("wgroam ", env!("CARGO_PKG_VERSION"), "\n")),
@@ -117,7 +116,7 @@ fn carry_out(command: Command) -> u8 {
             let path = file.as_deref().unwrap_or(Path::new(CONFIG));
             check::run(path, file.is_none(), start::print)
         }
-        Command::Program(_) => NO,
+        Command::Program(number) => program::become_it(arguments, number),
     }
 }
 
@@ -133,9 +132,11 @@ fn parse(arguments: &[OsString]) -> Result<Command, String> {
     let words = match Words::read(arguments, is_ours)? {
         Read::Help => return Ok(Command::Help),
         Read::Version => return Ok(Command::Version),
-        Read::Foreign(number) => return Ok(Command::Program(number)),
         Read::Words(words) => words,
     };
+    if let Some(number) = words.foreign {
+        return Ok(Command::Program(number));
+    }
     let (command, operands) = words.words.split_first().ok_or("a command is missing")?;
     for (name, options, most) in COMMANDS {
         if name == command {
@@ -205,6 +206,6 @@ mod tests {
         assert_eq!(line("status --json=yes"), Err("'--json' takes no value".into()));
         assert_eq!(line("poke a\tb"), Err("'a\tb' has white space in it".into()));
         assert_eq!(line("--json"), Err("a command is missing".into()));
-        assert_eq!(line("-- setup"), Err("there is no command 'setup'".into()));
+        assert_eq!(line("-- setup"), Err("'--' goes behind 'setup'".into()));
     }
 }

@@ -23,14 +23,14 @@ pub struct Words {
     options: Vec<(&'static str, OsString)>,
     /// The others, in their order.
     pub words: Vec<String>,
+    /// The first of them is not ours, and is the argument of this number: what follows was not read.
+    pub foreign: Option<usize>,
 }
 
 /// What a command line turns out to be.
 pub enum Read {
     Help,
     Version,
-    /// Its first word, the argument of that number, is not ours.
-    Foreign(usize),
     Words(Words),
 }
 
@@ -50,9 +50,10 @@ impl Words {
                 }
                 if read.words.is_empty() && !is_ours(argument) {
                     if only_words {
-                        return Err(format!("there is no command '{argument}'"));
+                        return Err(format!("'--' goes behind '{argument}'"));
                     }
-                    return Ok(Read::Foreign(next - 1));
+                    read.foreign = Some(next - 1);
+                    break;
                 }
                 read.words.push(argument.into());
                 continue;
