@@ -77,6 +77,9 @@ pub enum Action {
         interface: Interface,
         /// This peer.
         peer: PublicKey,
+        /// There, for this reason, and not where it is. Part of the same message: told before, the one that is removed may
+        /// call there, and then the other end takes no call of the new one for 20 ms (INITIATIONS_PER_SECOND).
+        endpoint: Option<(SocketAddr, Reason)>,
     },
     /// Find out what the main table says, and bring an [`super::Event::Ways`] at once: what comes after this in the queue
     /// may hang on it.

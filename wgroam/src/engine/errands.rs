@@ -98,20 +98,19 @@ impl Engine {
                 peer.set = Some((endpoint, reason, now));
                 peer.seeds = peer.seeds.saturating_add(1);
                 device.looks.at(now + LEARN_DELAY, &self.ticks);
-                self.actions.push_back(Action::SetEndpoint { interface, peer: key, endpoint, reason });
             }
             let just_seen = device.looks.answered.is_some_and(|look| now <= look + CLEAR_WITHIN);
-            if let (true, None, true, Some(endpoint)) =
-                (errand.clears(), endpoint, just_seen, peer.seen.endpoint)
-            {
-                self.actions.push_back(Action::ClearSource { interface, peer: key, endpoint });
-            }
             // Whoever was heard meanwhile has something to lose.
             let allowed = self.settings.peer(interface, key).is_some_and(|section| section.readd);
             if errand.readd && (allowed || (just_seen && peer.unheard())) {
                 // Its counters begin anew.
                 peer.seen.tx_bytes = 0;
-                self.actions.push_back(Action::ReaddPeer { interface, peer: key });
+                let endpoint = endpoint.map(|endpoint| (endpoint, reason));
+                self.actions.push_back(Action::ReaddPeer { interface, peer: key, endpoint });
+            } else if let Some(endpoint) = endpoint {
+                self.actions.push_back(Action::SetEndpoint { interface, peer: key, endpoint, reason });
+            } else if let (true, true, Some(endpoint)) = (errand.clears(), just_seen, peer.seen.endpoint) {
+                self.actions.push_back(Action::ClearSource { interface, peer: key, endpoint });
             }
             if let Some(due) = peer.next_repeat(now) {
                 device.looks.at(due, &self.ticks);

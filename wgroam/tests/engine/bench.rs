@@ -141,9 +141,12 @@ impl Bench {
                     assert!(self.ways.own.contains(route), "{route} is not there");
                     self.ways.own.retain(|other| other != route);
                 }
-                Action::ReaddPeer { peer, .. } => {
+                Action::ReaddPeer { peer, endpoint, .. } => {
                     let found = self.device.peers.iter_mut().find(|p| p.public_key == *peer).unwrap();
                     (found.last_handshake, found.rx_bytes, found.tx_bytes) = (None, 0, 0);
+                    if let Some((endpoint, _)) = endpoint.filter(|_| !self.refuses) {
+                        found.endpoint = Some(endpoint);
+                    }
                 }
                 _ => {}
             }
@@ -173,6 +176,7 @@ impl Bench {
     pub fn sets(&self) -> Vec<(SocketAddr, Reason)> {
         let set = |action: &Action| match action {
             Action::SetEndpoint { endpoint, reason, .. } => Some((*endpoint, *reason)),
+            Action::ReaddPeer { endpoint, .. } => *endpoint,
             _ => None,
         };
         self.log.iter().filter_map(|(_, action)| set(action)).collect()

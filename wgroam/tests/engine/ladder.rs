@@ -22,6 +22,11 @@ fn a_peer_that_was_never_heard_goes_to_its_first_candidate_at_once() {
     assert_eq!(bench.sets(), [(at(1), Reason::Candidate)]);
     assert_eq!(bench.pokes().len(), 1);
     assert!(matches!(bench.steps()[..], [(ALICE, Step::Try(to), Evidence::NoHandshake, _)] if to == at(1)));
+    // The peer that is removed is told nothing: it might call, and the call of the new one would be refused.
+    let told = bench.log.iter().filter(|(_, action)| {
+        matches!(action, Action::SetEndpoint { .. } | Action::ClearSource { .. } | Action::ReaddPeer { .. })
+    });
+    assert_eq!(told.count(), 1, "{:?}", bench.log);
 }
 
 #[test]

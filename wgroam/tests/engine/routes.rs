@@ -86,7 +86,7 @@ fn an_endpoint_that_is_led_into_its_own_tunnel_gets_a_route_before_it_is_set() {
     let bench = full(vec![peer(ALICE, None)], true);
     assert_eq!(bench.ways.own, [by(WAN)]);
     let added = place(&bench, |action| *action == Action::AddRoute(by(WAN))).unwrap();
-    let set = place(&bench, |action| matches!(action, Action::SetEndpoint { .. })).unwrap();
+    let set = place(&bench, |action| matches!(action, Action::ReaddPeer { endpoint: Some(_), .. })).unwrap();
     assert!(added < set);
     let (interface, route, purpose) = (wg0(), by(WAN), Purpose::Endpoint);
     assert!(bench.reports().contains(&&Report::RouteAdded { interface, route, purpose }));

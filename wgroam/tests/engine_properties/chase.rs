@@ -200,7 +200,7 @@ proptest! {
                 Action::Poke { interface, peer, .. } => format!("poke {interface} {peer}"),
                 Action::RotatePort { interface } => format!("rotate {interface}"),
                 Action::Resolve { host } => format!("ask {host}"),
-                Action::ReaddPeer { interface, peer } => format!("re-add {interface} {peer}"),
+                Action::ReaddPeer { interface, peer, .. } => format!("re-add {interface} {peer}"),
                 _ => continue,
             };
             *counts.entry(kind).or_insert(0) += 1;

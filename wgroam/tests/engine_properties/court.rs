@@ -263,9 +263,7 @@ impl Court {
             assert!(count < 200, "two devices with four peers give that much to do at once?");
             if let Some(of) = set.take() {
                 let next = match action {
-                    Action::Poke { interface, peer, .. } | Action::ReaddPeer { interface, peer } => {
-                        (interface, peer) == of
-                    }
+                    Action::Poke { interface, peer, .. } => (interface, peer) == of,
                     _ => false,
                 };
                 assert!(next, "a set endpoint is followed by its poke, not by {action:?}");
@@ -298,13 +296,17 @@ impl Court {
                         self.outside.poke(self.now, interface, found);
                     }
                 }
-                Action::ReaddPeer { interface, peer } => {
+                Action::ReaddPeer { interface, peer, endpoint } => {
                     let at = (interface, peer);
                     self.judge_readd(at);
+                    if let Some((endpoint, reason)) = endpoint {
+                        self.judge_set(at, endpoint, reason);
+                        self.book.set(at, endpoint);
+                    }
                     self.play(interface);
                     if let Some(peer) = self.peer(at) {
                         *peer = Peer {
-                            endpoint: peer.endpoint,
+                            endpoint: endpoint.map_or(peer.endpoint, |(endpoint, _)| Some(endpoint)),
                             keepalive: peer.keepalive,
                             ..blank(peer.public_key)
                         };

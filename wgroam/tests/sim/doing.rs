@@ -45,7 +45,7 @@ impl World {
                 (Action::SetEndpoint { endpoint, reason, .. }, wireguard) => {
                     router.sets.push((now, endpoint, reason));
                     if let Some(wireguard) = wireguard {
-                        wireguard.endpoint = Some(endpoint);
+                        wireguard.set_endpoint(now, wall, endpoint);
                     }
                     self.flush(host);
                 }
@@ -56,10 +56,11 @@ impl World {
                 }
                 // Linux drops an IPv4 source by itself when its address is gone, which the model's WireGuard is.
                 (Action::ClearSource { endpoint, .. }, wireguard) => {
-                    assert!(
-                        wireguard.as_ref().is_none_or(|w| w.endpoint == Some(endpoint)),
-                        "it moved something"
-                    );
+                    if let Some(wireguard) = wireguard {
+                        assert_eq!(wireguard.endpoint, Some(endpoint), "it moved something");
+                        wireguard.set_endpoint(now, wall, endpoint);
+                    }
+                    self.flush(host);
                 }
                 (Action::Poke { .. } | Action::Remember, _) => {}
                 (Action::Resolve { host: name }, _) if name == SILENT_NAME => {}
@@ -81,8 +82,11 @@ impl World {
                 (Action::RotatePort { .. }, Some(wireguard)) => {
                     wireguard.port = 32_768 + (self.rng.next() % 28_000) as u16;
                 }
-                (Action::ReaddPeer { .. }, Some(wireguard)) => {
-                    wireguard.readd(now, wall);
+                (Action::ReaddPeer { endpoint, .. }, Some(wireguard)) => {
+                    if let Some((endpoint, reason)) = endpoint {
+                        router.sets.push((now, endpoint, reason));
+                    }
+                    wireguard.readd(now, wall, endpoint.map(|(endpoint, _)| endpoint));
                     self.referee.begin(host);
                     self.flush(host);
                 }

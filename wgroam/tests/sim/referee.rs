@@ -107,21 +107,23 @@ impl World {
             referee.fouls.push(format!("rule 1, {now:?}: {action:?}"));
             return;
         }
-        let changes = match action {
-            Action::SetEndpoint { endpoint, reason, .. } => {
-                let believed = match reason {
-                    Reason::Candidate => {
-                        referee.named.contains(&endpoint.ip())
-                            && [PORT, OTHER_PORT].contains(&endpoint.port())
-                    }
-                    Reason::Remembered | Reason::Initiation => referee.proved[host].contains(endpoint),
-                    _ => false,
-                };
-                if !believed {
-                    referee.fouls.push(format!("rule 1, {now:?}: {action:?}"));
-                }
-                wireguard.endpoint.is_some_and(|old| old != *endpoint)
+        let set = match action {
+            Action::SetEndpoint { endpoint, reason, .. } => Some((*endpoint, *reason)),
+            Action::ReaddPeer { endpoint, .. } => *endpoint,
+            _ => None,
+        };
+        let believed = set.is_none_or(|(endpoint, reason)| match reason {
+            Reason::Candidate => {
+                referee.named.contains(&endpoint.ip()) && [PORT, OTHER_PORT].contains(&endpoint.port())
             }
+            Reason::Remembered | Reason::Initiation => referee.proved[host].contains(&endpoint),
+            _ => false,
+        });
+        if !believed {
+            referee.fouls.push(format!("rule 1, {now:?}: {action:?}"));
+        }
+        let changes = match action {
+            Action::SetEndpoint { endpoint, .. } => wireguard.endpoint.is_some_and(|old| old != *endpoint),
             Action::ReaddPeer { .. } => {
                 let asked_for = self.hosts[host].config.peers.iter().any(|peer| peer.readd);
                 if !asked_for && wireguard.rx_bytes > 0 {

@@ -27,6 +27,8 @@ const REKEY_JITTER_MILLIS: u64 = 333;
 const REKEY_AFTER: Duration = secs(120);
 const REJECT_AFTER: Duration = secs(180);
 const KEEPALIVE_TIMEOUT: Duration = secs(10);
+/// One second / INITIATIONS_PER_SECOND.
+const INITIATION_SPACING: Duration = Duration::from_millis(20);
 const MAX_TIMER_HANDSHAKES: u32 = 90 / 5;
 const MAX_STAGED: usize = 128;
 
@@ -117,6 +119,7 @@ pub struct WireGuard {
     pub inbox: Vec<Payload>,
     newest: u64,
     handshake: Option<u64>,
+    last_taken_initiation: Option<Time>,
     last_sent_handshake: Option<Time>,
     attempts: u32,
     need_another_keepalive: bool,
@@ -147,6 +150,7 @@ impl WireGuard {
             inbox: Vec::new(),
             newest: 0,
             handshake: None,
+            last_taken_initiation: None,
             last_sent_handshake: None,
             attempts: 0,
             need_another_keepalive: false,
@@ -207,6 +211,14 @@ impl WireGuard {
         }
     }
 
+    /// netlink.c: set_peer, the endpoint. What was staged is sent, and without a session that is an initiation.
+    pub fn set_endpoint(&mut self, now: Time, wall: WallTime, endpoint: SocketAddr) {
+        self.endpoint = Some(endpoint);
+        if self.up {
+            self.send_staged(now, wall);
+        }
+    }
+
     /// netlink.c: set_peer, the keepalive.
     pub fn set_keepalive(&mut self, now: Time, wall: WallTime, seconds: u16) {
         let send = self.keepalive == 0 && seconds > 0 && self.up;
@@ -229,9 +241,10 @@ impl WireGuard {
     }
 
     /// netlink.c: set_peer with WGPEER_F_REMOVE_ME, and again as a new one (peer.c: wg_peer_create).
-    pub fn readd(&mut self, now: Time, wall: WallTime) {
+    pub fn readd(&mut self, now: Time, wall: WallTime, endpoint: Option<SocketAddr>) {
+        self.endpoint = endpoint.or(self.endpoint);
         (self.current, self.previous, self.next, self.handshake) = (None, None, None, None);
-        (self.last_sent_handshake, self.last_handshake) = (None, None);
+        (self.last_sent_handshake, self.last_taken_initiation, self.last_handshake) = (None, None, None);
         (self.rx_bytes, self.tx_bytes, self.newest) = (0, 0, 0);
         self.timers.clear();
         self.staged.clear();

@@ -6,8 +6,8 @@ use std::net::SocketAddr;
 use wgroam::model::WallTime;
 
 use super::{
-    Body, INITIATION_BYTES, KEEPALIVE_TIMEOUT, Packet, Payload, REJECT_AFTER, REKEY_TIMEOUT, RESPONSE_BYTES,
-    Time, Timer, WireGuard,
+    Body, INITIATION_BYTES, INITIATION_SPACING, KEEPALIVE_TIMEOUT, Packet, Payload, REJECT_AFTER,
+    REKEY_TIMEOUT, RESPONSE_BYTES, Time, Timer, WireGuard,
 };
 
 impl WireGuard {
@@ -18,9 +18,11 @@ impl WireGuard {
         }
         match packet.body {
             Body::Initiation { from, to, timestamp, handshake, genuine } => {
+                // noise.c: wg_noise_handshake_consume_initiation.
+                let flood = self.last_taken_initiation.is_some_and(|last| now < last + INITIATION_SPACING);
                 let valid = genuine && to == self.key && Some(from) == self.peer && timestamp > self.newest;
-                if valid {
-                    self.newest = timestamp;
+                if valid && !flood {
+                    (self.newest, self.last_taken_initiation) = (timestamp, Some(now));
                     self.on_initiation(now, packet.source, handshake);
                 }
             }
