@@ -219,6 +219,13 @@ pub struct Peer {
     pub keepalive: u16,
 }
 
+impl Peer {
+    /// One of which nothing is known yet.
+    pub fn new(public_key: PublicKey) -> Self {
+        Self { public_key, endpoint: None, last_handshake: None, rx_bytes: 0, tx_bytes: 0, keepalive: 0 }
+    }
+}
+
 /// The number that a text is: digits and nothing else, no sign. One function for all kinds of numbers.
 pub fn digits<N: TryFrom<u64>>(text: &str) -> Option<N> {
     fn number(text: &str) -> Option<u64> {

@@ -165,27 +165,27 @@ fn peer_with(allowed_ips: u32) -> wgroam::model::PublicKey {
     key
 }
 
-/// One message carries some 1,600 of them. More are refused, and stay.
+/// One message carries some 1,600 of them. A peer with more stays, and is told where to.
 #[test]
-fn a_peer_with_more_allowed_ips_than_a_message_can_carry_is_left_alone() {
+fn a_peer_with_more_allowed_ips_than_a_message_can_carry_stays_and_gets_its_endpoint() {
     common::enter_own_network();
     let _wg0 = create("wg0");
     let mut wireguard = wgroam::linux::wireguard::WireGuard::new();
     let (wg0, endpoint) = ("wg0".parse().unwrap(), "192.0.2.1:51820".parse().unwrap());
     let shown = || run("wg show wg0 allowed-ips").split_whitespace().skip(1).count();
     let key = peer_with(1600);
-    wireguard.readd_peer(wg0, &key, endpoint).unwrap();
+    wireguard.readd_peer(wg0, &key, Some(endpoint)).unwrap();
     assert_eq!((shown(), run("wg show wg0 endpoints").trim()), (1600, format!("{key}\t{endpoint}").as_str()));
     let key = peer_with(1700);
-    let error = wireguard.readd_peer(wg0, &key, endpoint).unwrap_err();
+    let error = wireguard.readd_peer(wg0, &key, Some(endpoint)).unwrap_err();
     assert_eq!(
         error.to_string(),
         format!(
-            "wg0: peer {} has too many allowed IPs to be added again in one step; left as it is",
+            "wg0: peer {} has too many allowed IPs to be added again in one step; only its endpoint was set",
             key.short()
         )
     );
-    assert_eq!((shown(), run("wg show wg0 endpoints").trim()), (1700, format!("{key}\t(none)").as_str()));
+    assert_eq!((shown(), run("wg show wg0 endpoints").trim()), (1700, format!("{key}\t{endpoint}").as_str()));
 }
 
 /// Somebody who reads the device all the time never sees it without the peer or any part of it.
@@ -214,7 +214,7 @@ fn nobody_sees_a_peer_half_added() {
         });
         let mut wireguard = wgroam::linux::wireguard::WireGuard::new();
         while !enough() && Instant::now() < deadline && !reader.is_finished() {
-            wireguard.readd_peer(wg0, &key, endpoint).unwrap();
+            wireguard.readd_peer(wg0, &key, Some(endpoint)).unwrap();
             // Pauses of all lengths: a dump on a slow machine fits into some, and is cut by others.
             let nth = readds.fetch_add(1, Ordering::Relaxed) as u64;
             std::thread::sleep(Duration::from_millis(nth % 32));

@@ -1,13 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! Carries out what the engine wants: action -> adapter, and what comes back -> event.
 
-use std::net::SocketAddr;
 use std::time::Instant;
 
 use super::{Daemon, trouble, wall};
 use crate::engine::{Action, Event, Report};
 use crate::linux::wireguard::{self, WireGuard};
-use crate::model::{Interface, PublicKey, wipe_stack};
+use crate::model::{Interface, wipe_stack};
 use crate::render;
 
 impl Daemon {
@@ -35,7 +34,7 @@ impl Daemon {
                 }
                 Action::ReaddPeer { interface, peer, endpoint } => {
                     let endpoint = endpoint.map(|(endpoint, _)| endpoint);
-                    self.tell(now, interface, |wireguard| readd(wireguard, interface, &peer, endpoint));
+                    self.tell(now, interface, |wireguard| wireguard.readd_peer(interface, &peer, endpoint));
                     wipe_stack();
                 }
                 Action::FindWays(question) => self.find_ways(now, &question),
@@ -131,32 +130,6 @@ impl Daemon {
             }
         }
     }
-}
-
-/// Adds a peer again: at the endpoint, or where WireGuard has it now.
-///
-/// Not inlined, for the same reason as [`Daemon::look`]: reading the device brings its private key along.
-#[inline(never)]
-fn readd(
-    wireguard: &mut WireGuard,
-    interface: Interface,
-    peer: &PublicKey,
-    endpoint: Option<SocketAddr>,
-) -> Result<(), wireguard::Error> {
-    let known = |wireguard: &mut WireGuard| {
-        let (device, _) = wireguard.device(interface)?;
-        let known = device.peers.iter().find(|known| known.public_key == *peer);
-        Ok(known.and_then(|known| known.endpoint))
-    };
-    let Some(endpoint) = endpoint.map_or_else(|| known(wireguard), |endpoint| Ok(Some(endpoint)))? else {
-        return Ok(());
-    };
-    let added = wireguard.readd_peer(interface, peer, endpoint);
-    if matches!(added, Err(wireguard::Error::TooManyAllowedIps(..))) {
-        // It goes there as it is, with a source that is chosen anew.
-        wireguard.set_endpoint(interface, peer, endpoint)?;
-    }
-    added
 }
 
 fn level(report: &Report) -> log::Level {

@@ -137,7 +137,7 @@ impl PeerState {
     /// A peer that was just seen. `counted`: it appeared under our eyes, so that its counters started at zero.
     pub fn new(public_key: PublicKey, now: Instant, counted: bool) -> Self {
         Self {
-            seen: nothing_of(public_key),
+            seen: Peer::new(public_key),
             counted,
             appeared: true,
             round: 0,
@@ -165,7 +165,7 @@ impl PeerState {
 
     /// WireGuard lost all it knew of the peer. Its history and its limits stay.
     pub fn reset(&mut self) {
-        self.seen = nothing_of(self.seen.public_key);
+        self.seen = Peer::new(self.seen.public_key);
         (self.counted, self.appeared) = (true, true);
         self.reason = None;
         self.forget_session();
@@ -253,10 +253,6 @@ impl PeerState {
         };
         self.history.iter().map(one).collect()
     }
-}
-
-fn nothing_of(public_key: PublicKey) -> Peer {
-    Peer { public_key, endpoint: None, last_handshake: None, rx_bytes: 0, tx_bytes: 0, keepalive: 0 }
 }
 
 /// Are these the same place? A scope or flow label, which one source of endpoints knows and another does not, makes no

@@ -253,11 +253,12 @@ pub fn a_peer_added_again_is_as_before_and_begins_a_handshake(create: Create) {
         (0..300).map(|n| format!(",10.1.{}.{}/32,fd01::{n:x}/128", n / 256, n % 256)).collect();
     let psk = run("wg genpsk");
     std::fs::write("/run/psk", &psk).unwrap();
-    for (keepalive, preshared, allowed) in [
-        (0, false, String::new()),
-        (25, false, "0.0.0.0/0,::/0".into()),
-        (0, true, "10.0.0.0/8".into()),
-        (17, true, format!("fd00::/64{hundreds}")),
+    let told = "127.0.0.1:51821".parse().ok();
+    for (keepalive, preshared, allowed, endpoint) in [
+        (0, false, String::new(), told),
+        (25, false, "0.0.0.0/0,::/0".into(), told),
+        (0, true, "10.0.0.0/8".into(), None),
+        (17, true, format!("fd00::/64{hundreds}"), None),
     ] {
         let file = if preshared { "/run/psk" } else { "/dev/null" };
         run(&format!("wg set wg1 peer {public0} preshared-key {file}"));
@@ -273,7 +274,6 @@ pub fn a_peer_added_again_is_as_before_and_begins_a_handshake(create: Create) {
         sleep(Duration::from_millis(100));
         let count = |wireguard: &mut WireGuard| wireguard.device(wg0()).unwrap().0.peers.len();
         assert_eq!(count(&mut wireguard), 2);
-        let endpoint = "127.0.0.1:51821".parse().unwrap();
         wireguard.readd_peer(wg0(), &public1, endpoint).unwrap();
         wait_until("there is a new session", || {
             peer(&wireguard.device(wg0()).unwrap().0, &public1).last_handshake.is_some()
@@ -288,10 +288,14 @@ pub fn a_peer_added_again_is_as_before_and_begins_a_handshake(create: Create) {
         let now = peer(&wireguard.device(wg0()).unwrap().0, &public1);
         assert!(now.rx_bytes < 92 + 32 * 4 && now.tx_bytes < 148 + 32 * 4, "{now:?}");
     }
+    // It has no endpoint.
+    wireguard.readd_peer(wg0(), &other, None).unwrap();
     assert_eq!(settings(&other), others);
 
     // With another endpoint.
-    wireguard.readd_peer(wg0(), &public1, "[2001:db8::1]:443".parse().unwrap()).unwrap();
+    wireguard.readd_peer(wg0(), &public1, "[2001:db8::1]:443".parse().ok()).unwrap();
+    assert_eq!(settings(&public1)[1], "[2001:db8::1]:443");
+    wireguard.readd_peer(wg0(), &public1, None).unwrap();
     assert_eq!(settings(&public1)[1], "[2001:db8::1]:443");
 }
 
@@ -299,7 +303,7 @@ pub fn a_peer_that_is_not_there_is_not_added(create: Create) {
     let (_interface, _) = one(create);
     let (_, public) = genkey();
     let mut wireguard = WireGuard::new();
-    let error = wireguard.readd_peer(wg0(), &public, "192.0.2.1:51820".parse().unwrap()).unwrap_err();
+    let error = wireguard.readd_peer(wg0(), &public, "192.0.2.1:51820".parse().ok()).unwrap_err();
     assert!(matches!(error, Error::NoPeer(interface, key) if (interface, key) == (wg0(), public)), "{error}");
     assert_eq!(run("wg show wg0 peers"), "");
 }

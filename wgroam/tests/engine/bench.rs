@@ -31,7 +31,7 @@ pub fn secs(n: u64) -> Duration {
 }
 
 pub fn peer(public_key: PublicKey, endpoint: Option<SocketAddr>) -> Peer {
-    Peer { public_key, endpoint, last_handshake: None, rx_bytes: 0, tx_bytes: 0, keepalive: 0 }
+    Peer { endpoint, ..Peer::new(public_key) }
 }
 
 pub fn remembered(peer: PublicKey, endpoint: SocketAddr) -> Remembered {

@@ -10,7 +10,7 @@ use wgroam::engine::{Action, Engine, Event};
 use wgroam::initiation::Verdict;
 use wgroam::model::{Device, Interface, Peer, PublicKey, WallTime};
 
-use super::draw::{Change, Key, Step, blank, interface, key, memory};
+use super::draw::{Change, Key, Step, interface, key, memory};
 use super::draw_chase::HOSTS;
 use super::outside::Outside;
 use super::referee_chase::Book;
@@ -63,7 +63,7 @@ impl Court {
             public_key: Some(PublicKey([77; 32])),
             listen_port: 51820,
             fwmark: 0,
-            peers: (0..4).map(|k| blank(key(k))).collect(),
+            peers: (0..4).map(|k| Peer::new(key(k))).collect(),
         };
         let remembered = memory();
         let mut court = Self {
@@ -186,12 +186,12 @@ impl Court {
             Change::Link(up) => device.up = up,
             Change::Recreated => {
                 device.ifindex += 1;
-                device.peers.iter_mut().for_each(|peer| *peer = blank(peer.public_key));
+                device.peers.iter_mut().for_each(|peer| *peer = Peer::new(peer.public_key));
             }
             Change::There(n, there) => {
                 device.peers.retain(|peer| peer.public_key != key(n));
                 if there {
-                    device.peers.push(blank(key(n)));
+                    device.peers.push(Peer::new(key(n)));
                 }
             }
         }
@@ -308,7 +308,7 @@ impl Court {
                         *peer = Peer {
                             endpoint: endpoint.map_or(peer.endpoint, |(endpoint, _)| Some(endpoint)),
                             keepalive: peer.keepalive,
-                            ..blank(peer.public_key)
+                            ..Peer::new(peer.public_key)
                         };
                     }
                     set = Some(at);

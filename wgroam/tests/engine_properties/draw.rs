@@ -7,7 +7,7 @@ use std::time::Duration;
 use wgroam::config::{self, Config};
 use wgroam::engine::{Command, Event, Remembered, WanChange};
 use wgroam::initiation::{Timestamp, Verdict};
-use wgroam::model::{Interface, Peer, PublicKey, WallTime};
+use wgroam::model::{Interface, PublicKey, WallTime};
 
 use super::outside::{Dns, Echo, Load, Reach};
 
@@ -165,8 +165,4 @@ pub fn memory() -> Vec<Remembered> {
         good: vec![],
     };
     (0..3).map(one).collect()
-}
-
-pub fn blank(public_key: PublicKey) -> Peer {
-    Peer { public_key, endpoint: None, last_handshake: None, rx_bytes: 0, tx_bytes: 0, keepalive: 0 }
 }

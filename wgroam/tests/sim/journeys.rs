@@ -82,14 +82,7 @@ fn with_silent_names(config: &mut Config, rng: &mut Rng) -> Option<Peer> {
     }
     (rng.below(2) == 0).then(|| {
         config.peers.push(stray);
-        Peer {
-            public_key: STRAY,
-            endpoint: None,
-            last_handshake: None,
-            rx_bytes: 0,
-            tx_bytes: 0,
-            keepalive: 25,
-        }
+        Peer { keepalive: 25, ..Peer::new(STRAY) }
     })
 }
 

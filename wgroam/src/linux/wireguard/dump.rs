@@ -77,19 +77,10 @@ impl Dump {
         if self.device.peers.last().is_some_and(|last| last.public_key == public_key) {
             return Ok(());
         }
-        let mut peer =
-            Peer { public_key, endpoint: None, last_handshake: None, rx_bytes: 0, tx_bytes: 0, keepalive: 0 };
+        let mut peer = Peer::new(public_key);
         for attribute in entry.attributes() {
             let attribute = attribute?;
-            let value = attribute.value;
-            match attribute.kind {
-                WGPEER_A_ENDPOINT => peer.endpoint = endpoint(value)?,
-                WGPEER_A_KEEPALIVE => peer.keepalive = value.u16(0)?,
-                WGPEER_A_LAST_HANDSHAKE => peer.last_handshake = time(value)?,
-                WGPEER_A_RX_BYTES => peer.rx_bytes = value.u64(0)?,
-                WGPEER_A_TX_BYTES => peer.tx_bytes = value.u64(0)?,
-                _ => {}
-            }
+            peer_attribute(&mut peer, attribute.kind, attribute.value)?;
         }
         self.device.peers.push(peer);
         Ok(())
@@ -99,6 +90,19 @@ impl Dump {
     pub fn finish(self) -> (Device, Option<PrivateKey>) {
         (self.device, self.private_key)
     }
+}
+
+/// One attribute of a peer; those that make up no [`Peer`] are passed over.
+pub(super) fn peer_attribute(peer: &mut Peer, kind: u16, value: Bytes) -> Result<(), Malformed> {
+    match kind {
+        WGPEER_A_ENDPOINT => peer.endpoint = endpoint(value)?,
+        WGPEER_A_KEEPALIVE => peer.keepalive = value.u16(0)?,
+        WGPEER_A_LAST_HANDSHAKE => peer.last_handshake = time(value)?,
+        WGPEER_A_RX_BYTES => peer.rx_bytes = value.u64(0)?,
+        WGPEER_A_TX_BYTES => peer.tx_bytes = value.u64(0)?,
+        _ => {}
+    }
+    Ok(())
 }
 
 /// struct sockaddr_in or sockaddr_in6. Family and scope are in the machine's byte order, port and flow label in the

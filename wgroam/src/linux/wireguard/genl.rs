@@ -95,7 +95,7 @@ impl Kernel {
     }
 
     fn kept(&mut self, link: &Link, peer: &PublicKey) -> Result<Kept, Error> {
-        self.dump(link, Kept::default, |kept, payload| kept.message(payload, peer))
+        self.dump(link, || Kept::new(peer), |kept, payload| kept.message(payload))
     }
 
     /// Changes peers, each entry in turn, all in one message.
@@ -195,16 +195,23 @@ impl Backend for Kernel {
 
     /// The kernel holds its locks from the first entry of a message to the last (wg_set_device), so that whoever reads
     /// the device sees the peer before or after.
-    fn readd_peer(&mut self, link: &Link, peer: &PublicKey, endpoint: SocketAddr) -> Result<(), Error> {
+    fn readd_peer(
+        &mut self,
+        link: &Link,
+        peer: &PublicKey,
+        endpoint: Option<SocketAddr>,
+    ) -> Result<(), Error> {
         let kept = self.kept(link, peer)?;
         if !kept.found {
             return Err(Error::NoPeer(link.interface, *peer));
         }
+        let Some(endpoint) = endpoint.or(kept.peer.endpoint) else { return Ok(()) };
         if kept.size() > MAX_KEPT {
+            self.set_endpoint(link, peer, endpoint)?;
             return Err(Error::TooManyAllowedIps(link.interface, *peer));
         }
         let mut changes = vec![Change::Remove, Change::Add(endpoint, &kept)];
-        changes.extend(poke(kept.keepalive));
+        changes.extend(poke(kept.peer.keepalive));
         self.set(link, peer, &changes)
     }
 }

@@ -37,12 +37,17 @@ pub trait Backend {
     fn allowed_ips(&mut self, link: &Link, peer: &PublicKey) -> Result<Vec<(IpAddr, u8)>, Error>;
 
     /// Removes the peer and adds it again in one step, with the preshared key, allowed IPs and keepalive it has and this
-    /// endpoint, and makes it begin a handshake. What is forgotten: its session, its counters, and the newest timestamp
-    /// that it proved itself with.
+    /// endpoint or its own, and makes it begin a handshake. What is forgotten: its session, its counters, and the newest
+    /// timestamp that it proved itself with. Without any endpoint nothing is changed.
     ///
     /// # Errors
-    /// [`Error::NoPeer`], and [`Error::TooManyAllowedIps`]: nothing was changed.
-    fn readd_peer(&mut self, link: &Link, peer: &PublicKey, endpoint: SocketAddr) -> Result<(), Error>;
+    /// [`Error::NoPeer`]; [`Error::TooManyAllowedIps`]: only the endpoint was set.
+    fn readd_peer(
+        &mut self,
+        link: &Link,
+        peer: &PublicKey,
+        endpoint: Option<SocketAddr>,
+    ) -> Result<(), Error>;
 }
 
 /// All WireGuard interfaces of this network namespace.
@@ -115,7 +120,7 @@ impl WireGuard {
         &mut self,
         interface: Interface,
         peer: &PublicKey,
-        endpoint: SocketAddr,
+        endpoint: Option<SocketAddr>,
     ) -> Result<(), Error> {
         let (link, backend) = self.backend(interface)?;
         backend.readd_peer(&link, peer, endpoint)
@@ -193,7 +198,7 @@ impl fmt::Display for Error {
             Error::NoPeer(interface, peer) => write!(f, "{interface}: there is no peer {}", peer.short()),
             Error::TooManyAllowedIps(interface, peer) => write!(
                 f,
-                "{interface}: peer {} has too many allowed IPs to be added again in one step; left as it is",
+                "{interface}: peer {} has too many allowed IPs to be added again in one step; only its endpoint was set",
                 peer.short()
             ),
             Error::Malformed(interface, what) => {

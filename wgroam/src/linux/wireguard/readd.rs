@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! What makes up a peer besides its key and endpoint: what has to be kept when it is removed and added again. Pure.
+//! What makes up a peer besides its key: what has to be kept when it is removed and added again. Pure.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use zeroize::Zeroizing;
 
 use super::super::netlink::wire::{Bytes, Malformed, Request};
-use super::dump::{GENL_HEADER, WGDEVICE_A_PEERS, WGPEER_A_KEEPALIVE, WGPEER_A_PUBLIC_KEY};
-use crate::model::PublicKey;
+use super::dump::{GENL_HEADER, WGDEVICE_A_PEERS, WGPEER_A_PUBLIC_KEY, peer_attribute};
+use crate::model::{Peer, PublicKey};
 
 const WGPEER_A_PRESHARED_KEY: u16 = 2;
 const WGPEER_A_ALLOWEDIPS: u16 = 9;
@@ -20,19 +20,21 @@ const WGALLOWEDIP_A_CIDR_MASK: u16 = 3;
 type PresharedKey = Box<Zeroizing<[u8; 32]>>;
 
 /// What is kept of a peer.
-#[derive(Default)]
 pub(super) struct Kept {
+    pub peer: Peer,
     /// Is there such a peer at all?
     pub found: bool,
     /// None: none was set, or one of zeroes, which is the same.
     pub preshared_key: Option<PresharedKey>,
-    /// Seconds, 0 = off.
-    pub keepalive: u16,
     /// Networks and their prefix lengths.
     pub allowed_ips: Vec<(IpAddr, u8)>,
 }
 
 impl Kept {
+    pub fn new(peer: &PublicKey) -> Self {
+        Self { peer: Peer::new(*peer), found: false, preshared_key: None, allowed_ips: Vec::new() }
+    }
+
     /// Takes a preshared key over.
     pub fn set_preshared_key(&mut self, bytes: &[u8; 32]) {
         if bytes.iter().any(|&byte| byte != 0) {
@@ -47,7 +49,7 @@ impl Kept {
     }
 
     /// Reads what one message of a device's dump says about the peer.
-    pub fn message(&mut self, payload: Bytes, peer: &PublicKey) -> Result<(), Malformed> {
+    pub fn message(&mut self, payload: Bytes) -> Result<(), Malformed> {
         for attribute in payload.from(GENL_HEADER).attributes() {
             let attribute = attribute?;
             if attribute.kind != WGDEVICE_A_PEERS {
@@ -56,7 +58,7 @@ impl Kept {
             for entry in attribute.value.attributes() {
                 let entry = entry?.value;
                 let key = entry.attributes().find(WGPEER_A_PUBLIC_KEY);
-                if key.ok_or(Malformed("a peer without a key"))?.array(0)? == &peer.0 {
+                if key.ok_or(Malformed("a peer without a key"))?.array(0)? == &self.peer.public_key.0 {
                     self.entry(entry)?;
                     self.found = true;
                 }
@@ -72,19 +74,18 @@ impl Kept {
             let value = attribute.value;
             match attribute.kind {
                 WGPEER_A_PRESHARED_KEY => self.set_preshared_key(value.array(0)?),
-                WGPEER_A_KEEPALIVE => self.keepalive = value.u16(0)?,
                 WGPEER_A_ALLOWEDIPS => {
                     for allowed in value.attributes() {
                         self.allowed_ips.push(allowed_ip(allowed?.value)?);
                     }
                 }
-                _ => {}
+                kind => peer_attribute(&mut self.peer, kind, value)?,
             }
         }
         Ok(())
     }
 
-    /// Adds preshared key and allowed IPs to a request. The keepalive is left to the caller.
+    /// Adds preshared key and allowed IPs to a request. Endpoint and keepalive are left to the caller.
     pub fn write(&self, request: &mut Request) {
         if let Some(key) = &self.preshared_key {
             request.attribute(WGPEER_A_PRESHARED_KEY, &key[..]);
@@ -124,7 +125,8 @@ mod tests {
     /// A peer that the kernel spreads over two messages, between two others.
     #[test]
     fn a_peer_reads_back_as_it_was_written_and_others_do_not_mix_in() {
-        let mut kept = Kept { keepalive: 25, ..Kept::default() };
+        let key = |n| PublicKey([n; 32]);
+        let mut kept = Kept::new(&key(0));
         kept.set_preshared_key(&[7; 32]);
         kept.allowed_ips = vec![("10.0.0.0".parse().unwrap(), 8), ("fd00::".parse().unwrap(), 64)];
         let message = |kept: &Kept, keys: &[u8]| {
@@ -142,14 +144,14 @@ mod tests {
             request.finish(0)
         };
         let first = message(&kept, &[1, 2]);
-        let more = Kept { allowed_ips: vec![("fd01::1".parse().unwrap(), 128)], ..Kept::default() };
+        let more = Kept { allowed_ips: vec![("fd01::1".parse().unwrap(), 128)], ..Kept::new(&key(0)) };
         let second = message(&more, &[2, 3]);
-        let mut read = Kept::default();
+        let mut read = Kept::new(&key(2));
         for bytes in [&first, &second] {
             let message = Messages::new(bytes, Endian::NATIVE).next().unwrap().unwrap();
-            read.message(message.payload, &PublicKey([2; 32])).unwrap();
-            let mut nobody = Kept::default();
-            nobody.message(message.payload, &PublicKey([4; 32])).unwrap();
+            read.message(message.payload).unwrap();
+            let mut nobody = Kept::new(&key(4));
+            nobody.message(message.payload).unwrap();
             assert!(!nobody.found && nobody.allowed_ips.is_empty());
         }
         assert!(read.found);

@@ -51,17 +51,23 @@ impl Backend for Userspace {
     }
 
     fn allowed_ips(&mut self, link: &Link, peer: &PublicKey) -> Result<Vec<(IpAddr, u8)>, Error> {
-        Ok(kept(link.interface, &hex(&peer.0))?.allowed_ips)
+        Ok(kept(link.interface, peer)?.allowed_ips)
     }
 
     /// wireguard-go takes one request at a time (IpcSetOperation holds its lock), so that whoever reads the device sees
     /// the peer before or after.
-    fn readd_peer(&mut self, link: &Link, peer: &PublicKey, endpoint: SocketAddr) -> Result<(), Error> {
+    fn readd_peer(
+        &mut self,
+        link: &Link,
+        peer: &PublicKey,
+        endpoint: Option<SocketAddr>,
+    ) -> Result<(), Error> {
         let name = hex(&peer.0);
-        let kept = kept(link.interface, &name)?;
+        let kept = kept(link.interface, peer)?;
         if !kept.found {
             return Err(Error::NoPeer(link.interface, *peer));
         }
+        let Some(endpoint) = endpoint.or(kept.peer.endpoint) else { return Ok(()) };
         // It holds the preshared key: room for all of it from the start, so that it is not copied when it grows. An
         // allowed IP takes 54 bytes at most.
         let mut request = Zeroizing::new(String::with_capacity(1024 + 64 * kept.allowed_ips.len()));
@@ -78,7 +84,7 @@ impl Backend for Userspace {
         for (ip, length) in &kept.allowed_ips {
             *request += &format!("allowed_ip={ip}/{length}\n");
         }
-        poke(&mut request, &name, kept.keepalive);
+        poke(&mut request, &name, kept.peer.keepalive);
         *request += "\n";
         ask(link.interface, &request, &mut |_, _| Ok(()))
     }
@@ -97,13 +103,14 @@ fn poke(request: &mut String, peer: &str, keepalive: u16) {
     }
 }
 
-/// What makes up the peer with this key, in hexadecimal digits.
-fn kept(interface: Interface, peer: &str) -> Result<Kept, Error> {
-    let mut kept = Kept::default();
+/// What makes up the peer with this key.
+fn kept(interface: Interface, peer: &PublicKey) -> Result<Kept, Error> {
+    let mut kept = Kept::new(peer);
+    let name = hex(&peer.0);
     let mut here = false;
     ask(interface, "get=1\n\n", &mut |key, value| {
         if key == "public_key" {
-            here = value == peer;
+            here = value == *name;
             kept.found |= here;
         } else if here {
             kept_line(&mut kept, key, value)?;
@@ -116,13 +123,12 @@ fn kept(interface: Interface, peer: &str) -> Result<Kept, Error> {
 fn kept_line(kept: &mut Kept, key: &str, value: &str) -> Result<(), &'static str> {
     match key {
         "preshared_key" => kept.set_preshared_key(&*unhex(value)?),
-        "persistent_keepalive_interval" => kept.keepalive = number(value)?,
         "allowed_ip" => {
             let wrong = "an allowed IP is none";
             let (ip, length) = value.split_once('/').ok_or(wrong)?;
             kept.allowed_ips.push((ip.parse().map_err(|_| wrong)?, number(length)?));
         }
-        _ => {}
+        _ => peer_line(&mut kept.peer, key, value)?,
     }
     Ok(())
 }
@@ -157,14 +163,7 @@ impl Dump {
             }
             "listen_port" => self.device.listen_port = number(value)?,
             "fwmark" => self.device.fwmark = number(value)?,
-            "public_key" => self.device.peers.push(Peer {
-                public_key: PublicKey(*unhex(value)?),
-                endpoint: None,
-                last_handshake: None,
-                rx_bytes: 0,
-                tx_bytes: 0,
-                keepalive: 0,
-            }),
+            "public_key" => self.device.peers.push(Peer::new(PublicKey(*unhex(value)?))),
             _ => {
                 if let Some(peer) = self.device.peers.last_mut() {
                     peer_line(peer, key, value)?;
