@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use super::{Daemon, trouble, wall};
 use crate::engine::{Action, Event, Report};
-use crate::linux::wireguard::{self, WireGuard};
+use crate::linux::wireguard;
 use crate::model::{Interface, wipe_stack};
 use crate::render;
 
@@ -13,50 +13,50 @@ impl Daemon {
     /// Does what the engine wants, until it wants nothing more.
     pub(super) fn carry_out(&mut self, now: Instant) {
         while let Some(action) = self.engine.poll_action() {
-            match action {
-                Action::TakeSnapshot { interface } => self.take_snapshot(now, interface),
-                Action::SetEndpoint { interface, peer, endpoint, .. }
-                | Action::ClearSource { interface, peer, endpoint } => {
-                    self.tell(now, interface, |wireguard| wireguard.set_endpoint(interface, &peer, endpoint));
-                }
-                Action::Poke { interface, peer, keepalive, .. } => {
-                    self.tell(now, interface, |wireguard| wireguard.poke(interface, &peer, keepalive));
-                }
-                Action::Resolve { host } => self.asking.resolve(&host),
+            match &action {
+                Action::TakeSnapshot { interface } => self.take_snapshot(now, *interface),
+                Action::SetEndpoint { interface, .. }
+                | Action::ClearSource { interface, .. }
+                | Action::Poke { interface, .. }
+                | Action::RotatePort { interface }
+                | Action::ReaddPeer { interface, .. } => self.tell(now, *interface, &action),
+                Action::Resolve { host } => self.asking.resolve(host),
                 Action::Probe { interface, target, token, .. } => {
                     // The engine notices that nothing comes back; why is for whoever looks closely.
-                    if let Err(error) = self.asking.probe(interface, target, token) {
+                    if let Err(error) = self.asking.probe(*interface, *target, *token) {
                         log::debug!("probe: {error}");
                     }
                 }
-                Action::RotatePort { interface } => {
-                    self.tell(now, interface, |wireguard| wireguard.rotate_port(interface));
-                }
-                Action::ReaddPeer { interface, peer, endpoint } => {
-                    let endpoint = endpoint.map(|(endpoint, _)| endpoint);
-                    self.tell(now, interface, |wireguard| wireguard.readd_peer(interface, &peer, endpoint));
-                    wipe_stack();
-                }
-                Action::FindWays(question) => self.find_ways(now, &question),
-                Action::AddRoute(route) => self.change_route(|routes| routes.add(&route)),
-                Action::RemoveRoute(route) => self.change_route(|routes| routes.remove(&route)),
+                Action::FindWays(question) => self.find_ways(now, question),
+                Action::AddRoute(route) => self.change_route(|routes| routes.add(route)),
+                Action::RemoveRoute(route) => self.change_route(|routes| routes.remove(route)),
                 Action::Remember => self.keeper.remember(now, &self.engine.memory()),
-                Action::Report(report) => self.report(&report),
+                Action::Report(report) => self.report(report),
             }
         }
     }
 
-    /// Tells WireGuard something; not while it leaves questions unanswered: a look finds out when it is back.
-    fn tell(
-        &mut self,
-        now: Instant,
-        interface: Interface,
-        what: impl FnOnce(&mut WireGuard) -> Result<(), wireguard::Error>,
-    ) {
+    /// Tells WireGuard what is to be changed; not while it leaves questions unanswered: a look finds out when it is back.
+    fn tell(&mut self, now: Instant, interface: Interface, change: &Action) {
         if self.troubles.is_silent(interface) {
             return;
         }
-        match what(&mut self.wireguard) {
+        let wireguard = &mut self.wireguard;
+        let told = match change {
+            Action::SetEndpoint { peer, endpoint, .. } | Action::ClearSource { peer, endpoint, .. } => {
+                wireguard.set_endpoint(interface, peer, *endpoint)
+            }
+            Action::Poke { peer, keepalive, .. } => wireguard.poke(interface, peer, *keepalive),
+            Action::RotatePort { .. } => wireguard.rotate_port(interface),
+            Action::ReaddPeer { peer, endpoint, .. } => {
+                let told = wireguard.readd_peer(interface, peer, endpoint.map(|(endpoint, _)| endpoint));
+                // Its preshared key went through our hands.
+                wipe_stack();
+                told
+            }
+            _ => return,
+        };
+        match told {
             // An interface that went away meanwhile is no news: its own event follows.
             Ok(()) | Err(wireguard::Error::Gone(_)) => {}
             Err(error) => self.complain(now, interface, &error),
