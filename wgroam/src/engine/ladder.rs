@@ -237,6 +237,7 @@ impl Engine {
             if wait {
                 if at.section.probe.is_some() && !chased.probes.open() && peer.alive(now) {
                     self.probe(at, chased);
+                    ladder.sent_at.get_or_insert(now);
                 }
                 return;
             }
@@ -303,8 +304,10 @@ impl Engine {
             errand.readd = readd;
         }
         ladder.give_chance(at.now);
-        if at.section.probe.is_some() && peer.alive(at.now) {
-            self.probe(at, chased);
+        // What was sent to another place is void. The next look finds the peer there, and probes it.
+        chased.probes.clear();
+        if at.section.probe.is_some() {
+            ladder.due = at.now + LEARN_DELAY;
         }
     }
 
@@ -360,7 +363,8 @@ impl Engine {
     ) -> Option<Instant> {
         let now = at.now;
         let interval = std::time::Duration::from_secs(at.section.probe_interval.into());
-        let regular = !interval.is_zero() && at.section.probe.is_some() && peer.alive(now);
+        let reached = peer.seen.endpoint.is_some() && peer.alive(now);
+        let regular = !interval.is_zero() && at.section.probe.is_some() && reached;
         if regular && chased.probes.due(now, interval) && chased.ladder.is_none() {
             self.probe(at, chased);
         }

@@ -258,6 +258,7 @@ impl Court {
     pub fn drain(&mut self) {
         let mut count = 0;
         let mut set: Option<Key> = None;
+        let mut probed = Vec::new();
         while let Some(action) = self.engine.poll_action() {
             count += 1;
             assert!(count < 200, "two devices with four peers give that much to do at once?");
@@ -267,6 +268,14 @@ impl Court {
                     _ => false,
                 };
                 assert!(next, "a set endpoint is followed by its poke, not by {action:?}");
+            }
+            match &action {
+                Action::Probe { interface, peer, .. } => probed.push((*interface, *peer)),
+                Action::SetEndpoint { interface, peer, .. } | Action::ReaddPeer { interface, peer, .. } => {
+                    let probed = probed.contains(&(*interface, *peer));
+                    assert!(!probed, "a probe went to where it is not any more, just before {action:?}");
+                }
+                _ => {}
             }
             // One question is for all tunnels.
             if !matches!(action, Action::FindWays(_)) {
