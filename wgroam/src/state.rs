@@ -12,6 +12,7 @@
 //! have none). The last line counts them, so that half a file is not taken for
 //! a whole one (the colon tells it from an interface called end). There are no secrets in it, but it says where people were: 0600.
 
+use std::cmp::Ordering;
 use std::fmt;
 use std::io;
 use std::path::Path;
@@ -179,7 +180,7 @@ fn timestamp(word: &str) -> Option<Timestamp> {
 /// more than [`MAX_ENTRIES`] those confirmed last.
 pub fn merge(one: &[Remembered], other: &[Remembered]) -> Vec<Remembered> {
     let mut all = [one, other].concat();
-    all.sort_by_key(owner);
+    sort(&mut all, by_owner);
     all.dedup_by(|entry, known| {
         let same = owner(entry) == owner(known);
         if same {
@@ -202,11 +203,20 @@ pub fn merge(one: &[Remembered], other: &[Remembered]) -> Vec<Remembered> {
         same
     });
     if all.len() > MAX_ENTRIES {
-        all.sort_unstable_by_key(|entry| (std::cmp::Reverse(entry.confirmed), owner(entry)));
+        sort(&mut all, |one, other| other.confirmed.cmp(&one.confirmed));
         all.truncate(MAX_ENTRIES);
-        all.sort_by_key(owner);
+        sort(&mut all, by_owner);
     }
     all
+}
+
+/// One function for all orders. Equals stay as they were.
+fn sort(entries: &mut [Remembered], order: fn(&Remembered, &Remembered) -> Ordering) {
+    entries.sort_by(order);
+}
+
+fn by_owner(one: &Remembered, other: &Remembered) -> Ordering {
+    owner(one).cmp(&owner(other))
 }
 
 /// Whose entry it is.

@@ -165,6 +165,28 @@ fn peer_with(allowed_ips: u32) -> wgroam::model::PublicKey {
     key
 }
 
+/// Without an endpoint nothing is done: the kernel lists who is added again last.
+#[test]
+fn who_has_no_endpoint_is_not_added_again() {
+    common::enter_own_network();
+    let _wg0 = create("wg0");
+    let keys = [8, 9].map(|n| wgroam::model::PublicKey([n; 32]));
+    let [first, second] = keys.map(|key| key.to_string());
+    let endpoint = "192.0.2.1:51820";
+    let mut wireguard = wgroam::linux::wireguard::WireGuard::new();
+    let mut order = |endpoint: Option<&str>| {
+        let endpoint = endpoint.map(|endpoint| endpoint.parse().unwrap());
+        wireguard.readd_peer("wg0".parse().unwrap(), &keys[0], endpoint).unwrap();
+        run("wg show wg0 peers").split_whitespace().map(str::to_owned).collect::<Vec<_>>()
+    };
+    run(&format!("wg set wg0 peer {first} peer {second}"));
+    assert_eq!(order(None), [first.clone(), second.clone()]);
+    assert_eq!(order(Some(endpoint)), [second.clone(), first.clone()]);
+    run(&format!("wg set wg0 peer {second} remove peer {second}"));
+    assert_eq!(order(None), [second, first]);
+    assert!(run("wg show wg0 endpoints").contains(endpoint));
+}
+
 /// One message carries some 1,600 of them. A peer with more stays, and is told where to.
 #[test]
 fn a_peer_with_more_allowed_ips_than_a_message_can_carry_stays_and_gets_its_endpoint() {

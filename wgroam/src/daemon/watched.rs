@@ -54,12 +54,9 @@ impl Watched {
         self.0.len() < before
     }
 
-    /// The ports to listen on, sorted.
+    /// The ports to listen on; one may be there twice.
     pub fn ports(&self) -> Vec<u16> {
-        let mut ports: Vec<u16> = self.0.iter().map(|entry| entry.port).filter(|port| *port != 0).collect();
-        ports.sort_unstable();
-        ports.dedup();
-        ports
+        self.0.iter().map(|entry| entry.port).filter(|port| *port != 0).collect()
     }
 
     /// What the packet for this port proves, and to which interface it was. None: nobody listens there any more.

@@ -71,7 +71,8 @@ pub enum Action {
         /// On this interface.
         interface: Interface,
     },
-    /// Remove the peer and add it again as it is (endpoint, allowed IPs, keepalive, preshared key), in one message.
+    /// Remove the peer and add it again as it is (allowed IPs, keepalive, preshared key, endpoint unless told another), in
+    /// one message.
     ReaddPeer {
         /// On this interface.
         interface: Interface,

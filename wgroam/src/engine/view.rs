@@ -16,8 +16,10 @@ impl Engine {
         let watched = self.devices.values().filter(|device| self.settings.watches(device.interface));
         let mut devices: Vec<_> = watched.map(|device| self.device_status(now, device)).collect();
         let missing = self.settings.named().filter(|name| !self.devices.contains_key(name));
-        devices.extend(missing.map(missing_status));
-        devices.sort_unstable_by_key(|device| device.interface);
+        for name in missing {
+            let place = devices.iter().take_while(|device| device.interface < name).count();
+            devices.insert(place, missing_status(name));
+        }
         Status { clock_behind: self.clock_behind, devices }
     }
 

@@ -22,7 +22,7 @@ pub trait Backend {
     /// The device, and its private key if it has one.
     fn device(&mut self, link: &Link) -> Result<(Device, Option<PrivateKey>), Error>;
 
-    /// Tells WireGuard where the peer is. Nothing else of it changes; nothing is sent.
+    /// Tells WireGuard where the peer is. Nothing else of it changes; what waited for an endpoint is sent.
     fn set_endpoint(&mut self, link: &Link, peer: &PublicKey, endpoint: SocketAddr) -> Result<(), Error>;
 
     /// Makes WireGuard send the peer one authenticated packet now, and leaves this persistent keepalive behind
