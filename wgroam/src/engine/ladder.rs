@@ -363,8 +363,8 @@ impl Engine {
     ) -> Option<Instant> {
         let now = at.now;
         let interval = std::time::Duration::from_secs(at.section.probe_interval.into());
-        let reached = peer.seen.endpoint.is_some() && peer.alive(now);
-        let regular = !interval.is_zero() && at.section.probe.is_some() && reached;
+        let asked_for = at.section.probe.is_some() && !interval.is_zero();
+        let regular = asked_for && peer.seen.endpoint.is_some() && peer.alive(now);
         if regular && chased.probes.due(now, interval) && chased.ladder.is_none() {
             self.probe(at, chased);
         }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! The kernel's WireGuard, over generic netlink.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 
 use nix::sys::socket::SockProtocol;
 
@@ -92,10 +92,6 @@ impl Kernel {
             }
         })?;
         Ok(dump)
-    }
-
-    fn kept(&mut self, link: &Link, peer: &PublicKey) -> Result<Kept, Error> {
-        self.dump(link, || Kept::new(peer), |kept, payload| kept.message(payload))
     }
 
     /// Changes peers, each entry in turn, all in one message.
@@ -189,28 +185,19 @@ impl Backend for Kernel {
         })
     }
 
-    fn allowed_ips(&mut self, link: &Link, peer: &PublicKey) -> Result<Vec<(IpAddr, u8)>, Error> {
-        Ok(self.kept(link, peer)?.allowed_ips)
+    fn kept(&mut self, link: &Link, peer: &PublicKey) -> Result<Kept, Error> {
+        self.dump(link, || Kept::new(peer), |kept, payload| kept.message(payload))
     }
 
     /// The kernel holds its locks from the first entry of a message to the last (wg_set_device), so that whoever reads
     /// the device sees the peer before or after.
-    fn readd_peer(
-        &mut self,
-        link: &Link,
-        peer: &PublicKey,
-        endpoint: Option<SocketAddr>,
-    ) -> Result<(), Error> {
-        let kept = self.kept(link, peer)?;
-        if !kept.found {
-            return Err(Error::NoPeer(link.interface, *peer));
-        }
-        let Some(endpoint) = endpoint.or(kept.peer.endpoint) else { return Ok(()) };
+    fn readd_peer(&mut self, link: &Link, kept: &Kept, endpoint: SocketAddr) -> Result<(), Error> {
+        let peer = &kept.peer.public_key;
         if kept.size() > MAX_KEPT {
             self.set_endpoint(link, peer, endpoint)?;
             return Err(Error::TooManyAllowedIps(link.interface, *peer));
         }
-        let mut changes = vec![Change::Remove, Change::Add(endpoint, &kept)];
+        let mut changes = vec![Change::Remove, Change::Add(endpoint, kept)];
         changes.extend(poke(kept.peer.keepalive));
         self.set(link, peer, &changes)
     }

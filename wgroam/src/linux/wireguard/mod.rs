@@ -10,6 +10,7 @@ use std::fmt;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 
+use self::readd::Kept;
 use super::netlink::Failure;
 use super::netlink::wire::Malformed;
 use super::route::Links;
@@ -33,21 +34,15 @@ pub trait Backend {
     /// down it chooses the port when it comes up; until then it is 0.
     fn rotate_port(&mut self, link: &Link) -> Result<(), Error>;
 
-    /// The networks that the peer may send from and is sent to, with their prefix lengths; none if there is no such peer.
-    fn allowed_ips(&mut self, link: &Link, peer: &PublicKey) -> Result<Vec<(IpAddr, u8)>, Error>;
+    /// What makes up the peer; it says, too, whether there is one.
+    fn kept(&mut self, link: &Link, peer: &PublicKey) -> Result<Kept, Error>;
 
-    /// Removes the peer and adds it again in one step, with the preshared key, allowed IPs and keepalive it has and this
-    /// endpoint or its own, and makes it begin a handshake. What is forgotten: its session, its counters, and the newest
-    /// timestamp that it proved itself with. Without any endpoint nothing is changed.
+    /// Removes the peer and adds it again in one step, with what is kept of it, at this endpoint, and makes it begin a
+    /// handshake. What is forgotten: its session, its counters, and the newest timestamp that it proved itself with.
     ///
     /// # Errors
-    /// [`Error::NoPeer`]; [`Error::TooManyAllowedIps`]: only the endpoint was set.
-    fn readd_peer(
-        &mut self,
-        link: &Link,
-        peer: &PublicKey,
-        endpoint: Option<SocketAddr>,
-    ) -> Result<(), Error>;
+    /// [`Error::TooManyAllowedIps`]: only the endpoint was set.
+    fn readd_peer(&mut self, link: &Link, kept: &Kept, endpoint: SocketAddr) -> Result<(), Error>;
 }
 
 /// All WireGuard interfaces of this network namespace.
@@ -105,17 +100,20 @@ impl WireGuard {
         backend.rotate_port(&link)
     }
 
-    /// What the peer carries: [`Backend::allowed_ips`].
+    /// The networks that the peer may send from and is sent to, with their prefix lengths; none if there is no such peer.
     pub fn allowed_ips(
         &mut self,
         interface: Interface,
         peer: &PublicKey,
     ) -> Result<Vec<(IpAddr, u8)>, Error> {
         let (link, backend) = self.backend(interface)?;
-        backend.allowed_ips(&link, peer)
+        Ok(backend.kept(&link, peer)?.allowed_ips)
     }
 
-    /// A fresh start with a peer: [`Backend::readd_peer`].
+    /// A fresh start with a peer, at this endpoint or its own: [`Backend::readd_peer`]. Without any nothing is changed.
+    ///
+    /// # Errors
+    /// [`Error::NoPeer`]; [`Error::TooManyAllowedIps`]: only the endpoint was set.
     pub fn readd_peer(
         &mut self,
         interface: Interface,
@@ -123,7 +121,14 @@ impl WireGuard {
         endpoint: Option<SocketAddr>,
     ) -> Result<(), Error> {
         let (link, backend) = self.backend(interface)?;
-        backend.readd_peer(&link, peer, endpoint)
+        let kept = backend.kept(&link, peer)?;
+        if !kept.found {
+            return Err(Error::NoPeer(interface, *peer));
+        }
+        match endpoint.or(kept.peer.endpoint) {
+            Some(endpoint) => backend.readd_peer(&link, &kept, endpoint),
+            None => Ok(()),
+        }
     }
 
     /// The kernel itself says whether a link is its own WireGuard. (Asking the "wireguard" family would do too, but

@@ -20,7 +20,7 @@ const WGALLOWEDIP_A_CIDR_MASK: u16 = 3;
 type PresharedKey = Box<Zeroizing<[u8; 32]>>;
 
 /// What is kept of a peer.
-pub(super) struct Kept {
+pub struct Kept {
     pub peer: Peer,
     /// Is there such a peer at all?
     pub found: bool,

@@ -8,14 +8,14 @@ mod socket;
 
 pub use socket::{answers, socket_path};
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 
 use zeroize::Zeroizing;
 
 use super::super::route::message::Link;
 use super::readd::Kept;
 use super::{Backend, Error};
-use crate::model::{Device, Interface, Peer, PrivateKey, PublicKey, WallTime, digits};
+use crate::model::{Device, Peer, PrivateKey, PublicKey, WallTime, digits};
 use socket::ask;
 
 /// Any keepalive will do to go on from 0 for a moment; this is the usual one.
@@ -50,24 +50,26 @@ impl Backend for Userspace {
         ask(link.interface, "set=1\nlisten_port=0\n\n", &mut |_, _| Ok(()))
     }
 
-    fn allowed_ips(&mut self, link: &Link, peer: &PublicKey) -> Result<Vec<(IpAddr, u8)>, Error> {
-        Ok(kept(link.interface, peer)?.allowed_ips)
+    fn kept(&mut self, link: &Link, peer: &PublicKey) -> Result<Kept, Error> {
+        let mut kept = Kept::new(peer);
+        let name = hex(&peer.0);
+        let mut here = false;
+        ask(link.interface, "get=1\n\n", &mut |key, value| {
+            if key == "public_key" {
+                here = value == *name;
+                kept.found |= here;
+            } else if here {
+                kept_line(&mut kept, key, value)?;
+            }
+            Ok(())
+        })?;
+        Ok(kept)
     }
 
     /// wireguard-go takes one request at a time (IpcSetOperation holds its lock), so that whoever reads the device sees
     /// the peer before or after.
-    fn readd_peer(
-        &mut self,
-        link: &Link,
-        peer: &PublicKey,
-        endpoint: Option<SocketAddr>,
-    ) -> Result<(), Error> {
-        let name = hex(&peer.0);
-        let kept = kept(link.interface, peer)?;
-        if !kept.found {
-            return Err(Error::NoPeer(link.interface, *peer));
-        }
-        let Some(endpoint) = endpoint.or(kept.peer.endpoint) else { return Ok(()) };
+    fn readd_peer(&mut self, link: &Link, kept: &Kept, endpoint: SocketAddr) -> Result<(), Error> {
+        let name = hex(&kept.peer.public_key.0);
         // It holds the preshared key: room for all of it from the start, so that it is not copied when it grows. An
         // allowed IP takes 54 bytes at most.
         let mut request = Zeroizing::new(String::with_capacity(1024 + 64 * kept.allowed_ips.len()));
@@ -101,23 +103,6 @@ fn poke(request: &mut String, peer: &str, keepalive: u16) {
         *request += &seconds.to_string();
         *request += "\n";
     }
-}
-
-/// What makes up the peer with this key.
-fn kept(interface: Interface, peer: &PublicKey) -> Result<Kept, Error> {
-    let mut kept = Kept::new(peer);
-    let name = hex(&peer.0);
-    let mut here = false;
-    ask(interface, "get=1\n\n", &mut |key, value| {
-        if key == "public_key" {
-            here = value == *name;
-            kept.found |= here;
-        } else if here {
-            kept_line(&mut kept, key, value)?;
-        }
-        Ok(())
-    })?;
-    Ok(kept)
 }
 
 fn kept_line(kept: &mut Kept, key: &str, value: &str) -> Result<(), &'static str> {
