@@ -43,7 +43,7 @@ command_adopt() {
 	fi
 	wgroam_tunnel
 	write_plan
-	reload_services
+	must_take_over
 }
 
 # adopt_peer ID: a section wireguard_INTERFACE.

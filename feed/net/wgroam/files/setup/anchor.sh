@@ -26,18 +26,25 @@ before; keys and roamers stay.
                         The roamer has to let them in, too:
                         wgroam-setup join --open
   --mtu BYTES           of the tunnel, by default what fits through the WAN
+  --yes                 do not ask. It is asked where a LAN has to make room: one
+                        that was given all of the prefix, and uses one /64 of it
   --dry-run             show what would change
 END
 }
 
 command_anchor() {
-	local hosts='' fallbacks='' wanted=auto listen='' dry_run='' asks=
+	local hosts='' fallbacks='' wanted=auto listen='' dry_run='' yes='' asks=
 
 	name=home wan=wan open='' mtu=''
 	while [ $# -gt 0 ]; do
 		case "$1" in
 		--dry-run)
 			dry_run=1
+			shift
+			continue
+			;;
+		--yes | -y)
+			yes=1
 			shift
 			continue
 			;;
@@ -85,8 +92,9 @@ command_anchor() {
 	record "set${tab}endpoints${tab}$endpoints"
 	record "set${tab}mtu${tab}$mtu"
 	plan_anchor
+	make_room
 	write_plan
-	reload_services
+	must_take_over
 	note "The tunnel '$name' shares $pool. Next: wgroam-setup invite ROAMER"
 }
 
@@ -186,9 +194,31 @@ plan_anchor() {
 		put "firewall.${interface}_from_$port.src_dport" "$port"
 		put "firewall.${interface}_from_$port.dest_port" "$listen"
 		put "firewall.${interface}_from_$port.target" DNAT
+		# By itself a redirect is one of IPv4's, and a home behind DS-Lite is found by IPv6 alone.
+		put "firewall.${interface}_from_$port.family" any
 	done
 	firewall_open "$zone" "$interface"
 	wgroam_tunnel
+}
+
+# LANs that are to take a /64 alone, now or since an earlier call.
+make_room() {
+	local lan
+
+	for lan in $narrowed; do
+		note "It will be told to take no more than that: ip6assign '64'." \
+			"A router behind '$lan' that was given a part of the rest loses it. wgroam-setup remove $name undoes it."
+		change "network.$lan.ip6assign" =64
+		asks=1
+	done
+	for lan in $(narrowed_before); do
+		grep -q "^option${tab}network.$lan.ip6assign$tab" "$work/record" || change "network.$lan.ip6assign" =64
+	done
+}
+
+# narrowed_before: the LANs of the old record that had to make room.
+narrowed_before() {
+	sed -n "s/^option${tab}network\.\([A-Za-z0-9_]*\)\.ip6assign$tab.*/\1/p" "$work/old"
 }
 
 # Roamers are not touched when the anchor is made anew.

@@ -102,7 +102,9 @@ command_invite() {
 	printf '%s\n' "$line"
 	[ -z "$qr" ] && ! [ -t 1 ] || ! command -v qrencode > /dev/null || printf '%s' "$line" | qrencode -t ANSIUTF8
 	# After the line: whoever is cut off here has it.
-	reload_services
+	take_over ||
+		die "the invitation is good, but $roamer does not get in yet: $differs. logread says more;" \
+			"wgroam-setup apply $interface tries again"
 }
 
 # allocate POOL: sets $prefix, and $link and $number for the address.
@@ -168,7 +170,9 @@ command_revoke() {
 	grep -v -e "^roamer$tab$roamer$tab" "$work/old" |
 		grep -vxF -e "section${tab}network.${interface}_$roamer" -e "section${tab}wgroam.$roamer" > "$work/record"
 	write_plan
-	reload_services
+	take_over ||
+		die "$roamer is out of the files, but may still get in: $differs. wgroam-setup apply $interface tries again;" \
+			"until that is done, ifdown $interface locks everybody out"
 	note "$roamer is let in no longer."
 }
 

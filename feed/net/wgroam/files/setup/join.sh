@@ -67,7 +67,7 @@ command_join() {
 	fit_mtu
 	plan_join
 	write_plan
-	reload_services
+	must_take_over
 	await_handshake "$wait"
 }
 

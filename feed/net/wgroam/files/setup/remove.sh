@@ -22,6 +22,12 @@ command_remove() {
 	begin
 	is_recorded "$name" || die "nothing was set up here by the name '$name': wgroam-setup list shows what there is"
 	open_record "$name"
+	interface=wg_$name
+	! old_line set interface || interface=$value
+	pool='' narrowed=
+	# LANs that had to make room for it.
+	! old_line set role || [ "$value" != anchor ] ||
+		narrowed=$(narrowed_before)
 	undo
 	run_batch
 	put_originals
@@ -33,7 +39,7 @@ command_remove() {
 	}
 	stage "$STORE/$name.record"
 	write_files
-	reload_services
+	take_over || die "'$name' is out of the files, but not gone: $differs. logread says more; /etc/init.d/network restart takes it away"
 	note "'$name' is removed."
 }
 

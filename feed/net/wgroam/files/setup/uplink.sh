@@ -3,11 +3,16 @@
 # shellcheck shell=dash disable=SC2034,SC2154 # the parts of wgroam-setup share their variables
 # What this router has of the Internet: its WAN's MTU, what the WAN delegates, and which parts of it are in use.
 
-# ask_netifd OBJECT METHOD: loads the answer; fails where there is no netifd that answers.
+# ask_netifd [.INTERFACE] METHOD: loads the answer; fails where there is no netifd that answers.
 ask_netifd() {
+	ask_ubus "network.interface$1" "$2"
+}
+
+# ask_ubus OBJECT METHOD
+ask_ubus() {
 	local answer
 
-	answer=$(ubus call "network.interface$1" "$2" 2> /dev/null)
+	answer=$(ubus call "$1" "$2" 2> /dev/null)
 	[ -n "$answer" ] && [ -e /usr/share/libubox/jshn.sh ] || return 1
 	# shellcheck disable=SC1091 # OpenWrt's
 	. /usr/share/libubox/jshn.sh
@@ -107,8 +112,9 @@ take() {
 
 # choose_pool WANTED: sets $pool to what roamers get theirs from.
 choose_pool() {
-	local size one top
+	local one
 
+	narrowed=
 	look_around
 	if old_line set pool; then
 		pool=$value
@@ -123,16 +129,49 @@ choose_pool() {
 			die "no prefix is delegated to '$wan' now: bring it up, or say --prefix with one that is routed to this router"
 		for one in $delegated; do
 			is_shared_prefix "$one" || continue
-			# The lower half is left to LANs that are still to come, where there is one.
-			size=$((length < 64 ? length + 1 : 64))
-			! carve "$size" || return 0
+			carve_half && return 0
+		done
+		for one in $delegated; do
+			is_shared_prefix "$one" && narrow "$one" && carve_half && return 0
 		done
 		die "the WAN delegates ${delegated%"$newline"}, and the LANs use all of it:" \
 			"docs/ipv6-guide.md says what can be done with a single /64"
 	fi
 	is_shared_prefix "$1" || die "--prefix $1: $problem"
-	carve "$length" || die "--prefix $1 is in use by $whose here: nothing of it is left"
+	carve "$length" || { narrow "$1" && carve_half; } ||
+		die "--prefix $1 is in use by $whose here: nothing of it is left"
 	[ "$pool" = "$1" ] || note "A part of $1 is in use by $whose: roamers get theirs from $pool."
+}
+
+# carve_half: of $high/$length; the lower half is left to LANs that are still to come, where there is one.
+carve_half() {
+	carve $((length < 64 ? length + 1 : 64))
+}
+
+# narrow PREFIX: netifd gives a LAN all that ip6assign asks for, of which its link uses one /64. Takes the rest of that for
+# free: changes $taken, and sets $narrowed to LANs that have to be told; fails if there is none.
+narrow() {
+	local at size whose hint rest='' bits
+
+	narrowed=
+	while read -r at size whose; do
+		[ -n "$size" ] || continue
+		bits=$((size < 64 ? (1 << (64 - size)) - 1 : 0))
+		if [ "$size" -lt 64 ] && overlaps "$high" "$length" "$at" "$size" &&
+			is_section "$whose" && is_number "$(get "network.$whose.ip6assign")" 1 63; then
+			note "'$whose' has all of $1 that its ip6assign asks for, /$size, and uses one /64 of it."
+			narrowed="$narrowed${narrowed:+ }$whose"
+			# The one that netifd gives it then.
+			hint=$(get "network.$whose.ip6hint")
+			case "$hint" in '' | *[!0123456789ABCDEFabcdef]* | ?????????*) hint=0 ;; esac
+			at=$((at | (0x$hint & bits))) size=64
+		fi
+		rest="$rest$at $size $whose$newline"
+	done << END
+$taken
+END
+	[ -n "$narrowed" ] || return 1
+	taken=$rest
 }
 
 # carve SIZE: the largest part of $high/$length that nobody uses, at most of that size, and from its upper end if it

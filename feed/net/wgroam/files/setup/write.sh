@@ -1,0 +1,162 @@
+#!/bin/sh
+# SPDX-License-Identifier: GPL-2.0-only
+# shellcheck shell=dash disable=SC2034,SC2154 # the parts of wgroam-setup share their variables
+# Carries a plan out: shows it, has it confirmed, writes it, and has the services take it over.
+
+# Carries out the batch on the copies.
+run_batch() {
+	local error package
+
+	error=$(uci -c "$work/config" -t "$work/saved" batch < "$work/batch" 2>&1 > /dev/null)
+	[ -z "$error" ] || die "uci refuses the change: $error; nothing is changed"
+	u changes |
+		sed -e 's/\.private_key=.*/.private_key=(secret)/' -e 's/\.preshared_key=.*/.preshared_key=(secret)/' > "$work/changes"
+	for package in $PACKAGES; do
+		[ -z "$(u changes "$package")" ] || printf 'commit %s\n' "$package"
+	done > "$work/commit"
+	error=$(uci -c "$work/config" -t "$work/saved" batch < "$work/commit" 2>&1 > /dev/null)
+	[ -z "$error" ] || die "uci can't write the change: $error; nothing is changed"
+}
+
+# confirm: asks the person at the keyboard, unless --yes.
+confirm() {
+	local answer=
+
+	[ -z "$yes" ] || return 0
+	printf 'Write this? [y/N] ' >&2
+	read -r answer
+	case "$answer" in y | Y | yes | Yes | YES) ;; *) die "not confirmed (--yes confirms); nothing is changed" ;; esac
+}
+
+# Which files differ from what they were: $changed.
+compare() {
+	local package
+
+	changed=
+	for package in $PACKAGES; do
+		[ -e "$work/base/$package" ] || [ -s "$work/config/$package" ] || continue
+		if ! [ -e "$work/base/$package" ] ||
+			[ "$(digest "$work/base/$package")" != "$(digest "$work/config/$package")" ]; then
+			changed="$changed $package"
+		fi
+	done
+}
+
+# Stages the originals of what is changed, as long as they are the ones from before this tunnel.
+keep_originals() {
+	local package value
+
+	grep -v "^after$tab" "$work/record" > "$work/rest"
+	cat "$work/rest" > "$work/record"
+	for package in $PACKAGES; do
+		case " $changed " in
+		*" $package "*)
+			if ! old_line after "$package"; then
+				[ -e "$work/base/$package" ] || : > "$work/base/$package"
+				stage "$STORE/$name.$package" "$work/base/$package"
+			elif [ "$value" != "$(digest "$work/base/$package")" ]; then
+				# Somebody else changed it in between.
+				stage "$STORE/$name.$package"
+			fi
+			record "after$tab$package$tab$(digest "$work/config/$package")"
+			;;
+		*) ! old_line after "$package" || record "after$tab$package$tab$value" ;;
+		esac
+	done
+}
+
+# The daemon's own opinion of what is to be written. It reads package network beside it.
+check_wgroam() {
+	local said
+
+	said=$("$PROG" check "$work/config/wgroam" 2>&1)
+	case $? in
+	0) ;;
+	1) die "wgroam would not accept the result; nothing is changed:$newline$said" ;;
+	*) die "wgroam itself can't run; nothing is changed:$newline$said" ;;
+	esac
+}
+
+# What a record says besides digests.
+plan_of() {
+	grep -v "^after$tab" "$1" | sort
+}
+
+# write_plan: shows what there is to do and does it. Sets $changed, empty when nothing was to be done.
+write_plan() {
+	drop_obsolete
+	run_batch
+	compare
+	if [ -z "$changed" ] && [ "$(plan_of "$work/record")" = "$(plan_of "$work/old")" ]; then
+		note "Nothing is to be changed: all of it is there already."
+		return 0
+	fi
+	sed 's/^/  /' "$work/changes" >&2
+	[ -z "$dry_run" ] || {
+		note "Nothing is changed: --dry-run."
+		exit 0
+	}
+	[ -z "$asks" ] || confirm
+	check_wgroam
+	keep_originals
+	stage "$STORE/$name.record" "$work/record"
+	write_files
+}
+
+# The copies become the files.
+write_files() {
+	local package
+
+	for package in $changed; do
+		if [ -e "$CONFIG/$package" ] && [ -s "$work/base/$package" ] &&
+			[ "$(digest "$CONFIG/$package")" != "$(digest "$work/base/$package")" ]; then
+			die "$CONFIG/$package was changed by somebody else meanwhile; nothing is changed, say it again"
+		fi
+		stage "$CONFIG/$package" "$work/config/$package"
+	done
+	replace
+	for package in $changed; do note "Written: $CONFIG/$package, as it was: $STORE/backup.$package"; done
+}
+
+# Has the services take over what was written: $changed.
+reload_services() {
+	local package service
+
+	for package in $changed; do
+		case "$package" in
+		network)
+			tell_netifd
+			continue
+			;;
+		dhcp) service=odhcpd ;;
+		*) service=$package ;;
+		esac
+		[ -x "/etc/init.d/$service" ] || continue
+		quietly "/etc/init.d/$service" reload || note "/etc/init.d/$service reload failed"
+	done
+	# It reads the peers in package network, too.
+	case " $changed " in
+	*' wgroam '*) ;;
+	*' network '*) [ ! -x /etc/init.d/wgroam ] || quietly /etc/init.d/wgroam reload ;;
+	esac
+}
+
+# take_over: what was written is in force, on this router. Where nothing was to be written it may still have to be made
+# so. Fails with $differs.
+take_over() {
+	# This may cut off the very connection that somebody sits at.
+	trap '' HUP
+	look_before
+	if [ -z "$changed" ]; then
+		! in_force && ! is_off || return 0
+		changed=network
+	fi
+	reload_services
+	settle
+}
+
+# must_take_over: the same, or the end.
+must_take_over() {
+	take_over ||
+		die "it is written, but not in force: $differs. logread says more; wgroam-setup apply $interface tries again"
+}
