@@ -1,77 +1,282 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""netifd in miniature: package network as interfaces, addresses and routes, with the protocol handler of WireGuard. What a
-provider hands out (proto dhcp and dhcpv6) is the lab's to play."""
+"""netifd in miniature: package network as interfaces, addresses and routes, with the protocol handler of WireGuard, each
+release with its own idea of what a reload changes. What a provider hands out (proto dhcp and dhcpv6) is the lab's to play.
+
+ci/openwrt/test_recorded_netifd.py holds it against what real netifds did."""
 import ipaddress
 import json
-from dataclasses import dataclass, field
+import threading
 
 from ..lab import LabError
 from ..wireguard import Device
+from .plan import HANDED_OUT, LOCAL, OF_PROTO, assign, plan, sections_of, ula
+from .releases import DECLARED, RELEASES
 
 NULL_METRIC = 2**31 - 1  # of the route that a prefix has, so that nothing loops for what is not assigned
-LOCAL = "local"  # the class of the ULA prefix
-HANDED_OUT = ("dhcp", "dhcpv6")
-OF_INTERFACE = ("proto", "device", "auto", "disabled", "metric", "mtu")
-OF_PROTO = {
-    "static": ("ipaddr", "netmask", "ip6assign", "ip6hint", "ip6class", "ip6ifaceid"),
-    "dhcp": ("peerdns",),
-    "dhcpv6": ("reqaddress", "reqprefix", "peerdns"),
-    "wireguard": ("private_key", "listen_port", "addresses", "nohostroute", "ip6prefix"),
-}
-
-
-@dataclass
-class Interface:
-    """What one interface of the configuration is to be."""
-
-    device: str
-    proto: str
-    addresses: set = field(default_factory=set)  # with their lengths
-    routes: set = field(default_factory=set)  # of ip(8), without the device
-    prefixes: list = field(default_factory=list)  # that LANs get their part of
-    assigned: list = field(default_factory=list)  # its parts of prefixes
-    mtu: int = None
-    wireguard: str = None  # for wg syncconf
+METRIC6 = 1024  # of IPv6 routes without one
+SETUP_SECONDS = 0.3  # that a handler takes: 0.4 to 0.8 were recorded
+# get_proto_handlers (proto_dump_handlers in netifd's proto.c), as far as anybody asks.
+FLAGS = ("immediate", "no_device", "init_available", "renew_available", "force_link_default", "last_error", "no_task")
 
 
 class Netifd:
-    """One router's. Keeps nothing but what it made itself, which it takes away again when the files no longer say it."""
+    """One router's. Its verbs return at once, as netifd's do, and an interface that is set up comes up a moment later."""
 
-    def __init__(self, router, root, kind, delegated):
+    def __init__(self, router, root, kind, delegated, release="24.10", strict=True, delay=SETUP_SECONDS):
         """`kind`: of WireGuard, "userspace" or "kernel". `delegated`: the prefixes that interfaces get from a provider."""
+        self.release = RELEASES[release]
         self.delegated = {name: [ipaddress.ip_network(prefix)] for name, prefix in delegated.items()}
         self.router = router
         self.root = root
         self.kind = kind
+        self.strict = strict
+        self.delay = delay
+        self.happened = lambda action, name: None  # called for each hotplug event
+        self.changed = lambda: None  # called when addresses may be others
+        self.hosts = {}  # addresses of names that resolve
         self.devices = {}  # WireGuard's, by interface
         self.bridges = set()
-        self.interfaces = {}
+        self.known = {}  # interfaces as of the last reload
+        self.interfaces = {}  # those that are up, as they were set up
+        self.autostart = {}
+        self.assigned = {}  # of each LAN (prefix, address)
+        self.kept = {}  # of each LAN addresses that the kernel has, by address without length
         self.null_routes = set()
+        self.pending = {}
+        self.events = []
+        self.lock = threading.RLock()
 
     def reload(self):
-        """What the files say now."""
-        sections = self.root.sections("network")
-        before, self.interfaces = self.interfaces, plan(sections, self.delegated)
-        routes = self.null_routes
-        # For what nobody was given of a prefix.
-        self.null_routes = {str(prefix) for interface in self.interfaces.values() for prefix in interface.prefixes}
-        self._set_up_bridges(sections)
-        for name, interface in before.items():
-            if interface.proto == "wireguard" and name not in self.interfaces:
-                self.devices.pop(name).delete()
-        for name, interface in self.interfaces.items():
-            self._set_up(name, interface, before.get(name))
+        """`ubus call network reload`: what the files say now, as far as this release looks."""
+        with self.lock:
+            sections = self.root.sections("network")
+            before, self.known = self.known, plan(sections, self.delegated, self.strict)
+            self.ula = ula(sections, self.strict)
+            self._set_up_bridges(sections)
+            for name in before.keys() - self.known.keys():
+                self._teardown(name)
+                self.autostart.pop(name)
+            for name, interface in self.known.items():
+                if name not in before:
+                    self.autostart[name] = interface.auto
+                    self._start(name)
+                elif self._differs(before[name], interface):
+                    self._teardown(name)
+                    self._start(name)
+            self._refresh()
+
+    def renew(self, name):
+        """`ubus call network.interface.NAME renew`: answers 0 whatever it does."""
+        with self.lock:
+            if not self.release.renews or name not in self.devices or name not in self.interfaces:
+                return
+            interface = self._config(name)
+            if interface is None or not self._resolves(interface):
+                return
+            before, self.interfaces[name] = self.interfaces[name], interface
+            self._configure(interface, before, "syncconf")
+            self._refresh()
+            for what in ("addresses", "routes", "prefixes"):
+                if getattr(before, what) != getattr(interface, what):
+                    self._event("ifupdate", name)
+                    break
+
+    def up(self, name):
+        """`ubus call network.interface.NAME up`"""
+        with self.lock:
+            if name in self.known:
+                self.autostart[name] = True
+                self._start(name)
+                self._refresh()
+
+    def down(self, name):
+        """`ubus call network.interface.NAME down`"""
+        with self.lock:
+            if name in self.known:
+                self.autostart[name] = False
+                self._teardown(name)
+                self._refresh()
+
+    def settled(self, seconds=10):
+        """Waits until no handler is at work."""
+        for _ in range(int(seconds / 0.01)):
+            with self.lock:
+                timers = list(self.pending.values())
+            if not timers:
+                return
+            timers[0].join(0.01)
+        raise LabError("netifd does not come to rest")
+
+    def close(self):
+        """Ends what is still at work."""
+        with self.lock:
+            for timer in self.pending.values():
+                timer.cancel()
+
+    def _differs(self, before, after):
+        """Does reload see a difference that makes it restart the interface?"""
+        if self.release.compares_all and after.proto == "wireguard":
+            return (before.compared, before.peers) != (after.compared, after.peers)
+        names = DECLARED if after.proto == "wireguard" else ("proto", "device", *OF_PROTO.get(after.proto, ()))
+        # What a LAN gets of prefixes is changed in place (interface_merge_assignment_data).
+        names = [name for name in names if not name.startswith("ip6")]
+        return [one for one in before.compared if one[0] in names] != [one for one in after.compared if one[0] in names]
+
+    def _config(self, name):
+        """What the handler gets to see."""
+        if not self.release.reads_files:
+            return self.known[name]
+        return plan(self.root.sections("network"), self.delegated, self.strict).get(name)
+
+    def _resolves(self, interface):
+        """One name that does not resolve fails the whole interface (`wg setconf`)."""
+        for host in interface.hosts:
+            try:
+                ipaddress.ip_address(host)
+            except ValueError:
+                if host not in self.hosts:
+                    return False
+        return True
+
+    def _start(self, name):
+        """Sets an interface up, after a moment."""
+        if not self.autostart[name] or name in self.interfaces or name in self.pending:
+            return
+        interface = self.known[name]
+        if interface.proto in HANDED_OUT:
+            self.interfaces[name] = interface
+        elif interface.proto == "static":
+            self._set_up(name)
+        elif interface.proto == "wireguard":
+            self.pending[name] = threading.Timer(self.delay, self._finish, [name])
+            self.pending[name].daemon = True
+            self.pending[name].start()
+
+    def _finish(self, name):
+        with self.lock:
+            if self.pending.pop(name, None) is None:
+                return
+            interface = self._config(name)
+            if interface is not None and self._resolves(interface):
+                self._set_up(name)
+            self._refresh()
+
+    def _set_up(self, name):
+        interface = self._config(name) if self.known[name].proto == "wireguard" else self.known[name]
+        if interface.proto == "wireguard":
+            self.devices[name] = Device(self.router, self.kind, interface.device)
+            self.devices[name].create()
+            self._configure(interface, None, "setconf")
+        else:
+            if interface.device in self.router.links():
+                self.router.ip(*self._addresses(interface, set()), f"link set dev {interface.device} up")
+            self.kept[name] = {}
+            self.assigned[name] = []
+        self.interfaces[name] = interface
+        self._event("ifup", name)
+
+    def _configure(self, interface, before, verb):
+        """WireGuard's device, as the handler does it: no key on a command line."""
+        on = f"dev {interface.device}"
+        text = interface.wireguard
+        for host, address in self.hosts.items():
+            text = text.replace(f"Endpoint = {host}:", f"Endpoint = {address}:")
+        self.router.run("wg", verb, interface.device, "/dev/stdin", stdin=text)
+        old = before.routes if before else set()
+        commands = [f"link set {on} mtu {interface.mtu}"] if interface.mtu else []
+        commands += [f"link set {on} up", *self._addresses(interface, before.addresses if before else set())]
+        commands += [f"route delete {route} {on} proto static" for route in sorted(old - interface.routes)]
+        commands += [f"route add {route} {on} proto static" for route in sorted(interface.routes - old)]
+        self.router.ip(*commands)
+        if not interface.nohostroute:
+            self._add_host_routes(interface)
+
+    def _addresses(self, interface, old):
+        on = f"dev {interface.device}"
+        commands = [f"address delete {address} {on}" for address in sorted(old - interface.addresses)]
+        new = sorted(interface.addresses - old)
+        return commands + [f"address replace {address} {on}{' nodad' if ':' in address else ''}" for address in new]
+
+    def _add_host_routes(self, interface):
+        """proto_add_host_dependency: a route to each endpoint by the uplink of the moment, which it outlives."""
+        for line in self.router.run("wg", "show", interface.device, "endpoints").splitlines():
+            address = line.partition("\t")[2].rpartition(":")[0].strip("[]")
+            if not address or address == "(none)":
+                continue
+            words = self.router.run("ip", "route", "get", address, check=False).split()
+            if "via" in words and "dev" in words:
+                via, device = (words[words.index(word) + 1] for word in ("via", "dev"))
+                self.router.ip(f"route replace {address} via {via} dev {device} proto static")
+
+    def _teardown(self, name):
+        timer = self.pending.pop(name, None)
+        if timer is not None:
+            timer.cancel()
+        interface = self.interfaces.pop(name, None)
+        if interface is None:
+            return
+        if interface.proto == "wireguard":
+            self.devices.pop(name).delete()
+            self._event("ifdown", name)
+        elif interface.proto == "static":
+            addresses = {*interface.addresses, *self.kept.pop(name, {}).values()}
+            commands = [f"address delete {address} dev {interface.device}" for address in sorted(addresses)]
+            routes = [self._lan_route("delete", network, interface) for network, _ in self.assigned.pop(name, [])]
+            if interface.device in self.router.links():
+                self.router.ip(*routes, *commands)
+        self._event("ifdown", name)
+
+    def _event(self, action, name):
+        self.events.append((action, name))
+        self.happened(action, name)
+
+    def _lan_route(self, verb, network, interface):
+        # One link is a /64, whatever was assigned.
+        return f"route {verb} {network.network_address}/64 dev {interface.device} proto static metric {METRIC6}"
+
+    def _refresh(self):
+        """Who has which part of the prefixes that there are, and what ubus says of it."""
+        up = self.interfaces.values()
+        pools = [(interface.name, prefix) for interface in up for prefix in interface.prefixes]
+        pools += [(LOCAL, prefix) for prefix in self.ula]
+        lans = [self.known[name].wish for name in self.assigned if name in self.known and self.known[name].wish]
+        found = assign(pools, lans)
+        for name in self.assigned:
+            self._assign(self.interfaces[name], found.get(name, []))
+        routes, self.null_routes = self.null_routes, {str(prefix) for _, prefix in pools}
         self.router.ip(
             *(f"route delete unreachable {prefix} metric {NULL_METRIC}" for prefix in routes - self.null_routes),
-            *(f"route add unreachable {prefix} metric {NULL_METRIC}" for prefix in self.null_routes - routes),
+            *(f"route add unreachable {prefix} proto static metric {NULL_METRIC}" for prefix in self.null_routes - routes),
         )
         self._tell()
+        self.changed()
+
+    def _assign(self, lan, wanted):
+        """Recorded: an address that is no longer assigned stays, deprecated, and one that only gets another length stays as
+        it is; both until the LAN is restarted."""
+        before, self.assigned[lan.name] = self.assigned[lan.name], wanted
+        lan.assigned = [network for network, _ in wanted]
+        kept = self.kept[lan.name]
+        new, old = [one for one in wanted if one not in before], [one for one in before if one not in wanted]
+        commands = [self._lan_route("delete", network, lan) for network, _ in old]
+        for _, address in old:
+            if address.partition("/")[0] not in {other.partition("/")[0] for _, other in wanted}:
+                life = f"valid_lft {self.release.valid} preferred_lft 0"
+                commands.append(f"address change {kept[address.partition('/')[0]]} dev {lan.device} {life}")
+        for network, address in new:
+            has = kept.setdefault(address.partition("/")[0], address)
+            commands.append(f"address replace {has} dev {lan.device} nodad noprefixroute valid_lft forever preferred_lft forever")
+            commands.append(self._lan_route("replace", network, lan))
+        if lan.device in self.router.links():
+            self.router.ip(*commands)
 
     def _set_up_bridges(self, sections):
         """Those that are not there yet, of the ports that are there."""
         for section in sections_of(sections, "device"):
-            section.known("name", "type", "ports")
-            section.one_of("type", ("bridge",), None)
+            if section.get("type") != "bridge":
+                continue
+            if self.strict:
+                section.known("name", "type", "ports")
             bridge = section.get("name")
             if bridge not in self.bridges:
                 self.bridges.add(bridge)
@@ -81,50 +286,62 @@ class Netifd:
                     *(f"link set {port} master {bridge} up" for port in ports),
                 )
 
-    def _set_up(self, name, interface, before):
-        """One interface: what changed of it."""
-        if interface.proto in HANDED_OUT:
-            return
-        fresh = interface.proto == "wireguard" and name not in self.devices
-        if fresh:
-            self.devices[name] = Device(self.router, self.kind, interface.device)
-            self.devices[name].create()
-            before = None
-        if interface.proto == "wireguard":
-            # As the handler of 25.12 does: no key on a command line, and what peers taught the interface stays.
-            self.router.run("wg", "syncconf", interface.device, "/dev/stdin", stdin=interface.wireguard)
-        old = before or Interface(interface.device, interface.proto)
-        on = f"dev {interface.device}"
-        commands = [f"address delete {address} {on}" for address in sorted(old.addresses - interface.addresses)]
-        commands += [f"address add {address} {on}{no_dad(address)}" for address in sorted(interface.addresses - old.addresses)]
-        commands += [f"link set {on} mtu {interface.mtu}"] if interface.mtu else []
-        commands += [f"link set {on} up"]
-        commands += [f"route delete {route} {on} proto static" for route in sorted(old.routes - interface.routes)]
-        commands += [f"route add {route} {on} proto static" for route in sorted(interface.routes - old.routes)]
-        self.router.ip(*commands)
-
-    def up(self):
+    def devices_up(self):
         """Of each network that is up its device, as fw4 and odhcpd ask for."""
         return {name: interface.device for name, interface in self.interfaces.items()}
 
+    def status(self, name):
+        """What `ubus call network.interface.NAME status` says (netifd_dump_status in ubus.c), less uptime, DNS and the like."""
+        interface = self.interfaces.get(name)
+        config = interface or self.known[name]
+        status = {
+            "interface": name,
+            "up": interface is not None,
+            "pending": name in self.pending or (interface is None and self.autostart[name]),
+            "available": True,
+            "autostart": self.autostart[name],
+            "dynamic": False,
+            "proto": config.proto,
+        }
+        # A proto without a device of its own names none.
+        status |= {} if config.proto == "wireguard" else {"device": config.device}
+        if interface is None:
+            return status
+        status |= {"l3_device": interface.device, "metric": 0}
+        for family, word in ((4, "ipv4-address"), (6, "ipv6-address")):
+            has = [ipaddress.ip_interface(address) for address in sorted(interface.addresses)]
+            status[word] = [of_address(one) for one in has if one.version == family]
+        status["ipv6-prefix"] = [
+            {**words(prefix), "class": name, "assigned": self._given(prefix)} for prefix in interface.prefixes
+        ]
+        status["ipv6-prefix-assignment"] = [
+            {**words(network), "local-address": of_address(ipaddress.ip_interface(address))}
+            for network, address in self.assigned.get(name, [])
+        ]
+        status["route"] = [
+            {"target": str(network.network_address), "mask": network.prefixlen, "nexthop": "::" if network.version == 6 else "0.0.0.0"}
+            for network in map(ipaddress.ip_network, sorted(interface.routes))
+        ]
+        return status
+
+    def _given(self, prefix):
+        """Of a prefix: who has which part."""
+        return {name: words(network) for name, has in self.assigned.items() for network, _ in has if network.subnet_of(prefix)}
+
+    def handlers(self):
+        """What `ubus call network get_proto_handlers` says of WireGuard's."""
+        has = {"no_device": True, "init_available": True, "no_task": True, "renew_available": self.release.renews}
+        return {"wireguard": {"validate": {}, **{flag: has.get(flag, False) for flag in FLAGS}}}
+
     def _tell(self):
-        """What `ubus call network.interface.NAME status` and `network.interface dump` say, for the stand-in of ubus."""
+        """For the stand-in of ubus."""
         for path in self.root.path.glob("tmp/network.interface*"):
             path.unlink()
-        dump = []
-        for name, interface in self.interfaces.items():
-            status = {
-                "interface": name,
-                "up": True,
-                "l3_device": interface.device,
-                "proto": interface.proto,
-                "device": interface.device,
-                "ipv6-prefix": [{**words(prefix), "class": name} for prefix in interface.prefixes],
-                "ipv6-prefix-assignment": [words(network) for network in interface.assigned],
-            }
-            dump.append(status)
-            self.root.write(f"tmp/network.interface.{name}", json.dumps(status))
+        dump = [self.status(name) for name in self.known]
+        for status in dump:
+            self.root.write(f"tmp/network.interface.{status['interface']}", json.dumps(status))
         self.root.write("tmp/network.interface", json.dumps({"interface": dump}))
+        self.root.write("tmp/network.handlers", json.dumps(self.handlers()))
 
 
 def words(network):
@@ -132,95 +349,6 @@ def words(network):
     return {"address": str(network.network_address), "mask": network.prefixlen}
 
 
-def no_dad(address):
-    """At once, as all addresses of the lab."""
-    return " nodad" if ":" in address else ""
-
-
-def sections_of(sections, kind):
-    """Those of a kind that are not switched off."""
-    return [section for section in sections if section.kind == kind and not section.flag("disabled")]
-
-
-def plan(sections, delegated):
-    """The interfaces that these sections describe, by name; `delegated`: prefixes that some get from a provider."""
-    found = {}
-    for section in sections:
-        if section.kind not in ("interface", "globals", "device") and not section.kind.startswith("wireguard_"):
-            raise LabError(f"{section}: the lab has no meaning for such a section")
-    pools = []  # of prefixes, each with its class
-    for section in sections_of(sections, "globals"):
-        section.known("ula_prefix", "dhcp_default_duid", "packet_steering")
-        pools += [(LOCAL, ipaddress.ip_network(word)) for word in section.words("ula_prefix")]
-    for section in sections_of(sections, "interface"):
-        if section.name == "loopback" or not section.flag("auto", True):
-            continue
-        proto = section.one_of("proto", OF_PROTO, "none")
-        section.known(*OF_INTERFACE, *OF_PROTO[proto])
-        device = section.name if proto == "wireguard" else section.get("device")
-        interface = Interface(device, proto, mtu=section.get("mtu"))
-        if proto == "static":
-            interface.addresses |= static_addresses(section)
-        elif proto == "wireguard":
-            set_wireguard(interface, section, sections_of(sections, f"wireguard_{section.name}"))
-        interface.prefixes += delegated.get(section.name, [])
-        pools += [(section.name, prefix) for prefix in interface.prefixes]
-        found[section.name] = interface
-    for kind, prefix in pools:
-        assign(prefix, kind, found, sections)
-    return found
-
-
-def static_addresses(section):
-    """IPv4: as a list with lengths (25.12), or one with its netmask (24.10)."""
-    words = section.words("ipaddr")
-    if section.get("netmask"):
-        words = [f"{word}/{section.get('netmask')}" for word in words]
-    return {str(ipaddress.ip_interface(word)) for word in words}
-
-
-def set_wireguard(interface, section, peers):
-    """As OpenWrt's protocol handler does: addresses, a route for all that is allowed where it is asked for, and the keys."""
-    interface.addresses |= {str(ipaddress.ip_interface(word)) for word in section.words("addresses")}
-    interface.prefixes = [ipaddress.ip_network(word) for word in section.words("ip6prefix")]
-    lines = ["[Interface]", f"PrivateKey = {section.get('private_key')}"]
-    lines += [f"ListenPort = {section.get('listen_port')}"] if section.get("listen_port") else []
-    for peer in peers:
-        peer.known(
-            *("description", "public_key", "preshared_key", "allowed_ips", "route_allowed_ips", "persistent_keepalive"),
-            *("disabled"),
-        )
-        allowed = [ipaddress.ip_network(word, strict=False) for word in peer.words("allowed_ips")]
-        lines += ["[Peer]", f"PublicKey = {peer.get('public_key')}", f"AllowedIPs = {', '.join(map(str, allowed))}"]
-        for option, key in (("preshared_key", "PresharedKey"), ("persistent_keepalive", "PersistentKeepalive")):
-            lines += [f"{key} = {peer.get(option)}"] if peer.get(option) else []
-        if peer.flag("route_allowed_ips"):
-            interface.routes |= {str(network) for network in allowed}
-    interface.wireguard = "\n".join(lines) + "\n"
-
-
-def assign(prefix, kind, interfaces, sections):
-    """Gives each interface with ip6assign its part of a prefix, those with a hint first, and the address in it."""
-    taken = []
-    wishes = [section for section in sections_of(sections, "interface") if section.get("ip6assign")]
-    for section in sorted(wishes, key=lambda section: section.get("ip6hint") is None):
-        if section.words("ip6class") and kind not in section.words("ip6class"):
-            continue
-        length = max(int(section.get("ip6assign")), prefix.prefixlen)
-        if length > 64:
-            continue
-        free = [network for network in first_subnets(prefix, length) if not any(network.overlaps(one) for one in taken)]
-        hint = section.get("ip6hint")
-        hinted = prefix.network_address + (int(hint, 16) << 64) if hint else None
-        network = next((one for one in free if hinted is not None and hinted in one), free[0])
-        taken.append(network)
-        suffix = ipaddress.ip_address(section.get("ip6ifaceid", "::1"))
-        interface = interfaces[section.name]
-        interface.assigned.append(network)
-        interface.addresses.add(f"{network.network_address + int(suffix)}/{length}")
-
-
-def first_subnets(prefix, length):
-    """The first parts of a prefix; there are no more interfaces in the lab."""
-    subnets = prefix.subnets(new_prefix=length)
-    return [subnet for subnet, _ in zip(subnets, range(256))]
+def of_address(interface):
+    """As ubus speaks of an address."""
+    return {"address": str(interface.ip), "mask": interface.network.prefixlen}

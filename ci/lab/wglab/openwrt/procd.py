@@ -1,94 +1,91 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """procd in miniature: what init scripts and `ubus call network` of a router do. They are stand-ins that tell the lab by a pipe
 and wait for its answer; wgroam's own init script is the package's, and what it told procd is done here."""
-import os
+import queue
 import threading
 
 from ..lab import LabError
+from .bell import Bell, answer
 from .fw4 import Firewall
 from .netifd import Netifd
 from .odhcpd import Odhcpd
 
-# Asks the lab for something, and is done when the lab is.
-TELL = """#!/bin/sh
-exec 9> /tmp/lab.lock
-flock 9
-echo "$*" > /tmp/lab.asked
-read -r answer < /tmp/lab.answer
-[ "$answer" = done ] || { echo "$answer" >&2; exit 1; }
-"""
 SERVICES = ("network", "firewall", "odhcpd", "dnsmasq")  # dnsmasq: the LAN's hosts have their IPv4 addresses already
 
 
 class Procd:
     """One router's services."""
 
-    def __init__(self, router, root, kind, delegated):
-        """`kind`: of WireGuard; `delegated`: the prefixes that interfaces get from a provider."""
+    def __init__(self, router, root, kind, delegated, release):
+        """`kind`: of WireGuard; `delegated`: the prefixes that interfaces get from a provider; `release`: OpenWrt's."""
         self.router = router
         self.root = root
-        self.netifd = Netifd(router, root, kind, delegated)
+        self.netifd = Netifd(router, root, kind, delegated, release)
         self.odhcpd = Odhcpd(router, root)
         self.daemon = None
-        self.asked = []  # by the router's own scripts, in their order
-        self.failure = None
-        root.write("sbin/tell", TELL, 0o755)
+        self.netifd.happened = self._hotplug
+        self.netifd.changed = self._odhcpd
+        self.events = queue.SimpleQueue()
+        threading.Thread(target=self._call_hotplug, daemon=True).start()
+        self.bell = Bell(root, self._do)
         for service in SERVICES:
             root.write(f"etc/init.d/{service}", f'#!/bin/sh\nexec /sbin/tell {service} "$@"\n', 0o755)
         common = root.read("etc/rc.common")
         root.write("etc/rc.common", f"{common}\ncode=$?\n/sbin/tell procd || exit\nexit $code\n", 0o755)
-        for name in ("asked", "answer"):
-            os.mkfifo(root.path / f"tmp/lab.{name}")
-        threading.Thread(target=self._serve, daemon=True).start()
 
     def boot(self):
         """All services start, in OpenWrt's order."""
         self.odhcpd.reload()
-        self._network()
+        self.netifd.reload()
+        self.netifd.settled()
+        self._firewall()
         self.root.run("/etc/init.d/wgroam", "start", check=True)
 
     def check(self):
         """Fails when something that was asked for failed."""
-        if self.failure is not None:
-            raise LabError(f"{self.router.node}: {self.failure}")
+        if self.bell.failure is not None:
+            raise LabError(f"{self.router.node}: {self.bell.failure}")
 
-    def _serve(self):
-        while True:
-            with open(self.root.path / "tmp/lab.asked", encoding="utf-8") as pipe:
-                asked = pipe.read().strip()
-            self.asked.append(asked)
-            try:
-                self._do(*asked.split())
-                answer = "done"
-            except (LabError, OSError, AssertionError) as error:
-                self.failure = answer = " ".join(str(error).split())
-            with open(self.root.path / "tmp/lab.answer", "w", encoding="utf-8") as pipe:
-                pipe.write(answer + "\n")
+    def close(self):
+        """Nothing is answered any more."""
+        self.netifd.close()
 
-    def _do(self, service, action="", *_):
+    def _do(self, service, action="", *words):
         if service == "procd":
             self._wgroam()
+        elif service == "netifd":
+            answer(self.netifd, action, *words)
         elif action not in ("reload", "restart"):
             raise LabError(f"the lab has no meaning for '{service} {action}'")
         elif service == "network":
-            self._network()
+            self.netifd.reload()
         elif service == "firewall":
             self._firewall()
         elif service == "odhcpd":
             self.odhcpd.reload()
             self._odhcpd()
 
-    def _network(self):
-        """An interface that comes up is hotplug's news to the firewall, and odhcpd sees the addresses."""
-        self.netifd.reload()
-        self._firewall()
-        self._odhcpd()
+    def _hotplug(self, action, name):
+        """An interface that comes up, goes or changes: hotplug's news, to the firewall (/etc/hotplug.d/iface/20-firewall), and to
+        wgroam."""
+        if action in ("ifup", "ifupdate"):
+            self._firewall()
+        self.events.put((action, name, self.netifd.devices_up().get(name, "")))
+
+    def _call_hotplug(self):
+        """One after the other, as netifd does it."""
+        while True:
+            action, name, device = self.events.get()
+            self.root.run("/sbin/hotplug-call", "iface", ACTION=action, INTERFACE=name, DEVICE=device)
 
     def _firewall(self):
-        self.router.run("nft", "-f", "-", stdin=Firewall(self.root.sections("firewall"), self.netifd.up()).text())
+        with self.netifd.lock:
+            text = Firewall(self.root.sections("firewall"), self.netifd.devices_up()).text()
+            self.router.run("nft", "-f", "-", stdin=text)
 
     def _odhcpd(self):
-        self.odhcpd.refresh(self.netifd.interfaces, self._default_route())
+        with self.netifd.lock:
+            self.odhcpd.refresh(self.netifd.interfaces, self._default_route())
 
     def _default_route(self):
         """As odhcpd sees it: by any way that leads somewhere."""

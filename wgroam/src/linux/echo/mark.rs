@@ -40,8 +40,11 @@ impl Mark {
     /// Another one each time.
     pub fn random() -> io::Result<Self> {
         let mut bytes = [0u8; 10];
+        // Not libc's function: Rust's std names that as one that may be missing, and with LTO a static program then has
+        // none, and calls address 0.
         // SAFETY: the buffer is valid for its size. So few bytes come whole (getrandom(2)).
-        if unsafe { libc::getrandom(bytes.as_mut_ptr().cast(), bytes.len(), 0) } != bytes.len() as isize {
+        let count = unsafe { libc::syscall(libc::SYS_getrandom, bytes.as_mut_ptr(), bytes.len(), 0) };
+        if usize::try_from(count) != Ok(bytes.len()) {
             return Err(io::Error::last_os_error());
         }
         let [a, b, secret @ ..] = bytes;

@@ -198,26 +198,20 @@ same_peer() {
 	[ -z "$differs" ]
 }
 
-# wanted_routes: what the files would have routed into the tunnel, a line each; `before` those of the files from before.
+# What the files would have routed into the tunnel, a line each.
 wanted_routes() {
 	local id
 
-	if [ "$1" = before ]; then
-		for id in $(uci -q -X -c "$work/base" -t "$work/saved" show network | sed -n "s/^network\.\([A-Za-z0-9_]*\)=wireguard_$interface\$/\1/p"); do
-			case "$(before "network.$id.route_allowed_ips")" in 1) before "network.$id.allowed_ips" ;; esac
-		done
-	else
-		for id in $(peers_of); do ! is_true "network.$id.route_allowed_ips" || get "network.$id.allowed_ips"; done
-	fi | tr ' ' '\n'
+	for id in $(peers_of); do ! is_true "network.$id.route_allowed_ips" || get "network.$id.allowed_ips"; done | tr ' ' '\n'
 }
 
 # routes_there: of the interface in all tables, as canonical lines in $list.
 routes_there() {
 	# shellcheck disable=SC2046 # words
 	canonical_list $({
-		ip -4 route show dev "$interface" table all | sed 's/^default/0.0.0.0\/0/'
-		ip -6 route show dev "$interface" table all | sed 's/^default/::\/0/'
-	} 2> /dev/null | awk '$1 ~ /^[0-9a-f]/ { print $1 }')
+		ip -4 route show dev "$interface" table all | sed 's/^default /0.0.0.0\/0 /'
+		ip -6 route show dev "$interface" table all | sed 's/^default /::\/0 /'
+	} 2> /dev/null | awk '$1 ~ /^[0-9a-f]*[.:]/ { print $1 }')
 }
 
 routes_in_force() {

@@ -91,11 +91,20 @@ by_hand() {
 	# shellcheck disable=SC2046 # words
 	canonical_list $(wanted_routes)
 	gone=$list
-	for one in $(wanted_routes before); do
+	for one in $(routes_before); do
 		canonical "$one"
 		has "$gone" "$canonical" || route_by_hand del "$one"
 	done
 	for one in $(wanted_routes); do route_by_hand replace "$one"; done
+}
+
+# What the files had routed into the tunnel before this command.
+routes_before() {
+	local id type="wireguard_$interface"
+
+	for id in $(uci -q -X -c "$work/base" -t "$work/saved" show network | sed -n "s/^network\.\([A-Za-z0-9_]*\)=$type\$/\1/p"); do
+		[ "$(before "network.$id.route_allowed_ips")" != 1 ] || before "network.$id.allowed_ips"
+	done | tr ' ' '\n'
 }
 
 # route_by_hand VERB PREFIX: as netifd would have it, with the interface's metric and table.
@@ -212,7 +221,10 @@ drop_host_routes() {
 		esac
 		# `config route` and `route6` are their owner's.
 		u show network | grep -qF ".target='$address" && continue
-		route=$(ip "$family" route show exact "$address" 2> /dev/null | grep ' proto static' | sed -n 's/ proto .*//p')
+		# busybox's ip takes `proto` for a filter and does not print it; the other one prints it.
+		route=$(ip "$family" route show exact "$address" proto static 2> /dev/null)
+		route=${route%% proto *}
+		route=${route%% }
 		case "$route" in "$address via "*" dev "*) ;; *) continue ;; esac
 		# shellcheck disable=SC2086 # words
 		quietly ip "$family" route del $route proto static || continue
