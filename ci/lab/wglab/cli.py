@@ -10,6 +10,7 @@ from pathlib import Path
 
 from . import diagnosis, journeys, kills, share, suite, vm  # noqa: F401 (four of them register scenarios)
 from .lab import LabError
+from .openwrt.releases import RELEASES
 from .openwrt.root import prepare
 from .report import play
 from .rivals import RIVALS
@@ -38,6 +39,7 @@ def parser():
     run.add_argument("--packets", type=int, default=100_000, help="hostile packets (forgery), default 100000")
     run.add_argument("--rate", type=int, default=5_000, help="of them per second, default 5000")
     run.add_argument("--kills", type=int, default=50, help="how often wgroam is killed (kills), default 50")
+    run.add_argument("--openwrt", choices=tuple(RELEASES), help="whose netifd both routers have (share-ipv6), default: one of each")
     run.add_argument("--seed", type=int, help="what is random in kills, as an earlier run has named it")
     run.add_argument("--gate", type=int, help=argparse.SUPPRESS)  # a file descriptor, of Runs
     run.add_argument("--quick", action="store_true", help="20000 hostile packets")
@@ -98,6 +100,7 @@ def run(arguments, words):
             lasts=lasts.get(name, 0.0),
             age=arguments.age,
             gate=arguments.gate,
+            openwrt=arguments.openwrt,
             kills=arguments.kills,
             seed=arguments.seed,
         )

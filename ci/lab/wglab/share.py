@@ -25,7 +25,8 @@ SOON = 10  # seconds, in which a host has an address
 WALK = 2  # seconds from one café to the next
 FALLBACK = 12  # seconds: as in blocked-port
 STOCK = vm.TREE / "ci" / "openwrt" / "stock"
-RELEASES = {"r1": "24.10", "r2": "25.12"}  # whose files a router has
+MIXED = {"r1": "24.10", "r2": "25.12"}  # whose netifd and files a router has, unless one release is asked for
+FILES = {"main": "25.12"}  # whose stock files a release has, if not its own
 
 
 class Installed(Wgroam):
@@ -73,6 +74,8 @@ class Share(Stage):
         self.roots, self.services = {}, {}
 
     def close(self):
+        for service in self.services.values():
+            service.close()
         super().close()
         for root in self.roots.values():
             root.close()
@@ -89,10 +92,11 @@ class Share(Stage):
             root = Root(router, self.settings.wgroam, ujail=self.settings.wireguard == "kernel")
             self.roots[name] = root
             root.write("etc/resolv.conf", f"nameserver {DNS_ADDRESS}\noptions timeout:1 attempts:2\n")
-            for package in (STOCK / RELEASES[name]).iterdir():
+            release = self.settings.openwrt or MIXED[name]
+            for package in (STOCK / FILES.get(release, release)).iterdir():
                 root.write(f"etc/config/{package.name}", package.read_text(), 0o600)
             delegated = {"wan6": DELEGATED} if name == "r2" else {}
-            self.services[name] = Procd(router, root, self.settings.wireguard, delegated)
+            self.services[name] = Procd(router, root, self.settings.wireguard, delegated, release)
             self.services[name].boot()
             self.daemons[name] = Installed(router, root, self.services[name])
         self.originals = {name: root.files() for name, root in self.roots.items()}
@@ -220,7 +224,8 @@ def the_lan_has_ipv6(stage, address):
         announced = int(Path("/proc/sys/net/ipv6/conf/eth0/mtu").read_text())
     stage.details.update(address=str(address.ip), mtu=announced)
     stage.check(announced == mtu, f"the LAN has an MTU of {announced}, and the tunnel one of {mtu}")
-    taken = ipaddress.ip_network(f"{stage.services['r2'].netifd.interfaces['lan'].assigned[-1]}")
+    whole = ipaddress.ip_network(DELEGATED)
+    (taken,) = (one for one in stage.services["r2"].netifd.interfaces["lan"].assigned if one.subnet_of(whole))
     stage.check(address.ip not in taken, f"{address} is in {taken}, which is R2's own LAN's")
     default = stage.lan.run("ip", "-6", "route", "show", "default")
     stage.check("via fe80:" in default, f"the LAN has no default route by R1: {default.strip() or 'none'}")

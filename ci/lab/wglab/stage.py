@@ -30,6 +30,7 @@ class Settings:
     lasts: float = 0.0  # seconds: how long the trouble lasts, in scenarios where that can be chosen
     age: float = 0.0  # seconds that the tunnel has been up when something happens to it
     gate: int = None  # see Gate
+    openwrt: str = None  # whose netifd both routers have, where a scenario has OpenWrt's
     kills: int = 50  # how often wgroam is killed, in kills
     seed: int = None  # of what is random in kills; None: any
 

@@ -34,13 +34,20 @@ class Step:
     silent: bool = False  # a control: the lab must be able to show the outage that wgroam heals
     lasts: float = None  # seconds of trouble; None: the scenario's own
     after: "Step" = None  # played just before; the silence must not be longer than that one's
+    openwrt: str = None  # whose netifd both routers have
     here: bool = False  # with wireguard-go only: the machine for the kernel is slow, and each of its steps disturbs another
+
+    @property
+    def name(self):
+        """As its result is called."""
+        return f"{self.scenario} {self.openwrt}" if self.openwrt else self.scenario
 
     def words(self, arguments, wireguard):
         """What `lab run` is told."""
         words = [self.scenario, "--with", self.with_, "--wireguard", wireguard]
         words += ["--wgroam", str(arguments.wgroam.resolve()), "--hostile", str(arguments.hostile.resolve())]
         words += ["--limit", str(self.limit)] if self.limit else []
+        words += ["--openwrt", self.openwrt] if self.openwrt else []
         return words + (["--lasts", str(self.lasts)] if self.lasts else [])
 
 
@@ -50,7 +57,9 @@ STEPS = [
     Step("kills", here=True),
     Step("diagnose", here=True),
     Step("nat-rebind", after=Step("nat-rebind", "nothing")),
-    Step("share-ipv6"),
+    Step("share-ipv6", openwrt="24.10"),
+    Step("share-ipv6", openwrt="25.12"),
+    Step("share-ipv6", openwrt="main"),
     Step("forgery"),
     Step("dns-wrong-then-right", "nothing", limit=20, silent=True, here=True),
     Step("dns-wrong-then-right"),
@@ -141,7 +150,7 @@ def play_steps(arguments, wireguard, count):
             report = runs.play(step.words(arguments, wireguard))
             if report is not None:
                 good, words = verdict(step, report, before)
-                count.note(good, f"{wireguard:<10}{step.scenario:<21}with {step.with_:<8}{words}", report)
+                count.note(good, f"{wireguard:<10}{step.name:<21}with {step.with_:<8}{words}", report)
             return report
 
         def step_by_step(step):
@@ -156,7 +165,7 @@ def play_steps(arguments, wireguard, count):
                         try:
                             future.result()
                         except LabError as error:
-                            count.note(False, f"{wireguard:<10}{step.scenario:<21}{error}")
+                            count.note(False, f"{wireguard:<10}{step.name:<21}{error}")
                 except BaseException:
                     runs.stop()
                     raise

@@ -6,6 +6,7 @@ ci/openwrt/test_recorded_netifd.py holds it against what real netifds did."""
 import ipaddress
 import json
 import threading
+import time
 
 from ..lab import LabError
 from ..wireguard import Device
@@ -42,9 +43,12 @@ class Netifd:
         self.assigned = {}  # of each LAN (prefix, address)
         self.kept = {}  # of each LAN addresses that the kernel has, by address without length
         self.null_routes = set()
-        self.pending = {}
+        self.pending = {}  # interfaces whose handler is at work, and when it is done
         self.events = []
         self.lock = threading.RLock()
+        self.work = threading.Condition(self.lock)
+        # Always the same thread: what it starts ends with it (see Namespace.enter).
+        threading.Thread(target=self._finish_all, daemon=True).start()
 
     def reload(self):
         """`ubus call network reload`: what the files say now, as far as this release looks."""
@@ -99,19 +103,15 @@ class Netifd:
 
     def settled(self, seconds=10):
         """Waits until no handler is at work."""
-        for _ in range(int(seconds / 0.01)):
-            with self.lock:
-                timers = list(self.pending.values())
-            if not timers:
-                return
-            timers[0].join(0.01)
-        raise LabError("netifd does not come to rest")
+        with self.work:
+            if not self.work.wait_for(lambda: not self.pending, seconds):
+                raise LabError("netifd does not come to rest")
 
     def close(self):
-        """Ends what is still at work."""
-        with self.lock:
-            for timer in self.pending.values():
-                timer.cancel()
+        """No handler finishes any more."""
+        with self.work:
+            self.pending = None
+            self.work.notify_all()
 
     def _differs(self, before, after):
         """Does reload see a difference that makes it restart the interface?"""
@@ -148,18 +148,24 @@ class Netifd:
         elif interface.proto == "static":
             self._set_up(name)
         elif interface.proto == "wireguard":
-            self.pending[name] = threading.Timer(self.delay, self._finish, [name])
-            self.pending[name].daemon = True
-            self.pending[name].start()
+            self.pending[name] = time.monotonic() + self.delay
+            self.work.notify_all()
 
-    def _finish(self, name):
-        with self.lock:
-            if self.pending.pop(name, None) is None:
-                return
-            interface = self._config(name)
-            if interface is not None and self._resolves(interface):
-                self._set_up(name)
-            self._refresh()
+    def _finish_all(self):
+        """What handlers do, each when its time has come."""
+        with self.work:
+            while self.pending is not None:
+                now = time.monotonic()
+                due = [name for name, when in self.pending.items() if when <= now]
+                if not due:
+                    self.work.wait(min(self.pending.values()) - now if self.pending else None)
+                for name in due:
+                    interface = self._config(name)
+                    if interface is not None and self._resolves(interface):
+                        self._set_up(name)
+                    del self.pending[name]
+                    self._refresh()
+                    self.work.notify_all()
 
     def _set_up(self, name):
         interface = self._config(name) if self.known[name].proto == "wireguard" else self.known[name]
@@ -209,9 +215,7 @@ class Netifd:
                 self.router.ip(f"route replace {address} via {via} dev {device} proto static")
 
     def _teardown(self, name):
-        timer = self.pending.pop(name, None)
-        if timer is not None:
-            timer.cancel()
+        self.pending.pop(name, None)
         interface = self.interfaces.pop(name, None)
         if interface is None:
             return
@@ -334,14 +338,15 @@ class Netifd:
         return {"wireguard": {"validate": {}, **{flag: has.get(flag, False) for flag in FLAGS}}}
 
     def _tell(self):
-        """For the stand-in of ubus."""
-        for path in self.root.path.glob("tmp/network.interface*"):
-            path.unlink()
+        """For the stand-in of ubus, which never finds half of an answer."""
         dump = [self.status(name) for name in self.known]
-        for status in dump:
-            self.root.write(f"tmp/network.interface.{status['interface']}", json.dumps(status))
-        self.root.write("tmp/network.interface", json.dumps({"interface": dump}))
-        self.root.write("tmp/network.handlers", json.dumps(self.handlers()))
+        answers = {f"network.interface.{status['interface']}": status for status in dump}
+        answers |= {"network.interface": {"interface": dump}, "network.handlers": self.handlers()}
+        for name, said in answers.items():
+            self.root.write("tmp/new.answer", json.dumps(said)).rename(self.root.path / "tmp" / name)
+        for path in self.root.path.glob("tmp/network.interface*"):
+            if path.name not in answers:
+                path.unlink()
 
 
 def words(network):
