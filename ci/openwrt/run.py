@@ -54,6 +54,9 @@ def main():
     if os.environ.get("WGROAM_SCRATCH") != "1":
         sys.exit("run ci/openwrt-test: these tests mount and make interfaces")
     subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
+    # Namespaces of the tests' own routers have their names here.
+    os.makedirs("/run/netns", exist_ok=True)
+    subprocess.run(["mount", "-t", "tmpfs", "wgroam-openwrt", "/run/netns"], check=True)
     loader = unittest.TestLoader()
     names = sys.argv[1:]
     sys.path.insert(0, str(HERE))

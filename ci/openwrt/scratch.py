@@ -9,6 +9,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import threading
 import time
@@ -16,6 +17,9 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 TREE = HERE.parents[1]
+sys.path.insert(0, str(TREE / "ci" / "lab"))
+from wglab.openwrt import uci  # noqa: E402
+
 FILES = TREE / "feed/net/wgroam/files"
 # Of one source, with the program of each that is compiled.
 PACKAGES = {"wgroam": "wgroam", "wgroam-tools": "wgroam-diagnose"}
@@ -62,15 +66,15 @@ def template():
     return folder
 
 
-def fill(base, uci, binary, borrowed):
+def fill(base, uci_program, binary, borrowed):
     """Puts the programs there: the real `uci`, the daemon and what lies beside it, busybox, those borrowed, and stand-ins."""
     programs = {
         binary: "usr/sbin/wgroam",
         binary.parent / "wgroam-diagnose": "usr/sbin/wgroam-diagnose",
         Path("/bin/busybox"): "bin/busybox",
-        uci: "sbin/uci",
-        uci.parent / "jshn": "usr/bin/jshn",
-        uci.parent / "jshn.sh": "usr/share/libubox/jshn.sh",
+        uci_program: "sbin/uci",
+        uci_program.parent / "jshn": "usr/bin/jshn",
+        uci_program.parent / "jshn.sh": "usr/share/libubox/jshn.sh",
     }
     programs.update({Path(shutil.which(name)): target for name, target in borrowed.items()})
     programs.update({HERE / "stand-in" / name: target for name, target in STAND_INS.items()})
@@ -202,9 +206,17 @@ class Root:
             env=environment,
             timeout=60,
             check=False,
+            preexec_fn=self.enter,
         )
         assert not check or ran.returncode == 0, f"{words}: exit code {ran.returncode}: {ran.stderr}"
         return ran
+
+    def enter(self):
+        """In the child, before it is in the root: nothing here."""
+
+    def sections(self, package):
+        """A package of UCI, as the real `uci` reads it."""
+        return uci.parse(self.run("/sbin/uci", "export", package, check=True).stdout)
 
     def init(self, action):
         """The init script."""

@@ -9,10 +9,16 @@ import stat
 import unittest
 
 from scratch import HERE, Root
+from wglab.lab import LabError, remove_namespace
+from wglab.namespace import CLONE_NEWNET, Namespace, call
+from wglab.openwrt.bell import Bell, answer
+from wglab.openwrt.netifd import Netifd
 
 PACKAGES = ("network", "firewall", "dhcp", "wgroam")
 STOCK = HERE / "stock"
-RELEASES = ("24.10", "25.12")
+RELEASES = ("24.10", "25.12", "main")
+FILES = {"main": "25.12"}  # whose stock files a release has, if not its own
+SETUP_SECONDS = 0.02  # that netifd takes to set an interface up
 STORE = "etc/wgroam-setup"
 ANCHOR = ("anchor", "--host", "home.example.net", "--prefix", "2001:db8:1200::/56")
 SERVICES = ("network", "firewall", "odhcpd", "wgroam")
@@ -33,18 +39,76 @@ def delegated(prefix, **assigned):
     return dump(*found)
 
 
-class Router(Root):
-    """A router as it comes out of the box, with wgroam and wireguard-tools installed."""
+class Place:
+    """What a namespace of wglab's is made in."""
 
-    def __init__(self, release="25.12"):
+    def __init__(self, folder):
+        self.folder = folder
+        self.processes = []
+        self.namespaces = []
+
+    def namespace_name(self, node):
+        """One that nobody else has."""
+        self.namespaces.append(f"{node}-{self.folder.name.rpartition('.')[2]}")
+        return self.namespaces[-1]
+
+    def close(self):
+        """Ends what runs there."""
+        for process in self.processes:
+            process.kill()
+            process.wait()
+        for name in self.namespaces:
+            remove_namespace(name)
+
+
+class Router(Root):
+    """A router as it comes out of the box, with wgroam and wireguard-tools installed, in a network of its own, with a netifd of
+    its release's, which has not been started yet."""
+
+    def __init__(self, release="25.12", delegated=None):
+        """`delegated`: the prefix that the provider gives to wan6."""
         super().__init__()
         for name in ("network", "firewall", "dhcp"):
-            self.write(f"etc/config/{name}", (STOCK / release / name).read_text(), 0o600)
+            self.write(f"etc/config/{name}", (STOCK / FILES.get(release, release) / name).read_text(), 0o600)
         shutil.copy(HERE / "stand-in/wg", self.path / "usr/bin/wg")
         # A link's addresses are random: not here.
         self.write("dev/urandom", "wgroam--" * 8)
         for name in SERVICES:
-            self.write(f"etc/init.d/{name}", f'#!/bin/sh\necho "{name} $*" >> /tmp/services\n', 0o755)
+            tell = f'exec /sbin/tell {name} "$@"' if name == "network" else ""
+            self.write(f"etc/init.d/{name}", f'#!/bin/sh\necho "{name} $*" >> /tmp/services\n{tell}\n', 0o755)
+        self.place = Place(self.path)
+        self.namespace = Namespace(self.place, "router")
+        # wireguard-go's, wg's and ours.
+        self.namespace.sockets = self.path / "tmp/run/wireguard"
+        self.namespace.sockets.mkdir()
+        given = {"wan6": delegated} if delegated else {}
+        self.netifd = Netifd(self.namespace, self, "userspace", given, release, strict=False, delay=SETUP_SECONDS)
+        self.bell = Bell(self, self._do)
+
+    def _do(self, service, action, *words):
+        if (service, action) == ("network", "reload"):
+            self.netifd.reload()
+        elif service == "netifd":
+            answer(self.netifd, action, *words)
+        else:
+            raise LabError(f"there is no meaning for {service} {action}")
+
+    def enter(self):
+        """In a child: into the router's network."""
+        there = os.open(f"/run/netns/{self.namespace.name}", os.O_RDONLY)
+        call("setns", there, CLONE_NEWNET)
+        os.close(there)
+
+    def boot(self):
+        """netifd starts, and everything is up that can be."""
+        self.netifd.reload()
+        self.netifd.settled()
+
+    def close(self):
+        self.bell.close()
+        self.netifd.close()
+        self.place.close()
+        super().close()
 
     def setup(self, *words, stdin="", **environment):
         """wgroam-setup, to its end."""
@@ -85,9 +149,9 @@ class SetupCase(unittest.TestCase):
 
     release = "25.12"
 
-    def router(self, release=None):
+    def router(self, release=None, **options):
         """One more."""
-        made = Router(release or self.release)
+        made = Router(release or self.release, **options)
         self.addCleanup(made.close)
         return made
 

@@ -124,9 +124,12 @@ class Refused(SetupCase):
 
     def test_prefix_that_this_router_uses_itself(self):
         router = self.router()
+        router.write("tmp/network.interface", delegated("2001:db8:1200::/64", lan="2001:db8:1200::/64"))
+        self.refuses(router, "is in use by lan", *HOST, "--prefix", "2001:db8:1200::/64")
+        # What is left of a larger one would be room, but not this.
         router.write("tmp/network.interface", delegated("2001:db8:1200::/60", lan="2001:db8:1200::/60"))
-        self.refuses(router, "is in use by lan", *HOST, "--prefix", "2001:db8:1200::/60")
-        self.refuses(router, "is in use by lan", *HOST, "--prefix", "2001:db8:1200:5::/64")
+        self.refuses(router, "is in use by lan", *HOST, "--prefix", "2001:db8:1200::/64")
+        router.write("tmp/network.interface", delegated("2001:db8:1200::/64", lan="2001:db8:1200::/64"))
         self.refuses(router, "the LANs use all of it", *HOST)
         router.write("tmp/network.interface", delegated("2001:db8:1200::/64", lan="2001:db8:1200::/64"))
         self.refuses(router, "docs/ipv6-guide.md", *HOST)

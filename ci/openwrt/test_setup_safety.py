@@ -17,7 +17,7 @@ from scratch import libraries, wait
 from setup_case import ANCHOR, PACKAGES, STORE, Router, SetupCase
 
 # What wgroam-setup may use: on every OpenWrt, or asked for. busybox's applets as OpenWrt builds it.
-APPLETS = "awk basename cat chmod cp date grep hexdump id mkdir mktemp mv rm sed sha256sum sleep sort sync tr"
+APPLETS = "awk basename cat chmod cp date grep hexdump id ip mkdir mktemp mv rm sed sha256sum sleep sort sync tr"
 OTHERS = {
     "flock": "/usr/bin/flock",
     "uci": "/sbin/uci",

@@ -59,9 +59,11 @@ def answer(netifd, action, name=""):
     if action == "reload":
         netifd.reload()
     elif action == "ifup":
-        netifd.reload()
-        netifd.down(name)
-        netifd.up(name)
+        # Sooner than any handler is done.
+        with netifd.lock:
+            netifd.reload()
+            netifd.down(name)
+            netifd.up(name)
     elif action in ("renew", "up", "down"):
         getattr(netifd, action)(name)
     else:

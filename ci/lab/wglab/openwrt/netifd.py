@@ -45,6 +45,7 @@ class Netifd:
         self.null_routes = set()
         self.pending = {}  # interfaces whose handler is at work, and when it is done
         self.events = []
+        self.failure = None
         self.lock = threading.RLock()
         self.work = threading.Condition(self.lock)
         # Always the same thread: what it starts ends with it (see Namespace.enter).
@@ -80,10 +81,9 @@ class Netifd:
             before, self.interfaces[name] = self.interfaces[name], interface
             self._configure(interface, before, "syncconf")
             self._refresh()
-            for what in ("addresses", "routes", "prefixes"):
-                if getattr(before, what) != getattr(interface, what):
-                    self._event("ifupdate", name)
-                    break
+            changed = [what for what in ("addresses", "routes", "prefixes") if getattr(before, what) != getattr(interface, what)]
+            if changed:
+                self._event("ifupdate", name, changed)
 
     def up(self, name):
         """`ubus call network.interface.NAME up`"""
@@ -100,6 +100,15 @@ class Netifd:
                 self.autostart[name] = False
                 self._teardown(name)
                 self._refresh()
+
+    def delegate(self, name, *prefixes):
+        """The provider hands out these from now on, and none of those before."""
+        with self.lock:
+            self.delegated[name] = [ipaddress.ip_network(prefix) for prefix in prefixes]
+            self.known[name].prefixes = self.delegated[name]
+            self.interfaces[name].prefixes = self.delegated[name]
+            self._refresh()
+            self._event("ifupdate", name, ["prefixes"])
 
     def settled(self, seconds=10):
         """Waits until no handler is at work."""
@@ -161,8 +170,11 @@ class Netifd:
                     self.work.wait(min(self.pending.values()) - now if self.pending else None)
                 for name in due:
                     interface = self._config(name)
-                    if interface is not None and self._resolves(interface):
-                        self._set_up(name)
+                    try:
+                        if interface is not None and self._resolves(interface):
+                            self._set_up(name)
+                    except LabError as error:
+                        self.failure = str(error)
                     del self.pending[name]
                     self._refresh()
                     self.work.notify_all()
@@ -192,7 +204,8 @@ class Netifd:
         commands = [f"link set {on} mtu {interface.mtu}"] if interface.mtu else []
         commands += [f"link set {on} up", *self._addresses(interface, before.addresses if before else set())]
         commands += [f"route delete {route} {on} proto static" for route in sorted(old - interface.routes)]
-        commands += [f"route add {route} {on} proto static" for route in sorted(interface.routes - old)]
+        # NLM_F_REPLACE (system_rt in netifd's system-linux.c).
+        commands += [f"route replace {route} {on} proto static" for route in sorted(interface.routes - old)]
         self.router.ip(*commands)
         if not interface.nohostroute:
             self._add_host_routes(interface)
@@ -230,8 +243,9 @@ class Netifd:
                 self.router.ip(*routes, *commands)
         self._event("ifdown", name)
 
-    def _event(self, action, name):
-        self.events.append((action, name))
+    def _event(self, action, name, changed=()):
+        """`changed`: what IFUPDATE_* of the hotplug event says."""
+        self.events.append(f"{action}:{name}" + (f"({','.join(changed)})" if changed else ""))
         self.happened(action, name)
 
     def _lan_route(self, verb, network, interface):
@@ -252,7 +266,7 @@ class Netifd:
             *(f"route delete unreachable {prefix} metric {NULL_METRIC}" for prefix in routes - self.null_routes),
             *(f"route add unreachable {prefix} proto static metric {NULL_METRIC}" for prefix in self.null_routes - routes),
         )
-        self._tell()
+        self.tell()
         self.changed()
 
     def _assign(self, lan, wanted):
@@ -337,7 +351,7 @@ class Netifd:
         has = {"no_device": True, "init_available": True, "no_task": True, "renew_available": self.release.renews}
         return {"wireguard": {"validate": {}, **{flag: has.get(flag, False) for flag in FLAGS}}}
 
-    def _tell(self):
+    def tell(self):
         """For the stand-in of ubus, which never finds half of an answer."""
         dump = [self.status(name) for name in self.known]
         answers = {f"network.interface.{status['interface']}": status for status in dump}

@@ -43,8 +43,9 @@ class Procd:
 
     def check(self):
         """Fails when something that was asked for failed."""
-        if self.bell.failure is not None:
-            raise LabError(f"{self.router.node}: {self.bell.failure}")
+        for failure in (self.bell.failure, self.netifd.failure):
+            if failure is not None:
+                raise LabError(f"{self.router.node}: {failure}")
 
     def close(self):
         """Nothing is answered any more."""

@@ -9,7 +9,6 @@ from pathlib import Path
 from .. import vm
 from ..lab import LabError
 from ..namespace import MS_BIND, MS_REC, call
-from . import uci
 
 sys.path.insert(0, str(vm.TREE / "ci" / "openwrt"))
 import scratch  # noqa: E402
@@ -105,10 +104,6 @@ class Root(scratch.Root):
         )
         self.router.lab.processes.append(process)
         return process
-
-    def sections(self, package):
-        """A package of UCI, as the real `uci` reads it."""
-        return uci.parse(self.run("/sbin/uci", "export", package, check=True).stdout)
 
     def files(self):
         """All of /etc/config, by name."""

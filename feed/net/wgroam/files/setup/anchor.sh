@@ -206,8 +206,8 @@ make_room() {
 	local lan
 
 	for lan in $narrowed; do
-		note "It will be told to take no more than that: ip6assign '64'." \
-			"A router behind '$lan' that was given a part of the rest loses it. wgroam-setup remove $name undoes it."
+		note "It is to take no more: option ip6assign '64', and '$lan' is restarted once. A router behind it that was" \
+			"given a part of the rest loses that. wgroam-setup remove $name undoes it."
 		change "network.$lan.ip6assign" =64
 		asks=1
 	done

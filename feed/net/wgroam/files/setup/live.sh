@@ -107,19 +107,28 @@ routes_before() {
 	done | tr ' ' '\n'
 }
 
-# route_by_hand VERB PREFIX: as netifd would have it, with the interface's metric and table.
+# route_by_hand VERB PREFIX: as netifd would have it, without bits behind its length, and with the interface's metric and
+# table.
 route_by_hand() {
-	local family=-4 metric table
+	local family=-4 metric table text=$2 length high low number
 
 	table=$(get "network.$interface.ip4table")
 	metric=$(get "network.$interface.metric")
-	case "$2" in *:*)
+	canonical "$2"
+	case "$canonical" in
+	4.*)
+		number=${canonical#4.}
+		number=${number%.*}
+		text=$((number >> 24)).$(((number >> 16) & 255)).$(((number >> 8) & 255)).$((number & 255))/$length
+		;;
+	*)
 		family=-6
 		table=$(get "network.$interface.ip6table")
 		metric=${metric:-1024}
+		[ "${length:-128}" -gt 64 ] || prefix_text "$high" "$length"
 		;;
 	esac
-	quietly ip "$family" route "$1" "$2" dev "$interface" proto static \
+	quietly ip "$family" route "$1" "$text" dev "$interface" proto static \
 		${metric:+metric "$metric"} ${table:+table "$table"}
 }
 
@@ -140,7 +149,7 @@ needs_restart() {
 restart_interface() {
 	[ -z "$was_up" ] ||
 		note "This release has no other way than to restart $interface: its sessions are cut, and begin anew at once where wgroam runs."
-	quietly ifup "$interface"
+	quietly /sbin/ifup "$interface"
 }
 
 # is_off: somebody wants it down: option disabled or auto, or ifdown.
@@ -199,7 +208,7 @@ restart_lans() {
 
 	for lan in $narrowed; do
 		note "Restarting '$lan', so that it takes a /64 alone; its computers are away for a moment."
-		quietly ifup "$lan"
+		quietly /sbin/ifup "$lan"
 	done
 }
 

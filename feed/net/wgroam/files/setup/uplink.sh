@@ -159,7 +159,7 @@ narrow() {
 		bits=$((size < 64 ? (1 << (64 - size)) - 1 : 0))
 		if [ "$size" -lt 64 ] && overlaps "$high" "$length" "$at" "$size" &&
 			is_section "$whose" && is_number "$(get "network.$whose.ip6assign")" 1 63; then
-			note "'$whose' has all of $1 that its ip6assign asks for, /$size, and uses one /64 of it."
+			note "'$whose' holds a /$size of $1, by its option ip6assign, and uses one /64 of that."
 			narrowed="$narrowed${narrowed:+ }$whose"
 			# The one that netifd gives it then.
 			hint=$(get "network.$whose.ip6hint")
