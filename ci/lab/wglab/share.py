@@ -15,8 +15,9 @@ from .openwrt.procd import Procd
 from .openwrt.root import Root
 from .scenarios import scenario
 from .stage import Stage
-from .topology import FAR_HOST, PORT, R2_ADDRESS
+from .topology import FAR_HOST, PORT, R2_ADDRESS, R2_ADDRESS6
 from .wgroam import Wgroam
+from .wireguard import Device
 
 HIDDEN_PORT = 443
 TALK, SECRET_SERVICE = 80, 22  # what h6 serves; what serves R1's LAN alone
@@ -141,6 +142,13 @@ class Share(Stage):
         has = ", ".join(map(str, self.addresses(host))) or "none at all"
         raise LabError(f"{host.node} has no address of {whole}, but {has}")
 
+    def within(self, seconds, condition):
+        """Does it become true?"""
+        deadline = time.monotonic() + seconds
+        while not (good := condition()) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        return good
+
     def ping(self, node, *words):
         """Is one of three pings answered?"""
         return " bytes from " in node.run("ping", "-c", "3", "-i", "0.2", "-W", "1", *words, check=False)
@@ -192,6 +200,7 @@ def share_ipv6(stage):
     the_lan_has_ipv6(stage, address)
     nothing_is_wrong(stage)
     nobody_comes_in_unasked(stage, address)
+    somebody_else_comes_and_goes(stage)
     with Conversation(stage.lan, stage.h6, FAR_HOST, TALK, SOON) as talk:
         stage.check(talk.goes_on(SOON), "a TCP connection to h6 carries nothing")
         for daemon in stage.daemons.values():
@@ -262,6 +271,39 @@ def nobody_comes_in_unasked(stage, address):
                 stage.check(inside == "connected", f"{host.node} can't connect to {node.node}: the lab is broken")
                 outside = stage.knock(stranger, str(target), SECRET_SERVICE)
                 stage.check(outside != "connected", f"{stranger.node} can connect to {node.node} unasked")
+
+
+def somebody_else_comes_and_goes(stage):
+    """A second roamer, that has IPv6 alone and calls the other port, is let in and locked out again. R1 keeps its session, if
+    R2's netifd can do that."""
+    before = stage.r2.index()
+    with Conversation(stage.lan, stage.h6, FAR_HOST, TALK, SOON) as talk:
+        fields = stage.setup("r2", "invite", "r3").split("%")
+        key = stage.r2.run("wg", "show", stage.r2.device.name, "peers").split()
+        stage.check(len(key) == 2, f"R2's WireGuard has {len(key)} peers after the second was invited")
+        stage.check(talk.goes_on(SOON), "R1's session does not survive that another one is invited")
+        stage.details["invite_gap_s"] = round(talk.longest, 2)
+    kept = stage.r2.index() == before
+    stage.check(kept or not stage.services["r2"].netifd.keeps_sessions, "R2's interface was made anew for an invitation")
+    phone = Device(stage.h6, stage.settings.wireguard, "wg6")
+    phone.create()
+    public, private, shared = fields[8], fields[10], fields[12]
+    config = f"[Interface]\nPrivateKey = {private}\n[Peer]\nPublicKey = {public}\nPresharedKey = {shared}\n"
+    config += f"AllowedIPs = {fields[16].split(',')[1]}/128\nEndpoint = [{R2_ADDRESS6}]:{HIDDEN_PORT}\n"
+    stage.h6.run("wg", "setconf", phone.name, "/dev/stdin", stdin=config)
+    stage.h6.ip(f"link set {phone.name} up")
+    phone.set_keepalive(public, 1)
+    stage.check(stage.within(SOON, lambda: handshake(phone)), f"port {HIDDEN_PORT} does not answer by IPv6")
+    stage.setup("r2", "revoke", "r3")
+    peers = stage.r2.run("wg", "show", stage.r2.device.name, "peers").split()
+    stage.check(peers == [stage.r2.peer], "R2's WireGuard lets in who was revoked")
+    phone.delete()
+    stage.check(stage.ping(stage.lan, "-6", FAR_HOST), "the LAN gets no answer from h6 after another one was revoked")
+
+
+def handshake(device):
+    """Has it had one?"""
+    return not device.node.run("wg", "show", device.name, "latest-handshakes").strip().endswith("\t0")
 
 
 def survives(stage, talk, what):

@@ -99,6 +99,10 @@ class Router(Namespace):
         """The interface is there again, as the configuration has it."""
         self._up()
 
+    def index(self):
+        """Of the interface: another one means that it was made anew."""
+        return self.run("ip", "-o", "link", "show", "dev", self.device.name).partition(":")[0]
+
     def endpoint(self):
         """Where this router's WireGuard believes the other one to be."""
         return self.device.endpoint(self.peer)

@@ -304,6 +304,11 @@ class Netifd:
                     *(f"link set {port} master {bridge} up" for port in ports),
                 )
 
+    @property
+    def keeps_sessions(self):
+        """Can a peer come and go without a restart of the interface?"""
+        return not self.release.compares_all
+
     def devices_up(self):
         """Of each network that is up its device, as fw4 and odhcpd ask for."""
         return {name: interface.device for name, interface in self.interfaces.items()}
