@@ -20,7 +20,7 @@ from .wgroam import Wgroam
 from .wireguard import Device
 
 HIDDEN_PORT = 443
-TALK, SECRET_SERVICE = 80, 22  # what h6 serves; what serves R1's LAN alone
+TALK, MEANWHILE, SECRET_SERVICE = 80, 81, 22  # what h6 serves; what serves R1's LAN alone
 IP6_HEADER, ICMP6_HEADER = 40, 8
 SOON = 10  # seconds, in which a host has an address
 WALK = 2  # seconds from one café to the next
@@ -277,7 +277,7 @@ def somebody_else_comes_and_goes(stage):
     """A second roamer, that has IPv6 alone and calls the other port, is let in and locked out again. R1 keeps its session, if
     R2's netifd can do that."""
     before = stage.r2.index()
-    with Conversation(stage.lan, stage.h6, FAR_HOST, TALK, SOON) as talk:
+    with Conversation(stage.lan, stage.h6, FAR_HOST, MEANWHILE, SOON) as talk:
         fields = stage.setup("r2", "invite", "r3").split("%")
         key = stage.r2.run("wg", "show", stage.r2.device.name, "peers").split()
         stage.check(len(key) == 2, f"R2's WireGuard has {len(key)} peers after the second was invited")
