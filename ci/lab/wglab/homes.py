@@ -50,7 +50,9 @@ class Homes(Topology):
             self.inet: [f"{DELEGATED} via {R2_ADDRESS6}"],
             self.nat: ["default via 203.0.113.1"],
             self.r1: ["default via 10.0.0.1"],
-            self.r2: ["default via 198.51.100.1", "default via 2001:db8:ffff::1"],
+            # odhcp6c's: each for what it was given, and none for whoever asks without a source.
+            self.r2: ["default via 198.51.100.1"]
+            + [f"default from {source} via 2001:db8:ffff::1" for source in (DELEGATED, "2001:db8:ffff::/64")],
             self.lan: ["default via 192.168.1.1"],
             self.home: ["default via 192.168.1.1"],
             self.h6: ["default via 2001:db8:b::1"],
