@@ -202,6 +202,17 @@ class RecordedAdvertisements(unittest.TestCase):
                     self.assertIn(f" router lifetime {wanted} ", line)
 
 
+    def test_on_24_10_the_router_lives_no_longer_than_a_prefix_that_counts_down(self):
+        # Not recorded but for its end (router lifetime 12): calc_adv_interval() and calc_ra_lifetime() of src/router.c.
+        for release, wanted in (("24.10", {2000: 1800, 900: 900, 5: 12}), ("25.12", {2000: 1800, 900: 1800, 5: 1800})):
+            for valid, router in wanted.items():
+                with self.subTest(release=release, valid=valid):
+                    replay = Replay(release)
+                    replay.change(["fd00:1::/64", "2001:db8:1::/64"], 0)
+                    replay.change(["fd00:1::/64"], 0)
+                    self.assertIn(f" router lifetime {router} ", " ".join(replay.says(DEPRECATED - valid)))
+
+
 class Router:
     """As much of a router of the lab as odhcpd asks for: this namespace."""
 

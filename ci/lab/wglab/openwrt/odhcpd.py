@@ -2,9 +2,9 @@
 """odhcpd in miniature: package dhcp as router advertisements. Hosts make their addresses themselves (SLAAC); that OpenWrt would
 hand out addresses by DHCP as well is not played.
 
-What is announced is in advertisement.py, when it is here: on a change of addresses or files after a second, to who asks at once,
+advertisement.py knows what is announced, and this file when: on a change of addresses or files after a second, to who asks at once,
 and now and then by itself. Nothing says goodbye when odhcpd stops or starts anew (recorded: ra/r1-lan-only-ula.txt). Not played:
-that a default route which comes or goes has it said once more."""
+that a default route which comes or goes has it said once more, and that short lifetimes have it said more often."""
 import contextlib
 import ipaddress
 import os
