@@ -80,8 +80,10 @@ class Firewall:
                     values = options.read(section, kind, self.zones, self._warn)
                     if values is not None:
                         make(section, values)
-        if strict and self.warnings:
-            raise LabError(f"fw4 warns: {'; '.join(self.warnings)}")
+        # Who switches a section off wants that.
+        in_vain = [warning for warning in self.warnings if not warning.endswith(options.DISABLED)]
+        if strict and in_vain:
+            raise LabError(f"fw4 warns: {'; '.join(in_vain)}")
 
     def _warn(self, section, said):
         """A warning, in fw4's words (warn_section() of fw4.uc)."""

@@ -17,6 +17,7 @@ PORTS = (("src_port", "sport"), ("dest_port", "dport"))
 TARGETS = ("accept", "reject", "drop", "notrack", "helper", "mark", "dscp", "dnat", "snat", "masquerade")
 UNITS = ("second", "minute", "hour", "day")
 
+DISABLED = "is disabled, ignoring section"
 KINDS_NOT_PLAYED = ("include", "ipset", "helper", "nat")
 
 # The types of ICMP that a rule may name, by family, each with its code; None is any code. fw4 asks IPv4's type of the same name
@@ -155,7 +156,7 @@ PLAYED = {
     ),
 }
 
-# What fw4 knows and the lab does not play; of `defaults` only what changes no rule is passed over.
+# What fw4 knows and the lab does not play.
 NOT_PLAYED = {
     "defaults": "tcp_reject_code any_reject_code synflood_rate synflood_burst flow_offloading_hw",
     "zone": "device subnet masq_allow_invalid masq_src masq_dest masq6 log log_limit auto_helper helper counter",
@@ -165,6 +166,7 @@ NOT_PLAYED = {
     "redirect": "_name ipset helper src_ip src_mac src_port src_dip dest_ip limit limit_burst utc_time start_date stop_date "
     "start_time stop_time weekdays mark reflection reflection_src reflection_zone counter log log_limit",
 }
+# Of `defaults`: what changes no rule, or, as flow_offloading, only how fast packets pass.
 NO_RULES = (
     *("tcp_syncookies", "tcp_ecn", "tcp_window_scaling", "accept_redirects", "accept_source_route"),
     *("auto_helper", "auto_includes", "flow_offloading"),
@@ -194,7 +196,7 @@ def read(section, kind, zones, warn):
         if option not in (name for name, _, _ in played) and not (kind == "defaults" and option in NO_RULES):
             warn(section, f"specifies unknown option '{option}'")
     if values.get("enabled") is False:
-        warn(section, "is disabled, ignoring section")
+        warn(section, DISABLED)
         return None
     return values
 
