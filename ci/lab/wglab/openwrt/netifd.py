@@ -309,9 +309,11 @@ class Netifd:
         """Can a peer come and go without a restart of the interface?"""
         return not self.release.compares_all
 
-    def devices_up(self):
-        """Of each network that is up its device, as fw4 and odhcpd ask for."""
-        return {name: interface.device for name, interface in self.interfaces.items()}
+    def devices_of_networks(self):
+        """Of each network its device, as fw4 asks for: one that is down still has what it is configured with, but for
+        WireGuard's."""
+        configured = {name: interface.device for name, interface in self.known.items() if interface.proto != "wireguard"}
+        return configured | {name: interface.device for name, interface in self.interfaces.items()}
 
     def status(self, name):
         """What `ubus call network.interface.NAME status` says (netifd_dump_status in ubus.c), less uptime, DNS and the like."""

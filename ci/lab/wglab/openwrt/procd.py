@@ -21,7 +21,7 @@ class Procd:
         self.router = router
         self.root = root
         self.netifd = Netifd(router, root, kind, delegated, release)
-        self.odhcpd = Odhcpd(router, root)
+        self.odhcpd = Odhcpd(router, root, release)
         self.daemon = None
         self.netifd.happened = self._hotplug
         self.netifd.changed = self._odhcpd
@@ -71,7 +71,7 @@ class Procd:
         wgroam."""
         if action in ("ifup", "ifupdate"):
             self._firewall()
-        self.events.put((action, name, self.netifd.devices_up().get(name, "")))
+        self.events.put((action, name, self.netifd.devices_of_networks().get(name, "")))
 
     def _call_hotplug(self):
         """One after the other, as netifd does it."""
@@ -81,7 +81,7 @@ class Procd:
 
     def _firewall(self):
         with self.netifd.lock:
-            text = Firewall(self.root.sections("firewall"), self.netifd.devices_up()).text()
+            text = Firewall(self.root.sections("firewall"), self.netifd.devices_of_networks()).text()
             self.router.run("nft", "-f", "-", stdin=text)
 
     def _odhcpd(self):
