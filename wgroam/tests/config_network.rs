@@ -329,7 +329,10 @@ fn the_file_network_beside_config_wgroam_is_read_too() {
 
     fs::remove_file(&network).unwrap();
     fs::write(&wgroam, "").unwrap();
-    assert_eq!(config::read(&wgroam, false).unwrap(), Loaded { network: Some(vec![]), ..Loaded::default() });
+    assert_eq!(
+        config::read(&wgroam, false).unwrap(),
+        Loaded { network: Some((vec![], vec![])), ..Loaded::default() }
+    );
 }
 
 #[test]
@@ -351,4 +354,17 @@ fn a_file_network_that_can_not_be_used_is_a_warning_with_its_name() {
     fs::create_dir(&network).unwrap();
     let said = warning();
     assert!(said.starts_with(&format!("{}: can't be read: it is a folder", network.display())), "{said}");
+}
+
+#[test]
+fn wireguard_interfaces_of_package_network_are_known_by_name() {
+    let more = "config interface 'wg2'\n\toption proto wireguard\n\nconfig interface 'off'\n\toption proto wireguard\n\toption disabled 1\n";
+    let loaded = load(&format!("package network\n{}{more}", router()));
+    let names: Vec<_> = loaded.config.interfaces.iter().map(ToString::to_string).collect();
+    assert_eq!(names, ["wg2", "wgr"]);
+    let mut config = load("").config;
+    assert_eq!(config.interfaces, []);
+    let (interfaces, peers) = loaded.network.unwrap();
+    config.take_over(&interfaces, &peers, &mut |_, _| {});
+    assert_eq!(config, loaded.config, "what was known counts while the package can't be read");
 }

@@ -84,7 +84,8 @@ pub(super) fn take_over(parsed: &Parsed, source: &str, loaded: &mut Loaded) {
         }
     }
     let notes = &mut loaded.notes;
-    loaded.config.take_over(&peers, &mut |number, peer| {
+    let interfaces: Vec<Interface> = interfaces.keys().copied().collect();
+    loaded.config.take_over(&interfaces, &peers, &mut |number, peer| {
         if notes.len() < MAX_WARNINGS {
             let (section, name) = (places[number], peer.name.clone());
             let what = match peers[number].endpoints.first() {
@@ -99,15 +100,21 @@ pub(super) fn take_over(parsed: &Parsed, source: &str, loaded: &mut Loaded) {
     });
     let room = MAX_WARNINGS.saturating_sub(loaded.warnings.len());
     loaded.warnings.extend(reader.mistakes.into_iter().take(room));
-    loaded.network = Some(peers);
+    loaded.network = Some((interfaces, peers));
 }
 
 impl Config {
-    /// Takes over peers of package network; those of interfaces that are not watched are left out. What a `peer` section
+    /// Takes over interfaces and peers of package network; peers of interfaces that are not watched are left out. What a `peer` section
     /// of package wgroam says wins, option by option: the endpoint is only taken over when that section has none, for
     /// whoever adds a probe there does not mean to stop being connected. `tell` gets the number of each, and what became
     /// of it.
-    pub fn take_over(&mut self, peers: &[Peer], tell: &mut dyn FnMut(usize, &Peer)) {
+    pub fn take_over(
+        &mut self,
+        interfaces: &[Interface],
+        peers: &[Peer],
+        tell: &mut dyn FnMut(usize, &Peer),
+    ) {
+        self.interfaces = interfaces.to_vec();
         let watched = Watched::new(self);
         let own = self.peers.iter().enumerate();
         let own: SortedMap<(Interface, PublicKey), usize> =

@@ -171,7 +171,12 @@ impl Engine {
             match timer {
                 Timer::Poll => self.poll_devices(now),
                 // work() does whatever is due.
-                Timer::Look(_) | Timer::Pace | Timer::Remember | Timer::Names | Timer::Routes => {}
+                Timer::Gone
+                | Timer::Look(_)
+                | Timer::Pace
+                | Timer::Remember
+                | Timer::Names
+                | Timer::Routes => {}
             }
         }
         self.work(now);
@@ -258,6 +263,8 @@ impl Engine {
         let polls = self.devices.values().filter(|device| device.present()).map(|device| device.looks.poll);
         self.timers.set(Timer::Poll, polls.min());
         self.timers.set(Timer::Pace, self.errands.deadline());
+        let gone = self.forget_gone(now);
+        self.timers.set(Timer::Gone, gone);
     }
 
     fn do_what_is_due(&mut self, now: Instant) {
@@ -317,6 +324,22 @@ impl Engine {
         if gone().count() > GONE_MAX
             && let Some((_, oldest)) = gone().min()
         {
+            self.devices.remove(&oldest);
+        }
+    }
+
+    /// Forgets interfaces that are gone for long and not expected back, but for what the memory has of them. Returns when
+    /// the next one is to be forgotten.
+    fn forget_gone(&mut self, now: Instant) -> Option<Instant> {
+        loop {
+            let unexpected = self.devices.values().filter(|device| !self.settings.expects(device.interface));
+            let (since, oldest) =
+                unexpected.filter_map(|device| device.gone.map(|since| (since, device.interface))).min()?;
+            // On a tick: a quiet engine wakes up for nothing else.
+            let until = self.ticks.after(since + GONE_FOR, 1);
+            if until > now {
+                return Some(until);
+            }
             self.devices.remove(&oldest);
         }
     }
