@@ -30,8 +30,7 @@ Usage: wgroam [--runtime-dir DIR] COMMAND
 Commands:
   run [--config FILE] [--state FILE] [--foreground] [--end-with-parent]
                               be the daemon; with --foreground it logs to stderr,
-                              else to stderr on a terminal and to syslog elsewhere;
-                              with --end-with-parent it ends when its jail does
+                              else to stderr on a terminal and to syslog elsewhere
   status [--json] [INTERFACE] where each peer is, since when, and why we believe it;
                               with INTERFACE, exit code 1 says that no peer is alive
   watch [--json]              a line for each event, until Ctrl-C

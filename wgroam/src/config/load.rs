@@ -12,7 +12,6 @@ use super::finding::{Errors, Finding, Warning, What};
 use super::uci::{self, Keep, Parsed};
 use super::{Config, Peer, network, typed};
 use crate::linux::files;
-use crate::model::Interface;
 
 /// The largest configuration that is read, in bytes: 5,000 peers are half of it.
 pub const MAX_BYTES: usize = 1 << 20;
@@ -37,9 +36,9 @@ pub struct Loaded {
     pub notes: Vec<Finding>,
     /// What is known to go wrong with what package network says.
     pub advice: Vec<Finding>,
-    /// What package network says, interfaces and peers; `config` has it already. None: it can't be read, so that what it
-    /// said before counts ([`Config::take_over`]).
-    pub network: Option<(Vec<Interface>, Vec<Peer>)>,
+    /// What package network says; `config` has it already. None: it can't be read, so that what it said before counts
+    /// ([`Config::take_over`]).
+    pub network: Option<Vec<Peer>>,
 }
 
 /// Why a file gave no configuration.

@@ -4,7 +4,7 @@
 
 mod finding;
 mod load;
-mod network;
+pub(crate) mod network;
 mod typed;
 pub mod uci;
 mod value;

@@ -84,8 +84,12 @@ pub(super) fn take_over(parsed: &Parsed, source: &str, loaded: &mut Loaded) {
         }
     }
     let notes = &mut loaded.notes;
-    let interfaces: Vec<Interface> = interfaces.keys().copied().collect();
-    loaded.config.take_over(&interfaces, &peers, &mut |number, peer| {
+    // An earlier text may have had some.
+    loaded.config.interfaces.clear();
+    for name in interfaces.keys() {
+        loaded.config.interfaces.push(*name);
+    }
+    loaded.config.take_over(&peers, &mut |number, peer| {
         if notes.len() < MAX_WARNINGS {
             let (section, name) = (places[number], peer.name.clone());
             let what = match peers[number].endpoints.first() {
@@ -100,21 +104,15 @@ pub(super) fn take_over(parsed: &Parsed, source: &str, loaded: &mut Loaded) {
     });
     let room = MAX_WARNINGS.saturating_sub(loaded.warnings.len());
     loaded.warnings.extend(reader.mistakes.into_iter().take(room));
-    loaded.network = Some((interfaces, peers));
+    loaded.network = Some(peers);
 }
 
 impl Config {
-    /// Takes over interfaces and peers of package network; peers of interfaces that are not watched are left out. What a `peer` section
+    /// Takes over peers of package network; those of interfaces that are not watched are left out. What a `peer` section
     /// of package wgroam says wins, option by option: the endpoint is only taken over when that section has none, for
     /// whoever adds a probe there does not mean to stop being connected. `tell` gets the number of each, and what became
     /// of it.
-    pub fn take_over(
-        &mut self,
-        interfaces: &[Interface],
-        peers: &[Peer],
-        tell: &mut dyn FnMut(usize, &Peer),
-    ) {
-        self.interfaces = interfaces.to_vec();
+    pub fn take_over(&mut self, peers: &[Peer], tell: &mut dyn FnMut(usize, &Peer)) {
         let watched = Watched::new(self);
         let own = self.peers.iter().enumerate();
         let own: SortedMap<(Interface, PublicKey), usize> =
@@ -158,7 +156,7 @@ impl Watched {
 }
 
 /// A WireGuard interface that netifd knows, by its name.
-fn interface(section: &Section) -> Option<(Interface, &Section)> {
+pub fn interface(section: &Section) -> Option<(Interface, &Section)> {
     let wireguard = section.kind == "interface" && text(section, "proto") == Some("wireguard");
     if !wireguard || text(section, "disabled") == Some("1") {
         return None;
@@ -166,9 +164,13 @@ fn interface(section: &Section) -> Option<(Interface, &Section)> {
     Some((section.name.as_ref()?.parse().ok()?, section))
 }
 
+/// Is this section of a peer switched off?
+pub fn is_off(section: &Section) -> bool {
+    text(section, "disabled").is_some_and(|word| value::boolean(word) == Ok(true))
+}
+
 fn peer(reader: &mut Typed, section: &Section, tunnel: Interface) -> Option<Peer> {
-    let off = text(section, "disabled").is_some_and(|word| value::boolean(word) == Ok(true));
-    if off || section.get("public_key").is_none() || section.get("endpoint_host").is_none() {
+    if is_off(section) || section.get("public_key").is_none() || section.get("endpoint_host").is_none() {
         return None;
     }
     let public_key = reader.option(section, "public_key", value::key);
@@ -192,7 +194,7 @@ fn peer(reader: &mut Typed, section: &Section, tunnel: Interface) -> Option<Peer
 }
 
 /// What a person calls the peer: LuCI asks for a description, and gives its sections no name.
-fn name(section: &Section) -> String {
+pub fn name(section: &Section) -> String {
     let description = text(section, "description").unwrap_or_default();
     let description: String = description.chars().filter(|c| !c.is_control()).take(LONGEST_NAME).collect();
     match (&*description, &section.name) {

@@ -31,7 +31,7 @@ use crate::linux::route::{LinkEvent, RouteMonitor};
 use crate::linux::signals::{Signal, Signals};
 use crate::linux::tap::Tap;
 use crate::linux::wireguard::WireGuard;
-use crate::model::{Interface, WallTime};
+use crate::model::WallTime;
 use crate::{logging, render};
 use asking::Asking;
 use budget::Budget;
@@ -85,7 +85,7 @@ fn failed(what: &str) -> impl Fn(io::Error) -> Error + '_ {
 pub struct Daemon {
     config: Config,
     /// What package network said when it could be read last; `config` has it.
-    network: (Vec<Interface>, Vec<Peer>),
+    network: Vec<Peer>,
     paths: Paths,
     engine: Engine,
     poll: Poll,
@@ -321,7 +321,10 @@ impl Daemon {
         }
         match loaded.network {
             Some(network) => self.network = network,
-            None => loaded.config.take_over(&self.network.0, &self.network.1, &mut |_, _| {}),
+            None => {
+                loaded.config.interfaces.clone_from(&self.config.interfaces);
+                loaded.config.take_over(&self.network, &mut |_, _| {});
+            }
         }
         if loaded.config != self.config {
             loaded.notes.iter().for_each(|note| log::info!("{note}"));

@@ -171,12 +171,7 @@ impl Engine {
             match timer {
                 Timer::Poll => self.poll_devices(now),
                 // work() does whatever is due.
-                Timer::Gone
-                | Timer::Look(_)
-                | Timer::Pace
-                | Timer::Remember
-                | Timer::Names
-                | Timer::Routes => {}
+                Timer::Look(_) | Timer::Pace | Timer::Remember | Timer::Names | Timer::Routes => {}
             }
         }
         self.work(now);
@@ -263,8 +258,6 @@ impl Engine {
         let polls = self.devices.values().filter(|device| device.present()).map(|device| device.looks.poll);
         self.timers.set(Timer::Poll, polls.min());
         self.timers.set(Timer::Pace, self.errands.deadline());
-        let gone = self.forget_gone(now);
-        self.timers.set(Timer::Gone, gone);
     }
 
     fn do_what_is_due(&mut self, now: Instant) {
@@ -324,22 +317,6 @@ impl Engine {
         if gone().count() > GONE_MAX
             && let Some((_, oldest)) = gone().min()
         {
-            self.devices.remove(&oldest);
-        }
-    }
-
-    /// Forgets interfaces that are gone for long and not expected back, but for what the memory has of them. Returns when
-    /// the next one is to be forgotten.
-    fn forget_gone(&mut self, now: Instant) -> Option<Instant> {
-        loop {
-            let unexpected = self.devices.values().filter(|device| !self.settings.expects(device.interface));
-            let (since, oldest) =
-                unexpected.filter_map(|device| device.gone.map(|since| (since, device.interface))).min()?;
-            // On a tick: a quiet engine wakes up for nothing else.
-            let until = self.ticks.after(since + GONE_FOR, 1);
-            if until > now {
-                return Some(until);
-            }
             self.devices.remove(&oldest);
         }
     }

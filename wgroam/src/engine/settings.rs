@@ -12,18 +12,13 @@ pub(super) struct Settings {
     peers: SortedMap<(Interface, PublicKey), usize>,
     /// Those that we go to: few, where there may be thousands.
     gone_to: Vec<usize>,
-    /// Interfaces that some section is about.
-    expected: Vec<Interface>,
 }
 
 impl Settings {
     pub fn new(config: Config) -> Self {
         let indexed = config.peers.iter().enumerate();
         let peers = indexed.map(|(at, peer)| ((peer.tunnel, peer.public_key), at)).collect();
-        let mut expected = config.interfaces.clone();
-        expected.extend(config.tunnels.iter().map(|tunnel| tunnel.interface));
-        expected.extend(config.peers.iter().map(|peer| peer.tunnel));
-        let mut settings = Self { config, peers, gone_to: Vec::new(), expected };
+        let mut settings = Self { config, peers, gone_to: Vec::new() };
         let peers = settings.config.peers.iter();
         let goes = |peer: &config::Peer| !peer.endpoints.is_empty() && settings.watches(peer.tunnel);
         settings.gone_to = peers.enumerate().filter(|(_, peer)| goes(peer)).map(|(at, _)| at).collect();
@@ -43,7 +38,10 @@ impl Settings {
 
     /// Is it expected back when it is gone? By a section about it or a peer of it, here or in package network.
     pub fn expects(&self, interface: Interface) -> bool {
-        self.expected.contains(&interface)
+        let Config { interfaces, tunnels, peers, .. } = &self.config;
+        interfaces.contains(&interface)
+            || tunnels.iter().any(|tunnel| tunnel.interface == interface)
+            || peers.iter().any(|peer| peer.tunnel == interface)
     }
 
     /// The peer's section.

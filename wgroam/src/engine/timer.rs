@@ -20,8 +20,6 @@ pub(super) enum Timer {
     Routes,
     /// What is remembered changed and was not yet told.
     Remember,
-    /// An interface is gone for long.
-    Gone,
 }
 
 /// One deadline for each [`Timer`]. There are a few, and one for each device: a list is quick enough.
