@@ -26,7 +26,11 @@ class Case(unittest.TestCase):
         self.assertFalse((self.root.path / "canary").exists(), "a value reached a shell")
         self.assertEqual(self.left_over(), [])
         self.said = ran.stderr
-        return self.root.service()[0]
+        return self.root.instances()
+
+    def methods(self):
+        """What procd was asked for, in its words."""
+        return [method for method, _ in self.root.told()]
 
     def left_over(self):
         """Files that should not have stayed in /var/run."""

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Does with a package what OpenWrt's opkg does (opkg-lede's libopkg, opkg_install.c and opkg_remove.c), in a scratch root:
-the same scripts with the same words and environment, in the same order; nothing else of it."""
+"""Does with a package what OpenWrt's opkg does (opkg-lede 38eccbb, libopkg), in a scratch root: the same scripts with the same
+words and environment, in the same order; nothing else of it. The function of opkg's is named at each step. apk of OpenWrt
+25.12 is not here: its scripts are written at build time, and call the same functions of stand-in/functions.sh."""
 import gzip
 import hashlib
 import io
@@ -72,6 +73,7 @@ class Opkg:
         self.packages = {}  # that are installed, by name
 
     def _script(self, package, name, *words, upgrade):
+        # pkg.c, pkg_run_script(): by the shell, with these in the environment; what fails stops the installation.
         path = self.info / f"{package}.{name}"
         if not path.exists():
             return
@@ -85,6 +87,7 @@ class Opkg:
     def _here(self, path):
         return self.base / path.lstrip("/")
 
+    # opkg_remove.c, remove_data_files_and_list(): a conffile that was edited stays (conffile_has_been_modified()).
     def _remove_data(self, package):
         for path in package.listed:
             came = package.conffiles.get(path)
@@ -93,6 +96,7 @@ class Opkg:
                 self._here(path).unlink(missing_ok=True)  # uci-defaults are gone by themselves
         (self.info / f"{package.name}.list").unlink()
 
+    # remove_maintainer_scripts().
     def _remove_scripts(self, name):
         for path in self.info.glob(f"{name}.*"):
             path.unlink()
@@ -117,6 +121,9 @@ class Opkg:
         name, version = found["Package"], found["Version"]
         old = self.packages.get(name)
         upgrade = old is not None
+        # opkg_install.c, opkg_install_pkg(), in its order: prerm_upgrade_old_pkg(), backup_modified_conffiles(),
+        # check_data_file_clashes(), postrm_upgrade_old_pkg(), remove_data_files_and_list(), remove_maintainer_scripts(),
+        # install_maintainer_scripts(), install_data_files(), resolve_conffiles(); at last opkg_configure().
         if upgrade:
             self._script(name, "prerm", "upgrade", version, upgrade=True)
         conffiles = control["/conffiles"][1].decode().split() if "/conffiles" in control else []
@@ -151,6 +158,7 @@ class Opkg:
         (self.info / f"{name}.list").write_text("".join(f"{path}\n" for path in listed))
         came = {path: digest(self._here(path).read_bytes()) for path in conffiles}
         self.packages[name] = Package(name, version, found["Depends"].split(", "), listed, came)
+        # The edited one keeps its name, and the new one is put beside it.
         for path, (content, mode) in kept.items():
             if digest(content) != came.get(path):
                 self._here(path).rename(self._here(f"{path}-opkg"))
@@ -159,7 +167,7 @@ class Opkg:
         self._script(name, "postinst", "configure", upgrade=upgrade)
 
     def remove(self, name="wgroam"):
-        """`opkg remove`, which refuses what another one depends on."""
+        """`opkg remove` (opkg_remove_pkg()), which refuses what another one depends on."""
         needed_by = [other.name for other in self.packages.values() if name in other.depends]
         assert not needed_by, f"{name} is depended upon by {needed_by}"
         self._script(name, "prerm", "remove", upgrade=False)

@@ -35,6 +35,7 @@ STAND_INS = {
     "procd.sh": "lib/functions/procd.sh",
     "hotplug-call": "sbin/hotplug-call",
     "ubus": "bin/ubus",
+    "validate_data": "sbin/validate_data",
 }
 
 
@@ -249,14 +250,14 @@ class Root:
         the file that it names, and no more."""
         privileges = []
         if "jail" in instance:
-            sets = json.loads(self.read(instance["capabilities"][0][1:]))
+            sets = json.loads(self.read(instance["capabilities"][1:]))
             words = {name: [word.lower().removeprefix("cap_") for word in sets[name]] for name in sets}
             assert words["effective"] == words["permitted"] == words["ambient"], "setpriv can't tell them apart"
             privileges = ["/test/setpriv", f"--reuid={USER}", f"--regid={USER}", "--clear-groups"]
             options = {"bounding-set": "bounding", "inh-caps": "inheritable", "ambient-caps": "ambient"}
             for option, name in options.items():
                 privileges.append(f"--{option}=-all," + ",".join(f"+{word}" for word in words[name]))
-            privileges += ["--no-new-privs"] if instance["no_new_privs"] == ["1"] else []
+            privileges += ["--no-new-privs"] if instance["no_new_privs"] else []
         process = self.spawn(instance["command"], privileges)
         self.write("tmp/daemon.pid", f"{process.pid}\n")
         socket_path = self.path / "tmp/run/wgroam/control.sock"
@@ -277,31 +278,24 @@ class Root:
 
     def forget_calls(self):
         """Of what was called so far."""
-        for name in ("procd", "ubus"):
-            (self.path / f"tmp/{name}.calls").unlink(missing_ok=True)
+        (self.path / "tmp/ubus.calls").unlink(missing_ok=True)
+
+    def told(self):
+        """What procd was told, as (method, message)."""
+        calls = [words for words in self.calls("ubus") if words[:2] == ["call", "service"]]
+        return [(method, json.loads(message)) for _, _, method, message in calls]
 
     def service(self):
-        """What procd was told last, as (instances, triggers): an instance is a dict of its parameters, in `file` and
-        `command` order; triggers are the calls of service_triggers."""
-        instances, triggers = None, None
-        for name, *words in self.calls("procd"):
-            if name == "procd_open_service":
-                assert words == ["wgroam", "/etc/init.d/wgroam"], words
-                instances, triggers = {}, None
-            elif name == "procd_open_instance":
-                parameters = instances.setdefault(words[0], {})
-            elif name == "procd_set_param":
-                assert words[0] not in parameters, f"{words[0]} twice"
-                parameters[words[0]] = words[1:]
-            elif name == "procd_append_param":
-                parameters.setdefault(words[0], []).extend(words[1:])
-            elif name == "procd_add_jail":
-                parameters["jail"] = words
-            elif name == "procd_open_triggers":
-                triggers = []
-            elif name not in ("procd_close_instance", "procd_close_service", "procd_send_signal", "procd_kill"):
-                triggers.append([name, *words])
-        return instances, triggers
+        """What procd was told last to run, its message as it came; None: nothing."""
+        messages = [message for method, message in self.told() if method == "set"]
+        for message in messages:
+            assert message["name"] == "wgroam", message
+        return messages[-1] if messages else None
+
+    def instances(self):
+        """The instances of that; None: procd was told nothing."""
+        message = self.service()
+        return message and message["instances"]
 
     def processes_in_it(self):
         """Processes that have this root."""

@@ -105,7 +105,7 @@ class Docs(Made):
     def works(self, tools=True):
         """It is installed, enabled and started, with the tools or without."""
         self.assertIn("wgroam 0", self.root.run("/usr/sbin/wgroam", "--version", check=True).stdout)
-        self.assertEqual(self.root.service()[0]["daemon"]["command"][0], "/usr/sbin/wgroam")
+        self.assertEqual(self.root.instances()["daemon"]["command"][0], "/usr/sbin/wgroam")
         for command in ("diagnose", "setup"):
             self.assertEqual(self.root.run("/usr/sbin/wgroam", command, "--help").returncode, 0 if tools else 1)
 

@@ -227,6 +227,6 @@ class Alone(unittest.TestCase):
     def test_service_starts_and_the_daemon_answers(self):
         self.root.config(WGROAM, NETWORK)
         self.assertEqual(self.root.init("start").returncode, 0)
-        self.root.daemon(self.root.service()[0]["daemon"])
+        self.root.daemon(self.root.instances()["daemon"])
         wait("an answer", lambda: "wgroam 0" in self.root.run("/usr/sbin/wgroam", "status").stdout)
         self.assertIn("version", str(self.root.rpcd("status")))

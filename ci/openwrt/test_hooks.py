@@ -2,6 +2,7 @@
 """The runner of /etc/hotplug.d/wgroam, fed by a `wgroam watch` whose events a test writes."""
 import json
 import signal
+import time
 
 from cases import Case, Running
 from samples import BAITS, KEY
@@ -35,6 +36,7 @@ class Hooks(Case):
     def setUp(self):
         super().setUp()
         self.start()
+        self.pretend_running()
         self.root.write("tmp/events", "")
         self.root.write(
             "usr/sbin/wgroam",
@@ -138,6 +140,36 @@ class Hooks(Case):
         self.end(runner)
 
 
+class Waiting(Case):
+    """Started before the daemon is there, as procd does at every boot."""
+
+    wgroam = "config wgroam 'globals'\n"
+
+    def test_it_waits_for_the_daemon_and_says_nothing_of_that(self):
+        self.root.write("etc/hotplug.d/wgroam/10-first", SCRIPT)
+        instances = self.start(self.wgroam)
+        runner = self.root.spawn(instances["hooks"]["command"])
+        time.sleep(1)
+        daemon = self.root.daemon(instances["daemon"])
+        wait("the watcher", lambda: any("watch --json" in line for line in self.root.running_in_it()), 1)
+        # Killed, it leaves its socket behind.
+        daemon.kill()
+        daemon.wait()
+        time.sleep(2)
+        self.root.daemon(instances["daemon"])
+        wait("the watcher", lambda: any("watch --json" in line for line in self.root.running_in_it()), 2)
+        runner.send_signal(signal.SIGTERM)
+        self.assertEqual(runner.communicate(timeout=5)[1], b"")
+
+    def test_an_error_is_said_and_left_to_procd_which_starts_it_again_in_5_s(self):
+        self.start(self.wgroam)
+        self.pretend_running()
+        self.root.write("usr/sbin/wgroam", "#!/bin/sh\necho 'no memory' >&2\nexit 127\n", 0o755)
+        runner = self.root.spawn(["/usr/share/wgroam/hooks"])
+        self.assertEqual(runner.communicate(timeout=5)[1], b"wgroam watch ended with code 127: no memory\n")
+        self.assertEqual(self.left_over(), [])
+
+
 class Real(Running):
     """With the daemon."""
 
@@ -146,7 +178,7 @@ class Real(Running):
     def test_what_the_daemon_tells_arrives(self):
         self.root.write("etc/hotplug.d/wgroam/10-first", SCRIPT)
         self.root.init("reload")
-        runner = self.root.spawn(self.root.service()[0]["hooks"]["command"])
+        runner = self.root.spawn(self.root.instances()["hooks"]["command"])
         wait("the watcher", lambda: any("watch --json" in line for line in self.root.running_in_it()))
         peer = self.tunnel()
         wait("a move", lambda: b"moved\0wgr\0" in self.said_by_hooks(), 15)

@@ -257,19 +257,19 @@ class Life(Made):
         return {str(path.relative_to(self.root.path)) for path in found}
 
     def told(self):
-        """What procd was told, as names of functions."""
-        names = [name for name, *_ in self.root.calls("procd")]
+        """What procd was told: the method, or for one that starts something the instances."""
+        told = [list(message["instances"]) if method == "set" else method for method, message in self.root.told()]
         self.root.forget_calls()
-        return [name for name in names if name in ("procd_open_service", "procd_open_instance", "procd_kill")]
+        return told
 
     def test_installing_makes_the_user_enables_and_starts(self):
         self.opkg.install(self.package)
         self.assertRegex(self.root.read("etc/passwd"), r"(?m)^wgroam:x:(\d+):\1:")
         self.assertRegex(self.root.read("etc/group"), "(?m)^wgroam:")
         self.assertTrue((self.root.path / "etc/rc.d/S25wgroam").is_symlink())
-        instance = self.root.service()[0]["daemon"]
+        instance = self.root.instances()["daemon"]
         self.assertEqual(instance["command"][0], "/usr/sbin/wgroam")
-        self.assertEqual(instance["user"], ["wgroam"])
+        self.assertEqual(instance["user"], "wgroam")
         self.assertFalse((self.root.path / "etc/uci-defaults/80_wgroam").exists(), "it has run")
         self.assertEqual(self.root.read("tmp/rpcd"), "reload\n")
         self.assertEqual(self.root.read("etc/config/wgroam"), (FILES / "wgroam.config").read_text())
@@ -279,7 +279,7 @@ class Life(Made):
         self.root.write("etc/group", self.root.read("etc/group") + "wgroam:x:431:wgroam\n")
         self.opkg.install(self.package)
         self.assertEqual(self.root.read("etc/passwd").count("wgroam:x"), 1)
-        self.root.daemon(self.root.service()[0]["daemon"])
+        self.root.daemon(self.root.instances()["daemon"])
         wait("an answer", lambda: "wgroam 0" in self.root.run("/usr/sbin/wgroam", "status").stdout)
         self.assertIn("version", str(self.root.rpcd("status")))
 
@@ -308,7 +308,7 @@ class Life(Made):
                 config.write("\n# More of it.\n")
             (folder / "hooks").write_text("#!/bin/sh\n")
             lines = folder / "wgroam.manifest"
-            lines.write_text(re.sub(r"(?m)^.* restart-odhcpd .*\n", "", lines.read_text()))
+            lines.write_text(re.sub(r"(?m)^.* peers.awk .*\n", "", lines.read_text()))
 
         self.opkg.install(self.next_version(edit)[0])
         self.assertEqual(self.opkg.packages["wgroam"].version.split("-")[1], "r2")
@@ -317,8 +317,8 @@ class Life(Made):
         self.assertIn("More of it", self.root.read("etc/config/wgroam-opkg"))
         self.assertEqual(self.root.read("etc/wgroam/state"), "learned")
         self.assertEqual(self.root.read("usr/share/wgroam/hooks"), "#!/bin/sh\n")
-        self.assertFalse((self.root.path / "usr/share/wgroam/examples/restart-odhcpd").exists())
-        self.assertEqual(self.told(), ["procd_kill", "procd_open_service", "procd_open_instance"])
+        self.assertFalse((self.root.path / "usr/share/wgroam/peers.awk").exists())
+        self.assertEqual(self.told(), ["delete", ["daemon"]])
 
     def test_upgrade_replaces_a_configuration_that_nobody_edited(self):
         self.opkg.install(self.package)
@@ -330,8 +330,11 @@ class Life(Made):
     def test_upgrade_leaves_a_service_disabled(self):
         self.opkg.install(self.package)
         self.root.init("disable")
+        self.told()
         self.opkg.install(self.next_version()[0])
         self.assertFalse((self.root.path / "etc/rc.d/S25wgroam").is_symlink())
+        # Until the next boot, as every service of OpenWrt's.
+        self.assertEqual(self.told(), ["delete", ["daemon"]])
 
     def test_removing_leaves_what_was_edited_and_nothing_else(self):
         for edited in (False, True):
@@ -341,7 +344,7 @@ class Life(Made):
                 self.root.write("etc/config/wgroam", "config wgroam 'globals'\n", 0o600)
             self.told()
             self.opkg.remove()
-            self.assertEqual(self.told(), ["procd_kill"])
+            self.assertEqual(self.told(), ["delete"])
             self.assertEqual(self.files() - self.before, {"etc/config/wgroam"} if edited else set())
             self.assertFalse((self.root.path / "etc/wgroam").exists())
             self.assertFalse((self.root.path / "tmp/run/wgroam").exists())
@@ -351,7 +354,7 @@ class Life(Made):
         self.opkg.install(self.package)
         self.assertIn("enabled '0'", self.root.read("etc/config/wgroam"))
         self.assertTrue((self.root.path / "etc/config/wgroam-opkg").exists())
-        self.assertNotIn("procd_open_instance", self.told())
+        self.assertEqual(self.told(), [[]])
 
 
 class Tools(Made):
@@ -364,7 +367,7 @@ class Tools(Made):
         self.root.write("etc/passwd", self.root.read("etc/passwd") + "wgroam:x:431:431::/var/run/wgroam:/bin/false\n")
         self.root.write("etc/group", self.root.read("etc/group") + "wgroam:x:431:wgroam\n")
         self.opkg.install(self.package)
-        process = self.root.daemon(self.root.service()[0]["daemon"])
+        process = self.root.daemon(self.root.instances()["daemon"])
         wait("an answer", self.answers)
         self.told()
         (self.root.path / "tmp/rpcd").unlink()
@@ -385,7 +388,7 @@ class Tools(Made):
         """The daemon is the same and answers, and neither procd nor rpcd was told anything."""
         self.assertIsNone(process.poll())
         self.assertTrue(self.answers())
-        self.assertEqual(self.root.calls("procd"), [])
+        self.assertEqual(self.root.told(), [])
         self.assertFalse((self.root.path / "tmp/rpcd").exists())
 
     def test_installing_adds_its_files_and_leaves_the_daemon_alone(self):
@@ -438,7 +441,7 @@ class Tools(Made):
         self.assertEqual(self.told(), [])
         self.assertEqual(self.root.read("etc/wgroam/state"), "learned")
         self.opkg.remove("wgroam")
-        self.assertEqual(self.told(), ["procd_kill"])
+        self.assertEqual(self.told(), ["delete"])
         self.assertEqual(self.files(), self.before)
         self.assertFalse((self.root.path / "etc/wgroam").exists())
 

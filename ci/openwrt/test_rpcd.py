@@ -122,6 +122,14 @@ class Plugin(Running):
         self.assertEqual(said[0], said[1])
         self.assertTrue(said[0].startswith("wgroam "))
 
+    def test_a_program_that_can_not_run_is_an_error_of_every_method(self):
+        for script in ("echo 'Error loading shared library libgcc_s.so.1' >&2; exit 127", "kill -SEGV $$"):
+            self.root.write("usr/sbin/wgroam", f"#!/bin/sh\n{script}\n", 0o755)
+            for method in METHODS:
+                answer = self.root.rpcd(method)
+                self.assertEqual(set(answer), {"error"}, (method, script))
+                self.assertRegex(answer["error"], "libgcc_s|was killed|exit code 139", method)
+
     def test_without_a_daemon_every_method_says_so(self):
         self.process.send_signal(signal.SIGTERM)
         self.process.wait(10)

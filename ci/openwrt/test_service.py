@@ -2,9 +2,12 @@
 """The init script: what it tells procd, what it gives the daemon, and what it makes of a bad configuration."""
 import os
 import re
+import signal
 import stat
 import subprocess
+import time
 
+import procd
 from cases import Case
 from samples import BAITS, KEY, NETWORK, SECRET, SHARED, WGROAM, quoted
 from scratch import USER
@@ -13,21 +16,22 @@ DAEMON = {
     "command": ["/usr/sbin/wgroam", "run", "--config", "/var/run/wgroam/config", "--state", "/etc/wgroam/state"],
     "file": ["/usr/sbin/wgroam", "/etc/capabilities/wgroam.json"],
     "respawn": ["3600", "5", "0"],
-    "stderr": ["1"],
+    "stderr": True,
 }
 JAILED = {
     **DAEMON,
-    "jail": ["wgroam"],
-    "capabilities": ["/etc/capabilities/wgroam.json"],
-    "user": ["wgroam"],
-    "group": ["wgroam"],
-    "no_new_privs": ["1"],
+    "command": [*DAEMON["command"], "--end-with-parent"],
+    "jail": {"name": "wgroam", "mount": {}},
+    "capabilities": "/etc/capabilities/wgroam.json",
+    "user": "wgroam",
+    "group": "wgroam",
+    "no_new_privs": True,
 }
 HOOKS = {
     "command": ["/usr/share/wgroam/hooks"],
     "file": ["/usr/share/wgroam/hooks"],
     "respawn": ["3600", "5", "0"],
-    "stderr": ["1"],
+    "stderr": True,
 }
 
 
@@ -38,21 +42,55 @@ class Definition(Case):
         self.assertEqual(self.start(), {"daemon": JAILED})
         self.assertEqual(self.said, "")
 
-    def test_triggers_and_schema_are_exactly_these(self):
+    def test_triggers_are_exactly_these(self):
+        self.start()
+        reload = ["run_script", "/etc/init.d/wgroam", "reload"]
+        condition = {name: ["if", ["eq", "package", name], reload] for name in ("wgroam", "network")}
+        self.assertEqual(
+            self.root.service()["triggers"],
+            [["config.change", condition[name], 1000] for name in ("wgroam", "network")],
+        )
+
+    def test_procd_gets_the_schema_of_all_three_kinds_of_section(self):
         self.start()
         self.assertEqual(
-            self.root.service()[1],
+            self.root.service()["validate"],
             [
-                ["procd_add_reload_trigger", "wgroam", "network"],
-                ["uci_load_validate", "wgroam", "wgroam", "", "", "enabled:bool:1"]
-                + ['log_level:or("error","warn","info","debug"):info', "persist:bool:1", "wan:list(string)"],
-                ["uci_load_validate", "wgroam", "tunnel", "", "", "enabled:bool:1", "interface:string"]
-                + ["unreachable:bool:1", 'rotate_port:or("auto",bool):auto'],
-                ["uci_load_validate", "wgroam", "peer", "", "", "tunnel:string", "public_key:string"]
-                + ["endpoint:list(string)", 'family:or("any","ipv4","ipv6"):any', "keepalive:range(1,65535)"]
-                + ["probe:ipaddr", "probe_interval:range(0,3600):0", "readd:bool:0"],
+                {"package": "wgroam", "type": kind, "data": data}
+                for kind, data in {
+                    "wgroam": {
+                        "enabled": "bool",
+                        "log_level": "or(error,warn,info,debug)",
+                        "persist": "bool",
+                        "wan": "list(string)",
+                    },
+                    "tunnel": {
+                        "enabled": "bool",
+                        "interface": "string",
+                        "unreachable": "bool",
+                        "rotate_port": "or(auto,bool)",
+                    },
+                    "peer": {
+                        "tunnel": "string",
+                        "public_key": "string",
+                        "endpoint": "list(string)",
+                        "family": "or(any,ipv4,ipv6)",
+                        "keepalive": "range(1,65535)",
+                        "probe": "ipaddr",
+                        "probe_interval": "range(0,3600)",
+                        "readd": "bool",
+                    },
+                }.items()
             ],
         )
+
+    def test_by_the_link_of_the_boot_it_is_the_same_service(self):
+        self.root.init("enable")
+        self.root.config(WGROAM, NETWORK)
+        self.root.run("/etc/rc.d/S25wgroam", "boot", check=True)
+        message = self.root.service()
+        self.assertEqual((message["name"], message["script"]), ("wgroam", "/etc/rc.d/S25wgroam"))
+        self.assertEqual((message["instances"], message["triggers"][0][1][2][1]), ({"daemon": JAILED}, "/etc/init.d/wgroam"))
 
     def test_scripts_for_hooks_bring_a_second_instance(self):
         self.root.write("etc/hotplug.d/wgroam/10-mine", "true\n")
@@ -70,7 +108,7 @@ class Definition(Case):
     def test_it_starts_with_the_configuration_of_the_package(self):
         self.root.config(network=NETWORK)
         self.root.init("start")
-        self.assertEqual(self.root.service()[0], {"daemon": JAILED})
+        self.assertEqual(self.root.instances(), {"daemon": JAILED})
 
     def test_it_starts_without_and_with_an_empty_configuration(self):
         self.assertEqual(self.start("", ""), {"daemon": JAILED})
@@ -78,14 +116,109 @@ class Definition(Case):
         (self.root.path / "etc/config/network").unlink()
         self.root.forget_calls()
         self.root.init("start")
-        self.assertEqual(self.root.service()[0], {"daemon": JAILED})
+        self.assertEqual(self.root.instances(), {"daemon": JAILED})
         self.assertEqual(self.root.log.text(), "")
 
     def test_enable_and_disable_make_and_remove_the_links(self):
         self.root.init("enable")
-        self.assertEqual(os.readlink(self.root.path / "etc/rc.d/S25wgroam"), "../init.d/wgroam")
+        for name in ("S25wgroam", "K15wgroam"):
+            self.assertEqual(os.readlink(self.root.path / "etc/rc.d" / name), "../init.d/wgroam")
         self.root.init("disable")
         self.assertEqual(list((self.root.path / "etc/rc.d").iterdir()), [])
+
+
+class Recorded(Case):
+    """What the real procd said of the service, where it came to know ours as it was then: without --end-with-parent."""
+
+    def same(self, heading, verbose=False):
+        """The stand-in's message makes of it what is recorded under this heading."""
+        message = self.root.service()
+        for instance in message["instances"].values():
+            instance["command"] = [word for word in instance["command"] if word != "--end-with-parent"]
+        for release in procd.RELEASES:
+            found = procd.recorded(release)
+            (known,) = [name for name in found if name.startswith(heading)]
+            said = procd.listed(message, verbose)
+            said["wgroam"].pop("validate", None)
+            self.assertEqual(said, found[known], f"{release}: {heading}")
+
+    def test_a_jailed_daemon(self):
+        self.start()
+        self.same("normal: as installed")
+        self.same("`ubus call service list '{\"name\":\"wgroam\",\"verbose\":true}'`", verbose=True)
+
+    def test_with_hooks(self):
+        self.root.write("etc/hotplug.d/wgroam/mine", "true\n")
+        self.start()
+        self.same("hooks present")
+
+    def test_switched_off(self):
+        self.start("config wgroam\n\toption enabled '0'\n")
+        self.same("disabled")
+
+    def test_without_ujail(self):
+        (self.root.path / "sbin/ujail").unlink()
+        self.start()
+        self.same("no ujail: /sbin/ujail removed")
+
+    def test_all_validations_would_be_shown(self):
+        self.start()
+        shown = procd.listed(self.root.service(), verbose=True)["wgroam"]["validate"]
+        self.assertEqual([one["type"] for one in shown], ["peer", "tunnel", "wgroam"])
+
+
+class StandIn(Case):
+    """What an init script can rely on as little here as on a router. With procd.sh of 24.10 and 25.12 in place of ours these
+    pass as well, and so do the others of this file."""
+
+    HEAD = "#!/bin/sh /etc/rc.common\nUSE_PROCD=1\nSTART=9\n"
+
+    def message(self, script):
+        """What procd is told by an init script with this body."""
+        self.root.write("etc/init.d/wgroam", self.HEAD + script, 0o755)
+        self.root.forget_calls()
+        self.root.init("start")
+        return self.root.service()
+
+    def test_of_validations_that_are_added_one_by_one_at_most_the_last_one_stays(self):
+        kinds = ("wgroam", "tunnel", "peer")
+        said = self.message(
+            "".join(f"v_{kind}() {{ uci_load_validate wgroam {kind} \"$1\" \"$2\" a:bool:1; }}\n" for kind in kinds)
+            + "service_triggers() {\n" + "".join(f"procd_add_validation v_{kind}\n" for kind in kinds) + "}\n"
+        )
+        # And of that one not all.
+        self.assertEqual(said["validate"], [{"package": "wgroam"}])
+
+    def test_a_parameter_that_is_set_again_takes_no_more_and_an_unknown_one_is_none(self):
+        said = self.message(
+            "start_service() {\nprocd_open_instance\nprocd_set_param command a b\nprocd_set_param command c\n"
+            "procd_append_param command d\nprocd_append_param file e\nprocd_set_param frobnicate 1\n"
+            "procd_set_param env A=1 B=x=y C\nprocd_set_param term_timeout 7\nprocd_close_instance\n}\n"
+        )
+        environment = {"A": "1", "B": "x=y", "C": ""}
+        self.assertEqual(
+            said["instances"],
+            {"instance1": {"command": ["c"], "file": ["e"], "env": environment, "term_timeout": 7}},
+        )
+
+    def test_a_start_that_fails_stops_what_it_did_not_name_and_says_nothing(self):
+        said = self.message("start_service() {\nreturn 1\n}\n")
+        self.assertEqual(said["instances"], {})
+        self.assertEqual(self.root.init("start").returncode, 0)
+
+    def test_a_signal_for_nobody_is_no_failure(self):
+        for name, said in (("HUP", "Command failed: Not found\n"), ("FROB", "")):
+            self.message(f"reload_service() {{\nprocd_send_signal wgroam daemon {name}\n}}\n")
+            ran = self.root.init("reload")
+            self.assertEqual((ran.returncode, ran.stderr), (0, said))
+
+    def test_a_child_that_keeps_the_descriptor_keeps_the_lock(self):
+        body = "reload_service() {\nsleep 1 > /dev/null 2>&1 &\n}\n"
+        self.message(body)
+        self.root.init("reload")
+        begun = time.monotonic()
+        self.root.init("reload")
+        self.assertGreater(time.monotonic() - begun, 0.5)
 
 
 class WithoutJail(Case):
@@ -278,7 +411,7 @@ class Wrong(Case):
         self.root.config(WGROAM, NETWORK)
         self.root.run("/sbin/uci", "set", "wgroam.home.family=ipv5", check=True)
         self.root.init("start")
-        self.assertEqual(self.root.service()[0], {})
+        self.assertEqual(self.root.instances(), {})
         self.assertIn("'ipv5' is not known", self.root.log.text())
 
     def test_the_running_daemon_keeps_what_it_has(self):
@@ -291,15 +424,34 @@ class Wrong(Case):
                 self.root.config(text)
                 self.root.init(action)
                 self.assertEqual(self.root.read("tmp/run/wgroam/config"), before)
-                self.assertEqual(self.root.calls("ubus"), [], "a signal for nothing")
-                instances = self.root.service()[0]
+                self.assertNotIn("signal", self.methods(), "a signal for nothing")
+                instances = self.root.instances()
                 self.assertEqual(instances, {"daemon": JAILED} if action == "start" else None, "it would be stopped")
 
     def test_a_reload_starts_it_when_the_mistake_is_mended(self):
         self.assertEqual(self.start(self.WRONG), {})
         self.root.config(WGROAM)
         self.root.init("reload")
-        self.assertEqual(self.root.service()[0], {"daemon": JAILED})
+        self.assertEqual(self.root.instances(), {"daemon": JAILED})
+
+    def test_a_program_that_can_not_run_is_no_mistake_of_the_configuration(self):
+        self.start()
+        before = self.root.read("tmp/run/wgroam/config")
+        for script, words in {
+            "echo 'Error loading shared library libgcc_s.so.1' >&2; exit 127": "(exit code 127), and nothing is changed: "
+            "Error loading shared library libgcc_s.so.1",
+            "kill -SEGV $$": "(exit code 139), and nothing is changed",
+        }.items():
+            self.root.write("usr/sbin/wgroam", f"#!/bin/sh\n{script}\n", 0o755)
+            for action in ("start", "reload"):
+                self.root.forget_calls()
+                self.assertIn(f"/usr/sbin/wgroam can't be run {words}", self.root.init(action).stderr, action)
+                self.assertIn(words, self.root.log.text())
+                self.assertEqual(self.root.instances(), {}, action)
+            self.assertEqual(self.root.read("tmp/run/wgroam/config"), before)
+        self.assertNotIn("configuration is wrong", self.root.log.text())
+        (self.root.path / "usr/sbin/wgroam").unlink()
+        self.assertIn("(exit code 127)", self.root.init("start").stderr)
 
     def test_a_broken_package_network_does_not_matter(self):
         self.assertEqual(self.start(network="config interface 'wgr\n"), {"daemon": JAILED})
@@ -330,11 +482,8 @@ class Reload(Case):
         self.root.config(WGROAM + "\toption keepalive '25'\n")
         self.root.init("reload")
         self.assertIn("option keepalive '25'", self.root.read("tmp/run/wgroam/config"))
-        names = [name for name, *_ in self.root.calls("procd")]
-        self.assertLess(names.index("procd_send_signal"), names.index("procd_open_service"))
-        self.assertEqual([call for call in self.root.calls("procd") if call[0] == "procd_send_signal"],
-                         [["procd_send_signal", "wgroam", "daemon", "HUP"]])  # fmt: skip
-        self.assertEqual(self.root.service(), before, "procd would restart it")
+        hup = {"name": "wgroam", "instance": "daemon", "signal": signal.SIGHUP}
+        self.assertEqual(self.root.told(), [("signal", hup), ("set", before)], "or procd would restart it")
 
     def test_the_file_is_replaced_and_never_half_there(self):
         self.start()
@@ -351,15 +500,15 @@ class Reload(Case):
         self.root.config("config wgroam\n\toption enabled '0'\n")
         self.root.forget_calls()
         self.root.init("reload")
-        self.assertEqual(self.root.service()[0], {})
-        self.assertEqual(self.root.calls("ubus"), [])
+        self.assertEqual(self.root.instances(), {})
+        self.assertEqual(self.methods(), ["set"])
 
     def test_hooks_come_and_go_with_it(self):
         self.start()
         self.pretend_running()
         script = self.root.write("etc/hotplug.d/wgroam/mine", "true\n")
         self.root.init("reload")
-        self.assertEqual(self.root.service()[0], {"daemon": JAILED, "hooks": HOOKS})
+        self.assertEqual(self.root.instances(), {"daemon": JAILED, "hooks": HOOKS})
         script.unlink()
         self.root.init("reload")
-        self.assertEqual(self.root.service()[0], {"daemon": JAILED})
+        self.assertEqual(self.root.instances(), {"daemon": JAILED})

@@ -352,3 +352,12 @@ fn a_file_network_that_can_not_be_used_is_a_warning_with_its_name() {
     let said = warning();
     assert!(said.starts_with(&format!("{}: can't be read: it is a folder", network.display())), "{said}");
 }
+
+#[test]
+fn wireguard_interfaces_of_package_network_are_known_by_name() {
+    let more = "config interface 'wg2'\n\toption proto wireguard\n\nconfig interface 'off'\n\toption proto wireguard\n\toption disabled 1\n";
+    let loaded = load(&format!("package network\n{}{more}", router()));
+    let names: Vec<_> = loaded.config.interfaces.iter().map(ToString::to_string).collect();
+    assert_eq!(names, ["wg2", "wgr"]);
+    assert_eq!(load("").config.interfaces, []);
+}

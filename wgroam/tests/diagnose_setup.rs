@@ -37,6 +37,17 @@ fn a_router_that_was_set_up_lacks_nothing() {
 }
 
 #[test]
+fn the_peers_of_both_ends_are_known_and_switched_on() {
+    for release in ["24.10", "25.12"] {
+        for role in ["anchor", "roamer"] {
+            let peers = site(role, release, |text| text).peers.unwrap();
+            assert!(peers.iter().all(|peer| !peer.disabled && !peer.allowed.is_empty()), "{role}: {peers:?}");
+            assert_eq!(peers.len(), 1, "{role} of {release}");
+        }
+    }
+}
+
+#[test]
 fn a_rule_that_was_taken_away_is_missed() {
     let without = |section: &'static str| {
         move |text: String| {

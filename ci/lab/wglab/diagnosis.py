@@ -4,7 +4,7 @@ once the fault is mended."""
 import json
 import time
 
-from .faults import FAULTS, OPENWRT
+from .faults import DESCRIBED, FAULTS, OPENWRT
 from .journey import Journey
 from .lab import LabError
 from .scenarios import scenario
@@ -29,6 +29,9 @@ class Diagnosis(Journey):
         self.folder.mkdir(parents=True)
         for name, text in OPENWRT.items():
             (self.folder / name).write_text(text)
+        allowed = self.r1.interface["allowed_ips"].split(", ")
+        with open(self.folder / "network", "a", encoding="utf-8") as network:
+            network.write(DESCRIBED.format(key=self.r1.peer) + "".join(f"\tlist allowed_ips '{ip}'\n" for ip in allowed))
         (self.folder / "wgroam").write_text(self.config)
         self.plain = self.lab.folder / "r1.plain"
         self.plain.write_text(self.config)

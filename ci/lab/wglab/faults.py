@@ -39,6 +39,12 @@ config forwarding
 """,
 }
 
+# Of WireGuard's peers: netifd has WireGuard know what stands here when the interface comes up, and looks no more then.
+DESCRIBED = """
+config wireguard_wgr
+	option public_key '{key}'
+"""
+
 CLOSED = """
 table inet closed {{
 	chain {hook} {{
@@ -122,6 +128,35 @@ def key_of_the_configuration_differs(stage):
     stage.plain.write_text(stage.config.replace(stage.r1.peer, Keys().public))
     yield
     stage.plain.write_text(stage.config)
+
+
+@fault("applied", "wgroam-setup apply wgr", openwrt=True)
+def peer_added_and_not_applied(stage):
+    """Somebody adds a peer to /etc/config/network, and WireGuard does not come to know it."""
+    network = stage.folder / "network"
+    before = network.read_text()
+    network.write_text(before + DESCRIBED.format(key=Keys().public))
+    yield
+    network.write_text(before)
+
+
+@fault("applied", "wgroam-setup apply wgr", openwrt=True)
+def allowed_ips_not_applied(stage):
+    """The peer in /etc/config/network has got an address more, and WireGuard does not come to know it."""
+    network = stage.folder / "network"
+    before = network.read_text()
+    network.write_text(before + "\tlist allowed_ips 'fd00:99::7'\n")
+    yield
+    network.write_text(before)
+
+
+@fault("let-in", "wgroam-setup apply wgr", openwrt=True)
+def peer_revoked_and_still_let_in(stage):
+    """WireGuard has a peer that is not in /etc/config/network, or not any more."""
+    key = Keys().public
+    stage.r1.run("wg", "set", "wgr", "peer", key)
+    yield
+    stage.r1.run("wg", "set", "wgr", "peer", key, "remove")
 
 
 @fault("uplink", "default route")

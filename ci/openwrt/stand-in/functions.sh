@@ -1,8 +1,9 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0-only
 # shellcheck shell=dash disable=SC2013 # no names with spaces here
-# Stands in for OpenWrt's /lib/functions.sh. config_load evaluates what `uci export` prints, types of sections unquoted:
-# the package's scripts do without.
+# Stands in for OpenWrt's /lib/functions.sh (package/base-files/files/lib/functions.sh of 24.10, 207bfee855, and 25.12,
+# c504cbd47c, which differ in what apk's alternatives are looked for by). config_load evaluates what `uci export` prints,
+# types of sections unquoted: the package's scripts do without.
 
 config_load() {
 	echo "config_load was called" >&2
@@ -17,16 +18,31 @@ known() {
 	echo "$IPKG_INSTROOT/usr/lib/opkg/info/$name.$1"
 }
 
-# As the field Require-User says, user:group; with the first number that is free.
+# free FILE: the first number from 32768 on that nobody in there has (group_add_next(), user_add()).
+free() {
+	local id=32768
+	while cut -d: -f3 "$IPKG_INSTROOT/etc/$1" | grep -qx "$id"; do id=$((id + 1)); done
+	echo "$id"
+}
+
+# As the field Require-User says, user:group. The two numbers are the same only where the same are free; a user or group that is
+# there already stays as it is, but that the user joins the group (group_add_user()).
 add_group_and_user() {
-	local pair user group id=32768
+	local pair user group id line
 	for pair in $(sed -n 's/^Require-User: *//p' "$(known control)"); do
 		user=${pair%%:*}
 		group=${pair#*:}
-		while grep -q "^[^:]*:[^:]*:$id:" "$IPKG_INSTROOT/etc/passwd" "$IPKG_INSTROOT/etc/group"; do id=$((id + 1)); done
-		grep -q "^$group:" "$IPKG_INSTROOT/etc/group" || echo "$group:x:$id:$user" >> "$IPKG_INSTROOT/etc/group"
+		grep -q "^$group:" "$IPKG_INSTROOT/etc/group" ||
+			echo "$group:x:$(free group):" >> "$IPKG_INSTROOT/etc/group"
+		id=$(sed -n "s/^$group:[^:]*:\([0-9]*\):.*/\1/p" "$IPKG_INSTROOT/etc/group")
 		grep -q "^$user:" "$IPKG_INSTROOT/etc/passwd" ||
-			echo "$user:x:$id:$id:$user:/var/run/$user:/bin/false" >> "$IPKG_INSTROOT/etc/passwd"
+			echo "$user:x:$(free passwd):$id:$user:/var/run/$user:/bin/false" >> "$IPKG_INSTROOT/etc/passwd"
+		line=$(grep "^$group:" "$IPKG_INSTROOT/etc/group")
+		case ",${line##*:}," in
+		*",$user,"*) ;;
+		,,) sed -i "s/^$group:.*/&$user/" "$IPKG_INSTROOT/etc/group" ;;
+		*) sed -i "s/^$group:.*/&,$user/" "$IPKG_INSTROOT/etc/group" ;;
+		esac
 	done
 }
 
@@ -38,17 +54,20 @@ own() {
 	)
 }
 
+# A service that its owner disabled is started all the same, on an upgrade too: only its links are left alone then.
 default_postinst() {
-	local name script ret
+	local name script ret ran=
 	name=${1##*/}
 	name=${name%.*}
 	add_group_and_user
 	if [ -z "$IPKG_INSTROOT" ]; then
 		for script in $(grep '^/etc/uci-defaults/' "$(known list)"); do
+			# One that fails stays, and runs again at the next boot.
 			# shellcheck disable=SC1090
-			(cd "${script%/*}" && . "$script") && rm -f "$script"
+			([ -f "$script" ] && cd "${script%/*}" && . "$script") && rm -f "$script"
+			ran=1
 		done
-		uci commit
+		[ -z "$ran" ] || uci commit
 	fi
 	own postinst-pkg
 	ret=$?
@@ -63,6 +82,7 @@ default_postinst() {
 	return $ret
 }
 
+# The init script is still the old one.
 default_prerm() {
 	local name script ret
 	name=${1##*/}

@@ -28,7 +28,7 @@ on cryptographic proof.
 Usage: wgroam [--runtime-dir DIR] COMMAND
 
 Commands:
-  run [--config FILE] [--state FILE] [--foreground]
+  run [--config FILE] [--state FILE] [--foreground] [--end-with-parent]
                               be the daemon; with --foreground it logs to stderr,
                               else to stderr on a terminal and to syslog elsewhere
   status [--json] [INTERFACE] where each peer is, since when, and why we believe it;
@@ -72,7 +72,7 @@ const RUNTIME_DIR: &str = "/var/run/wgroam";
 
 /// The commands of wgroam itself: name, options besides the one that all take, and how many words may follow.
 const COMMANDS: [(&str, &[&str], usize); 6] = [
-    ("run", &["--config", "--state", "--foreground"], 0),
+    ("run", &["--config", "--state", "--foreground", "--end-with-parent"], 0),
     ("status", &["--json"], 1),
     ("watch", &["--json"], 0),
     ("poke", &[], 2),
@@ -150,6 +150,7 @@ fn parse(arguments: &[OsString]) -> Result<Command, String> {
             runtime_dir,
             state: words.path("--state").unwrap_or(STATE.into()),
             foreground: words.has("--foreground"),
+            end_with_parent: words.has("--end-with-parent"),
         }),
         "check" => Command::Check(operands.first().map(PathBuf::from).or_else(|| words.path("--config"))),
         command => {

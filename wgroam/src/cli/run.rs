@@ -18,10 +18,15 @@ pub struct Options {
     pub state: PathBuf,
     /// Log to stderr.
     pub foreground: bool,
+    /// End when the process that started this one does.
+    pub end_with_parent: bool,
 }
 
 /// Runs until it is told to stop.
 pub fn run(options: Options) -> u8 {
+    if options.end_with_parent && !process::end_with_parent() {
+        return super::NO;
+    }
     // Before anything that could hold a key.
     let hidden = process::not_dumpable();
     let (file, may_be_missing) = match &options.config {

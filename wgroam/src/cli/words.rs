@@ -6,11 +6,12 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 /// The options that there are, and whether a value follows.
-const OPTIONS: [(&str, bool); 5] = [
+const OPTIONS: [(&str, bool); 6] = [
     ("--runtime-dir", true),
     ("--config", true),
     ("--state", true),
     ("--foreground", false),
+    ("--end-with-parent", false),
     ("--json", false),
 ];
 /// Those that every command takes.

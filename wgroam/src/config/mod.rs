@@ -4,7 +4,7 @@
 
 mod finding;
 mod load;
-mod network;
+pub(crate) mod network;
 mod typed;
 pub mod uci;
 mod value;
@@ -26,6 +26,8 @@ pub struct Config {
     pub tunnels: Vec<Tunnel>,
     /// The `peer` sections.
     pub peers: Vec<Peer>,
+    /// WireGuard interfaces of package network, each once, in order; those that are disabled are not among them.
+    pub interfaces: Vec<Interface>,
 }
 
 /// The section `config wgroam 'globals'`.

@@ -84,6 +84,11 @@ pub(super) fn take_over(parsed: &Parsed, source: &str, loaded: &mut Loaded) {
         }
     }
     let notes = &mut loaded.notes;
+    // An earlier text may have had some.
+    loaded.config.interfaces.clear();
+    for name in interfaces.keys() {
+        loaded.config.interfaces.push(*name);
+    }
     loaded.config.take_over(&peers, &mut |number, peer| {
         if notes.len() < MAX_WARNINGS {
             let (section, name) = (places[number], peer.name.clone());
@@ -151,7 +156,7 @@ impl Watched {
 }
 
 /// A WireGuard interface that netifd knows, by its name.
-fn interface(section: &Section) -> Option<(Interface, &Section)> {
+pub fn interface(section: &Section) -> Option<(Interface, &Section)> {
     let wireguard = section.kind == "interface" && text(section, "proto") == Some("wireguard");
     if !wireguard || text(section, "disabled") == Some("1") {
         return None;
@@ -159,9 +164,13 @@ fn interface(section: &Section) -> Option<(Interface, &Section)> {
     Some((section.name.as_ref()?.parse().ok()?, section))
 }
 
+/// Is this section of a peer switched off?
+pub fn is_off(section: &Section) -> bool {
+    text(section, "disabled").is_some_and(|word| value::boolean(word) == Ok(true))
+}
+
 fn peer(reader: &mut Typed, section: &Section, tunnel: Interface) -> Option<Peer> {
-    let off = text(section, "disabled").is_some_and(|word| value::boolean(word) == Ok(true));
-    if off || section.get("public_key").is_none() || section.get("endpoint_host").is_none() {
+    if is_off(section) || section.get("public_key").is_none() || section.get("endpoint_host").is_none() {
         return None;
     }
     let public_key = reader.option(section, "public_key", value::key);
@@ -185,7 +194,7 @@ fn peer(reader: &mut Typed, section: &Section, tunnel: Interface) -> Option<Peer
 }
 
 /// What a person calls the peer: LuCI asks for a description, and gives its sections no name.
-fn name(section: &Section) -> String {
+pub fn name(section: &Section) -> String {
     let description = text(section, "description").unwrap_or_default();
     let description: String = description.chars().filter(|c| !c.is_control()).take(LONGEST_NAME).collect();
     match (&*description, &section.name) {

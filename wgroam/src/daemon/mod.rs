@@ -321,7 +321,10 @@ impl Daemon {
         }
         match loaded.network {
             Some(network) => self.network = network,
-            None => loaded.config.take_over(&self.network, &mut |_, _| {}),
+            None => {
+                loaded.config.interfaces.clone_from(&self.config.interfaces);
+                loaded.config.take_over(&self.network, &mut |_, _| {});
+            }
         }
         if loaded.config != self.config {
             loaded.notes.iter().for_each(|note| log::info!("{note}"));

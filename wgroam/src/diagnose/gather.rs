@@ -21,12 +21,15 @@ use crate::linux::route::{Links, Way};
 use crate::linux::thread::pause;
 use crate::linux::wireguard::WireGuard;
 use crate::linux::{files, program};
-use crate::model::{Device, Interface, Peer, WallTime, digits};
+use crate::model::{Device, Interface, Peer, PublicKey, WallTime, digits};
 use crate::routing::{Prefix, Question};
 use crate::state;
 
 /// So many peers are looked at, those that we go to first: a screen has no room for more.
 const MAX_PEERS: usize = 8;
+
+/// Of so many peers the allowed IPs are compared with the configuration's: each takes a dump of the device.
+const MAX_COMPARED: usize = 64;
 
 /// Between two looks at a socket, in milliseconds.
 const TICK: u16 = 10;
@@ -115,6 +118,7 @@ impl Gatherer<'_> {
             newest: FIRST_TIME,
             daemon: self.daemon(interface),
             missing: Vec::new(),
+            allowed: Vec::new(),
             peers: Vec::new(),
             left_out: 0,
             lan: LanFacts::default(),
@@ -129,8 +133,9 @@ impl Gatherer<'_> {
         facts.newest = self.newest(device);
         let ours = self.config.peers.iter().filter(|peer| peer.tunnel == interface);
         let missing = ours.filter(|ours| device.peers.iter().all(|peer| peer.public_key != ours.public_key));
-        facts.missing = missing.map(|peer| format!("{} ({})", peer.name, peer.public_key)).collect();
+        facts.missing = missing.map(|peer| (peer.name.clone(), peer.public_key)).collect();
         let device = device.clone();
+        facts.allowed = self.allowed(&device, facts.site.as_ref());
         if device.up && device.public_key.is_some() {
             (facts.peers, facts.left_out) = self.peers(&device);
             facts.lan = self.lan(&device, facts.site.as_ref());
@@ -170,6 +175,22 @@ impl Gatherer<'_> {
         let network = read("network")?;
         let [dhcp, firewall] = ["dhcp", "firewall"].map(|name| read(name).unwrap_or_default());
         Some(Site::read(&network, &dhcp, &firewall, interface.as_str(), port))
+    }
+
+    /// What WireGuard lets the peers of package network send from.
+    fn allowed(&mut self, device: &Device, site: Option<&Site>) -> Vec<(PublicKey, Vec<Prefix>)> {
+        let described = site.and_then(|site| site.peers.as_deref()).unwrap_or_default();
+        let present = described.iter().filter(|described| {
+            !described.disabled && device.peers.iter().any(|peer| peer.public_key == described.public_key)
+        });
+        let mut allowed = Vec::new();
+        for described in present.take(MAX_COMPARED) {
+            let key = described.public_key;
+            if let Ok(found) = self.wireguard.allowed_ips(device.interface, &key) {
+                allowed.push((key, found.into_iter().map(|(ip, length)| Prefix::new(ip, length)).collect()));
+            }
+        }
+        allowed
     }
 
     /// The newest time that anything here remembers.

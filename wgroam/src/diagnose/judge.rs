@@ -37,6 +37,8 @@ pub fn judge(facts: &Facts) -> Vec<Check> {
         }
         judge.peer = None;
         lan::judge(&mut judge);
+        // Keeps nothing from working, so it comes last.
+        judge.let_in();
     }
     judge.checks
 }
@@ -145,27 +147,9 @@ impl<'a> Judge<'a> {
         } else {
             self.ok("clock", text("it is not behind any time remembered"));
         }
-        if !facts.missing.is_empty() {
-            self.bad(
-                "peers",
-                format!("{name} has no peer with the key of {}", facts.missing.join(", ")),
-                format!(
-                    "make the keys the same: public_key in the configuration, and `wg show {name} peers`; the right one is \
-                     what `wg show` says of itself there"
-                ),
-            );
-        } else if device.peers.is_empty() {
-            let remedy = self.words(
-                format!("add a section `config wireguard_{name}` to /etc/config/network, then: ifup {name}"),
-                format!("wg set {name} peer KEY allowed-ips ADDRESSES"),
-            );
-            self.bad("peers", format!("{name} has no peer"), remedy);
-        } else {
-            let more = match facts.left_out {
-                0 => String::new(),
-                n => format!("; {n} of them are not looked at"),
-            };
-            self.ok("peers", format!("{name} has {}{more}", device.peers.len()));
+        self.applied(device);
+        if !self.missing() {
+            self.count(device);
         }
         match facts.lan.uplink {
             Some((uplink, _)) => self.ok("uplink", format!("a default route leads to {uplink}")),
@@ -183,6 +167,22 @@ impl<'a> Judge<'a> {
             None => self.unknown("uplink", text("there is no default route but for the tunnel's")),
         }
         self.door(device.listen_port);
+    }
+
+    /// None that is configured is missing: are there any?
+    fn count(&mut self, device: &Device) {
+        let name = self.facts.interface;
+        if !device.peers.is_empty() {
+            let more = match self.facts.left_out {
+                0 => String::new(),
+                n => format!("; {n} of them are not looked at"),
+            };
+            self.ok("peers", format!("{name} has {}{more}", device.peers.len()));
+        } else if let Some(remedy) = self.no_peer() {
+            self.bad("peers", format!("{name} has no peer"), remedy);
+        } else {
+            self.skip("peers", "those there are have to be applied first");
+        }
     }
 
     /// Can those get in who have to call?

@@ -6,6 +6,7 @@
 //! The checks stand in the order of causes: what has to work first comes first, so that the first one that is bad is
 //! where to begin.
 
+mod applied;
 pub mod gather;
 pub mod judge;
 mod lan;
@@ -18,7 +19,7 @@ use std::net::{IpAddr, SocketAddr};
 use crate::linux::resolver::ResolveError;
 use crate::linux::trace::Trace;
 use crate::linux::wireguard::Error;
-use crate::model::{Device, Interface, Peer};
+use crate::model::{Device, Interface, Peer, PublicKey};
 use crate::routing::{Prefix, Through};
 use site::Site;
 
@@ -86,7 +87,9 @@ pub struct Facts {
     /// What the daemon says of this interface, as `wgroam status --json` does; None: it does not run.
     pub daemon: Option<String>,
     /// Peers of the configuration that the device does not have: name and key.
-    pub missing: Vec<String>,
+    pub missing: Vec<(String, PublicKey)>,
+    /// What WireGuard lets peers of /etc/config/network send from, as far as it was asked.
+    pub allowed: Vec<(PublicKey, Vec<Prefix>)>,
     /// The peers that were looked at.
     pub peers: Vec<PeerFacts>,
     /// So many more there are.

@@ -2,7 +2,9 @@
 //! What OpenWrt's packages `network`, `dhcp` and `firewall` say about a tunnel, as far as it is asked here. Pure.
 
 use super::ruleset::in_range;
+use crate::config;
 use crate::config::uci::{Keep, Package, Parsed, Section, Value};
+use crate::model::PublicKey;
 use crate::routing::Prefix;
 
 /// The options that are read; keys are not among them.
@@ -24,6 +26,11 @@ const OPTIONS: &[&str] = &[
     "target",
     "enabled",
     "family",
+    "disabled",
+    "public_key",
+    "description",
+    "persistent_keepalive",
+    "allowed_ips",
 ];
 
 /// For [`crate::config::uci::parse`].
@@ -31,11 +38,28 @@ pub fn keep(_package: &str) -> Keep {
     Keep::Only(OPTIONS)
 }
 
+/// A peer of the tunnel in package network.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Described {
+    /// Who it is.
+    pub public_key: PublicKey,
+    /// Its description, or the name of its section.
+    pub name: String,
+    /// It is switched off there.
+    pub disabled: bool,
+    /// It has a persistent keepalive there.
+    pub keepalive: bool,
+    /// `list allowed_ips`.
+    pub allowed: Vec<Prefix>,
+}
+
 /// What is configured. None: that package says nothing about it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Site {
     /// `ip6prefix` of the tunnel's interface.
     pub prefix: Option<Prefix>,
+    /// The peers of the tunnel, each key once; None: it is not this package that describes them.
+    pub peers: Option<Vec<Described>>,
     /// The networks that get a part of a prefix (`ip6assign`).
     pub lans: Vec<String>,
     /// Does one of those announce itself to its computers?
@@ -60,6 +84,7 @@ impl Site {
                 site.lans.push(name.clone());
             }
         }
+        site.peers = peers(network, interface);
         let is_lan = |name: &&str| site.lans.iter().any(|lan| lan == name);
         let mut served = sections(dhcp, "dhcp")
             .filter(|section| !is(section, "ignore", "1") && words(section, "interface").iter().any(is_lan))
@@ -157,6 +182,45 @@ fn prefix(text: &str) -> Option<Prefix> {
     Some(Prefix::new(address.parse().ok()?, length.parse().ok()?))
 }
 
+/// The peers of a WireGuard interface that netifd sets up. As with `wg setconf` the last of two sections with one key counts.
+fn peers(network: &Parsed, interface: &str) -> Option<Vec<Described>> {
+    let is_ours = |section: &Section| section.name.as_deref() == Some(interface);
+    sections(network, "interface")
+        .find(|section| is_ours(section) && config::network::interface(section).is_some())?;
+    // What follows a mistake is not known, and would be missed.
+    if !network.mistakes.is_empty() || !network.elsewhere.is_empty() {
+        return None;
+    }
+    let package = network.packages.first()?;
+    let is_its = |section: &&Section| section.kind.strip_prefix("wireguard_") == Some(interface);
+    let mut peers: Vec<Described> = Vec::new();
+    for section in package.sections.iter().filter(is_its) {
+        let Some(public_key) = words(section, "public_key").first().and_then(|key| key.parse().ok()) else {
+            continue;
+        };
+        let disabled = config::network::is_off(section);
+        if peers.iter().any(|peer| peer.public_key == public_key) {
+            if disabled {
+                continue;
+            }
+            peers.retain(|peer| peer.public_key != public_key);
+        }
+        // wg takes an address alone for a network of that one, and several with commas between them.
+        let allowed = words(section, "allowed_ips").into_iter().flat_map(|word| word.split(','));
+        let network = |word: &str| prefix(word).or_else(|| Some(Prefix::host(word.parse().ok()?)));
+        peers.push(Described {
+            public_key,
+            name: config::network::name(section),
+            disabled,
+            keepalive: words(section, "persistent_keepalive")
+                .iter()
+                .any(|word| !matches!(*word, "0" | "off")),
+            allowed: allowed.filter_map(network).collect(),
+        });
+    }
+    Some(peers)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -234,6 +298,65 @@ config rule
         assert_eq!(site.lans, ["lan"]);
         assert_eq!((site.announces, site.open), (Some(true), Some(true)));
         assert_eq!((site.lan_to_tunnel, site.tunnel_to_wan), (Some(true), Some(true)));
+    }
+
+    #[test]
+    fn the_peers_of_a_wireguard_interface_are_described_without_their_secrets() {
+        let (key, other) = (PublicKey([7; 32]), PublicKey([8; 32]));
+        let peers = format!(
+            "
+config wireguard_wgr 'home'
+	option public_key '{key}'
+	option preshared_key '{other}'
+	list allowed_ips '::/0'
+	list allowed_ips 'fd00:99::1'
+	option persistent_keepalive '25'
+
+config wireguard_wgr
+	option description 'A phone'
+	option public_key '{other}'
+	option disabled '1'
+	option allowed_ips '10.0.0.9/24, 10.1.0.0/16'
+
+config wireguard_other
+	option public_key '{other}'
+
+config wireguard_wgr
+	option public_key 'no key'
+"
+        );
+        let read = |network: &str| site(network, "", "").peers;
+        let found = read(&format!("{NETWORK}{peers}")).unwrap();
+        assert_eq!(found.len(), 2);
+        assert_eq!((found[0].public_key, &*found[0].name, found[0].disabled), (key, "home", false));
+        assert_eq!((found[1].public_key, &*found[1].name, found[1].disabled), (other, "A phone", true));
+        assert_eq!((found[0].keepalive, found[1].keepalive), (true, false));
+        let allowed = |peer: &Described| peer.allowed.iter().map(ToString::to_string).collect::<Vec<_>>();
+        assert_eq!(allowed(&found[0]), ["::/0", "fd00:99::1/128"]);
+        assert_eq!(allowed(&found[1]), ["10.0.0.0/24", "10.1.0.0/16"]);
+        assert_eq!(read(NETWORK), Some(Vec::new()));
+        // Described by nobody: another proto, a plain Linux, one that is switched off, a file that breaks off.
+        for network in [
+            NETWORK.replace("'wireguard'", "'amneziawg'"),
+            NETWORK.replace("'wgr'", "'wg2'"),
+            format!("{NETWORK}\toption disabled '1'\n"),
+            format!("{NETWORK}{peers}config wireguard_wgr 'x"),
+        ] {
+            assert_eq!(read(&network), None, "{network}");
+        }
+    }
+
+    #[test]
+    fn of_two_sections_with_one_key_the_last_counts_that_is_on() {
+        let key = PublicKey([7; 32]);
+        let section = |more: &str| format!("config wireguard_wgr\n\toption public_key '{key}'\n{more}");
+        let text = section("\tlist allowed_ips 'fd00::1'\n") + &section("\tlist allowed_ips 'fd00::2'\n");
+        let found =
+            site(&format!("{NETWORK}{text}{}", section("\toption disabled 1\n")), "", "").peers.unwrap();
+        assert_eq!(
+            (found.len(), found[0].disabled, found[0].allowed[0].to_string()),
+            (1, false, "fd00::2/128".into())
+        );
     }
 
     #[test]

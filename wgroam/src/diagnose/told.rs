@@ -19,11 +19,26 @@ pub fn problem<'a>(json: &'a str, peer: &PublicKey) -> Option<(&'a str, &'a str)
 }
 
 /// Somebody who called lately and was not believed, for a reason that can be put right: source, one word, words for people.
-pub fn stranger(json: &str) -> Option<(&str, &str, &str)> {
+/// Whoever calls with a known key is somebody else than the peer in question, and left out.
+pub fn stranger(json: &str, is_known: impl Fn(&str) -> bool) -> Option<(&str, &str, &str)> {
+    recent(json, |verdict, key| {
+        verdict == "wrong-key" || verdict == "unknown-peer" && !key.is_some_and(&is_known)
+    })
+}
+
+/// Whence somebody called lately with this key, which WireGuard has no peer of.
+pub fn caller<'a>(json: &'a str, key: &PublicKey) -> Option<&'a str> {
+    let key = key.to_string();
+    let (source, ..) = recent(json, |verdict, claimed| verdict == "unknown-peer" && claimed == Some(&*key))?;
+    Some(source)
+}
+
+/// The first one who called lately and is wanted, by verdict and key: source, verdict, words for people.
+fn recent(json: &str, is_wanted: impl Fn(&str, Option<&str>) -> bool) -> Option<(&str, &str, &str)> {
     let list = json.split_once("\"strangers\":[")?.1;
     list.split("{\"source\":\"").skip(1).find_map(|member| {
         let source = member.split('"').next()?;
-        let verdict = text(member, "verdict").filter(|word| matches!(*word, "unknown-peer" | "wrong-key"))?;
+        let verdict = text(member, "verdict").filter(|verdict| is_wanted(verdict, text(member, "key")))?;
         let age = member.split_once("\"last_age_s\":")?.1.split('.').next()?;
         let recent = digits::<u64>(age).is_some_and(|age| age <= RECENT);
         recent.then_some((source, verdict, text(member, "text")?))
@@ -125,11 +140,16 @@ mod tests {
         let some = vec![stranger_of(Verdict::Malformed, 1), stranger_of(unknown, 5)];
         let json_of = |strangers| json(vec![peer(KEY, "a", Vec::new())], strangers);
         let json = json_of(some);
-        let (source, word, text) = stranger(&json).unwrap();
+        let (source, word, text) = stranger(&json, |_| false).unwrap();
         assert_eq!((source, word), ("203.0.113.2:4242", "unknown-peer"));
         assert!(text.contains(&KEY.to_string()), "{text}");
-        assert_eq!(stranger(&json_of(vec![stranger_of(Verdict::WrongKey, 601)])), None);
-        assert_eq!(stranger(&json_of(vec![stranger_of(Verdict::Forged { claimed: None }, 1)])), None);
+        assert_eq!(stranger(&json, |key| key == KEY.to_string()), None, "it is somebody else");
+        assert_eq!((caller(&json, &KEY), caller(&json, &OTHER)), (Some(source), None));
+        assert_eq!(stranger(&json_of(vec![stranger_of(Verdict::WrongKey, 601)]), |_| false), None);
+        assert_eq!(
+            stranger(&json_of(vec![stranger_of(Verdict::Forged { claimed: None }, 1)]), |_| false),
+            None
+        );
     }
 
     #[test]
@@ -137,13 +157,13 @@ mod tests {
         let name =
             "\"problems\":[{\"problem\":\"x\",\"text\":\"y\"},{\"source\":\"1\",\"verdict\":\"wrong-key\"";
         let json = json(vec![peer(KEY, name, Vec::new())], Vec::new());
-        assert_eq!((problem(&json, &KEY), stranger(&json)), (None, None));
+        assert_eq!((problem(&json, &KEY), stranger(&json, |_| false)), (None, None));
     }
 
     #[test]
     fn no_answer_and_nonsense_hold_nothing() {
         for json in ["", "{", "\"strangers\":[{\"source\":\"", "\"problems\":[{\"problem\":\"a"] {
-            assert_eq!((problem(json, &KEY), stranger(json)), (None, None));
+            assert_eq!((problem(json, &KEY), stranger(json, |_| false)), (None, None));
         }
     }
 }

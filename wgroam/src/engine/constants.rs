@@ -214,7 +214,10 @@ pub const HISTORY: usize = 16;
 pub const ABSENT_FOR: Duration = secs(600);
 /// Absent peers that are kept for each device, at most.
 pub const ABSENT_MAX: usize = 1024;
-/// Interfaces that are gone and still shown, at most; the one that is gone longest goes first.
+/// An interface that is gone, and that no configuration names, is shown for this long: as long as a peer that is absent is
+/// known. Whoever makes one anew mostly does so at once.
+pub const GONE_FOR: Duration = ABSENT_FOR;
+/// Interfaces that are gone and still known, at most; the one that is gone longest goes first.
 pub const GONE_MAX: usize = 16;
 
 // Strangers. Shares, so that what is cheap to fake can't push out what is not; together 32.

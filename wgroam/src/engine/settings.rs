@@ -36,6 +36,14 @@ impl Settings {
         self.config.tunnels.iter().filter(|tunnel| tunnel.enabled).map(|tunnel| tunnel.interface)
     }
 
+    /// Is it expected back when it is gone? By a section about it or a peer of it, here or in package network.
+    pub fn expects(&self, interface: Interface) -> bool {
+        let Config { interfaces, tunnels, peers, .. } = &self.config;
+        interfaces.contains(&interface)
+            || tunnels.iter().any(|tunnel| tunnel.interface == interface)
+            || peers.iter().any(|peer| peer.tunnel == interface)
+    }
+
     /// The peer's section.
     pub fn peer(&self, interface: Interface, peer: PublicKey) -> Option<&config::Peer> {
         self.peers.get(&(interface, peer)).map(|&at| &self.config.peers[at])

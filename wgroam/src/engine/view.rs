@@ -3,6 +3,7 @@
 
 use std::time::Instant;
 
+use super::constants::GONE_FOR;
 use super::device::DeviceState;
 use super::peer::PeerState;
 use super::{CandidateStatus, ChaseStatus, DeviceStatus, Engine, PeerStatus, Problem, Status};
@@ -13,7 +14,7 @@ impl Engine {
     /// All that is known at `now`: interfaces by name, peers by key. Those that the configuration names are there even
     /// while they do not exist.
     pub fn status(&self, now: Instant) -> Status {
-        let watched = self.devices.values().filter(|device| self.settings.watches(device.interface));
+        let watched = self.devices.values().filter(|device| self.shows(device, now));
         let mut devices: Vec<_> = watched.map(|device| self.device_status(now, device)).collect();
         let missing = self.settings.named().filter(|name| !self.devices.contains_key(name));
         for name in missing {
@@ -21,6 +22,13 @@ impl Engine {
             devices.insert(place, missing_status(name));
         }
         Status { clock_behind: self.clock_behind, devices }
+    }
+
+    /// Not one that is gone for long and that nobody expects back. Should it return, it is known all the same.
+    fn shows(&self, device: &DeviceState, now: Instant) -> bool {
+        let interface = device.interface;
+        self.settings.watches(interface)
+            && (device.gone.is_none_or(|since| now < since + GONE_FOR) || self.settings.expects(interface))
     }
 
     fn device_status(&self, now: Instant, device: &DeviceState) -> DeviceStatus {

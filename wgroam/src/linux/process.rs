@@ -5,10 +5,16 @@ use std::fmt;
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, IsTerminal, Read, Seek, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::process::parent_id;
 use std::path::{Path, PathBuf};
+
+use nix::sys::signal::Signal;
 
 use crate::linux::files;
 use crate::model::digits;
+
+/// The first process, which gets those whose parent has ended.
+const INIT: u32 = 1;
 
 /// Keeps private keys out of core dumps and out of reach of a debugger run by the same user.
 pub fn not_dumpable() -> io::Result<()> {
@@ -21,6 +27,15 @@ pub fn not_dumpable() -> io::Result<()> {
         0 => Ok(()),
         _ => Err(io::Error::last_os_error()),
     }
+}
+
+/// From now on SIGTERM comes when the process that started this one ends, however it ends (PR_SET_PDEATHSIG, prctl(2)): the
+/// signal is forgotten by exec() of a program with other rights and by a change of the user, neither of which we do. False:
+/// that process has ended already, and init has taken its place.
+pub fn end_with_parent() -> bool {
+    // It can't fail for a signal that there is.
+    let _ = nix::sys::prctl::set_pdeathsig(Signal::SIGTERM);
+    parent_id() != INIT
 }
 
 /// Does a person read our stderr?

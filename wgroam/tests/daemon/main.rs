@@ -94,6 +94,64 @@ fn a_second_daemon_is_told_who_is_there() {
     assert!(world.wgroam(&["status"]).status.success(), "the first one goes on");
 }
 
+/// A shell that starts a daemon and waits, as a jail does: both their processes.
+fn jailed(world: &mut World, options: &str) -> (u32, u32) {
+    let line = format!(
+        "{} --runtime-dir {} run --foreground --config /dev/null {options} & echo $! >{}; wait",
+        env!("CARGO_BIN_EXE_wgroam"),
+        world.runtime().display(),
+        world.dir.join("pid").display(),
+    );
+    let mut shell = world.command("sh");
+    shell.args(["-c", &line]);
+    let jail = world.background("jail", &mut shell);
+    wait("the daemon to answer", || world.wgroam(&["status"]).status.success());
+    let pid = fs::read_to_string(world.dir.join("pid")).unwrap();
+    (jail, pid.trim().parse().unwrap())
+}
+
+fn kill(pid: u32) {
+    world::succeed(Command::new("kill").args(["-KILL", &pid.to_string()]));
+}
+
+#[test]
+fn a_daemon_whose_jail_was_killed_ends_cleanly_and_the_next_one_starts() {
+    let mut world = World::new();
+    world.wireguard("wg0", 51820);
+    let (jail, daemon) = jailed(&mut world, "--end-with-parent");
+    kill(jail);
+    let socket = world.runtime().join("control.sock");
+    wait("the daemon to end", || !exists(format!("/proc/{daemon}").as_ref()));
+    assert!(!exists(&socket), "it cleaned up");
+    world.daemon(&["--config", "/dev/null"]);
+}
+
+#[test]
+fn a_daemon_outlives_the_shell_that_started_it() {
+    let mut world = World::new();
+    let (shell, daemon) = jailed(&mut world, "");
+    kill(shell);
+    std::thread::sleep(Duration::from_millis(500));
+    let lives = world.wgroam(&["status"]).status.success();
+    kill(daemon);
+    assert!(lives);
+}
+
+#[test]
+fn a_daemon_whose_jail_is_gone_before_it_begins_does_not_start() {
+    let world = World::new();
+    // In a namespace where the shell is init, which is who gets a child that has lost its parent.
+    let line = format!(
+        "{} --runtime-dir {} run --foreground --config /dev/null --end-with-parent; exit $?",
+        env!("CARGO_BIN_EXE_wgroam"),
+        world.runtime().display(),
+    );
+    let output =
+        world.command("timeout").args(["10", "unshare", "-p", "-f", "sh", "-c", &line]).output().unwrap();
+    assert_eq!(output.status.code(), Some(1), "{}", err(&output));
+    assert!(!exists(&world.runtime().join("lock")));
+}
+
 #[test]
 fn without_a_daemon_the_answer_is_three() {
     let world = World::new();

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 use wgroam::config::{self, Config};
-use wgroam::engine::constants::{SEEDS, SETTLE};
+use wgroam::engine::constants::{GONE_FOR, SEEDS, SETTLE};
 use wgroam::engine::{Action, Command, Event, Reason, Report};
 
 use super::bench::{ALICE, BOB, Bench, WALL, at, millis, peer, remembered, secs, wan_address, wg0};
@@ -136,6 +136,62 @@ fn a_vanished_interface_keeps_its_memory() {
     assert!(!bench.engine.status(bench.now).devices[0].present);
     assert_eq!(bench.engine.memory()[0].endpoint, Some(at(1)));
     assert_eq!(bench.engine.next_deadline(), None);
+}
+
+/// A configuration that expects wg0, one way or the other.
+fn expecting() -> [Config; 3] {
+    let mut tunnel = elsewhere();
+    tunnel.tunnels[0].interface = wg0();
+    let section = config::Peer {
+        name: "home".into(),
+        tunnel: wg0(),
+        public_key: ALICE,
+        endpoints: vec![],
+        family: config::Family::Any,
+        keepalive: None,
+        probe: None,
+        probe_interval: 0,
+        readd: false,
+    };
+    let peer = Config { peers: vec![section], ..Config::default() };
+    [tunnel, peer, Config { interfaces: vec![wg0()], ..Config::default() }]
+}
+
+#[test]
+fn an_interface_that_was_removed_leaves_the_status_after_a_while_and_is_known_when_it_returns() {
+    let mut bench = Bench::settled(vec![], vec![peer(ALICE, Some(at(1)))]);
+    bench.device.peers[0].rx_bytes = 32;
+    bench.run(secs(5));
+    bench.event(Event::DeviceGone { interface: wg0() });
+    bench.wakeups.clear();
+    bench.run(GONE_FOR - secs(1));
+    assert_eq!(bench.engine.status(bench.now).devices.len(), 1);
+    bench.run(secs(1));
+    assert_eq!(bench.engine.status(bench.now).devices, []);
+    assert!(bench.wakeups.is_empty());
+    assert_eq!(bench.engine.memory()[0].endpoint, Some(at(1)));
+    bench.log.clear();
+    (bench.device.ifindex, bench.device.peers[0].rx_bytes) = (bench.device.ifindex + 1, 0);
+    bench.event(Event::DeviceUp { interface: wg0() });
+    bench.run(secs(1));
+    assert!(bench.reports().contains(&&Report::DeviceReturned { interface: wg0() }));
+    assert_eq!(bench.pokes().len(), 1);
+    assert_eq!(bench.engine.status(bench.now).devices.len(), 1);
+}
+
+#[test]
+fn an_interface_that_the_configuration_names_is_awaited_however_long_it_is_gone() {
+    for config in expecting() {
+        let mut bench = Bench::settled(vec![], vec![peer(ALICE, Some(at(1)))]);
+        bench.engine.reload(bench.now, config.clone());
+        bench.drain();
+        bench.event(Event::DeviceGone { interface: wg0() });
+        bench.run(GONE_FOR * 3);
+        assert_eq!(bench.engine.status(bench.now).devices.len(), 1, "{config:?}");
+        bench.engine.reload(bench.now, Config::default());
+        bench.drain();
+        assert_eq!(bench.engine.status(bench.now).devices, [], "gone from {config:?} too");
+    }
 }
 
 #[test]

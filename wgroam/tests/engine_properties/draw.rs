@@ -152,7 +152,7 @@ pub fn config(configured: bool) -> Config {
         probe_interval: 0,
         readd: false,
     };
-    Config { globals: config::Globals::default(), tunnels: vec![tunnel], peers: vec![peer] }
+    Config { tunnels: vec![tunnel], peers: vec![peer], ..Config::default() }
 }
 
 pub fn memory() -> Vec<Remembered> {

@@ -6,7 +6,7 @@ use proptest::option;
 use proptest::prelude::*;
 use std::net::IpAddr;
 use std::time::Duration;
-use wgroam::config::{Candidate, Config, Family, Globals, Peer, RotatePort, Tunnel};
+use wgroam::config::{Candidate, Config, Family, Peer, RotatePort, Tunnel};
 use wgroam::engine::{Event, ResolveError};
 
 use super::draw::{self, Step, address, interface, key};
@@ -85,9 +85,9 @@ pub fn config() -> impl Strategy<Value = Config> {
         (section(0, 0), option::of(section(0, 1)), option::of(section(1, 0)), option::of(section(1, 2)));
     let tunnels = option::weighted(0.7, (tunnel(0), tunnel(1)));
     (peers, tunnels).prop_map(|((first, second, third, fourth), tunnels)| Config {
-        globals: Globals::default(),
         tunnels: tunnels.map(|(first, second)| vec![first, second]).unwrap_or_default(),
         peers: [Some(first), second, third, fourth].into_iter().flatten().collect(),
+        ..Config::default()
     })
 }
 

@@ -95,12 +95,12 @@ class Procd:
 
     def _wgroam(self):
         """Does what wgroam's init script has told procd last."""
-        for name, *words in self.root.calls("procd"):
-            if name == "procd_kill" and self.daemon is not None:
+        for method, _ in self.root.told():
+            if method == "delete" and self.daemon is not None:
                 self.daemon.terminate()
                 self.daemon.wait(5)
                 self.daemon = None
-        instances, _ = self.root.service()
+        instances = self.root.instances()
         self.root.forget_calls()
         running = self.daemon is not None and self.daemon.poll() is None
         if instances is not None and "daemon" in instances and not running:

@@ -106,13 +106,16 @@ impl Judge<'_> {
             };
             return self.bad("handshake", format!("{last}; {why}"), remedy);
         }
-        if let Some((source, word, why)) = told::stranger(daemon) {
+        if let Some((source, word, why)) = told::stranger(daemon, |key| self.is_known(key)) {
             let own = device.public_key.map(|key| key.to_string()).unwrap_or_default();
             let remedy = match word {
-                "unknown-peer" => text(
-                    "if it is this peer, its key is another one: correct public_key here, or give it back its old private \
- key",
-                ),
+                "unknown-peer" => {
+                    let then = self.words(format!(", then: {}", self.apply()), String::new());
+                    format!(
+                        "if it is this peer, its key is another one: give it back its old private key, or correct \
+                         public_key here{then}"
+                    )
+                }
                 _ => format!("if it is this peer, correct this router's public key there: {own}"),
             };
             return self.bad("handshake", format!("{last}; {source} {why}"), remedy);
@@ -162,9 +165,9 @@ impl Judge<'_> {
             (
                 format!("the host of {to} is there, and WireGuard on it is silent"),
                 format!(
-                    "compare the keys: there this router has to be {own}, and `wg show` there has to say of itself what the \
-                     peer is here; the preshared key is the same at both ends. Then its clock, and its firewall for UDP \
-                     port {port}"
+                    "run `wgroam diagnose` there, which tells whether it knows this router at all; else compare the keys: \
+                     there this router has to be {own}, and `wg show` there has to say of itself what the peer is here; the \
+                     preshared key is the same at both ends. Then its clock, and its firewall for UDP port {port}"
                 ),
             )
         } else {
@@ -250,8 +253,15 @@ impl Judge<'_> {
             }
             0 => {
                 let key = peer.peer.public_key;
+                let configured = self.described_peer(&key).is_some_and(|peer| peer.keepalive);
+                let write = match configured {
+                    true => String::new(),
+                    false => {
+                        format!("persistent_keepalive '25' in its section `config wireguard_{name}`, then: ")
+                    }
+                };
                 let remedy = self.words(
-                    format!("persistent_keepalive '25' in its section `config wireguard_{name}`, then: ifup {name}"),
+                    write + &self.apply(),
                     format!("wg set {name} peer {key} persistent-keepalive 25, and make it lasting"),
                 );
                 self.bad(

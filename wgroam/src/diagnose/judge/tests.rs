@@ -4,6 +4,7 @@
 use std::net::SocketAddr;
 
 use super::*;
+use crate::diagnose::site::Site;
 use crate::diagnose::{Echoed, LanFacts, Leads, PeerFacts};
 use crate::linux::resolver::ResolveError;
 use crate::linux::trace::Trace;
@@ -61,6 +62,7 @@ pub fn facts() -> Facts {
         newest: NOW - 30,
         daemon: Some("{\"interface\":\"wgr\"}".into()),
         missing: Vec::new(),
+        allowed: Vec::new(),
         peers: vec![peer()],
         left_out: 0,
         lan: LanFacts { uplink: Some(("wan".parse().unwrap(), false)), ..LanFacts::default() },
@@ -122,7 +124,8 @@ fn every_cross_has_a_remedy_and_nothing_else_has_one() {
     let mut broken = silent(Some(Trace::default()));
     broken.newest = NOW + 3600;
     broken.mistake = Some("FILE:1: wrong".into());
-    broken.missing.push("home".into());
+    broken.missing.push(("home".into(), OWN));
+    broken.site = Some(Site { peers: Some(Vec::new()), ..Site::default() });
     for facts in [facts(), roamer(), broken] {
         for check in judge(&facts) {
             assert_eq!(check.remedy.is_empty(), check.verdict != Verdict::Bad, "{check:?}");
@@ -182,7 +185,7 @@ fn a_clock_behind_what_is_remembered_comes_before_all_that_it_breaks() {
 #[test]
 fn a_key_of_the_configuration_that_the_interface_does_not_have_is_named() {
     let mut facts = roamer();
-    facts.missing.push(format!("home ({OWN})"));
+    facts.missing.push(("home".into(), OWN));
     assert_first(&facts, "peers", "wg show wgr peers");
     assert!(find(&facts, "peers").seen.contains(&OWN.to_string()));
 }
