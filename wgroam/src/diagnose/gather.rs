@@ -303,6 +303,19 @@ impl Gatherer<'_> {
         peer.target = alone.or(first.next()).map(|target| (target, false));
     }
 
+    /// An address of the Internet's that a peer sends from, where one has some of it and not all.
+    fn shared_with(&mut self, device: &Device) -> Option<IpAddr> {
+        // 2000::/3 (RFC 4291, 2.4), and nobody is given more than a /16 of it.
+        let global = |ip: &IpAddr, length: u8| match ip {
+            IpAddr::V6(ip) => length >= 16 && ip.octets()[0] & 0xe0 == 0x20,
+            IpAddr::V4(_) => false,
+        };
+        device.peers.iter().find_map(|peer| {
+            let allowed = self.wireguard.allowed_ips(device.interface, &peer.public_key).unwrap_or_default();
+            allowed.into_iter().find(|(ip, length)| global(ip, *length)).map(|(ip, _)| ip)
+        })
+    }
+
     fn lan(&mut self, device: &Device, site: Option<&Site>) -> LanFacts {
         let mut lan = LanFacts {
             forwards: number::<u8>("/proc/sys/net/ipv6/conf/all/forwarding").map(|value| value != 0),
@@ -321,7 +334,8 @@ impl Gatherer<'_> {
             let mut holders = outside.filter(|address| prefix.contains(address.ip));
             lan.holder = holders.find_map(|address| Some((self.name_of(address.ifindex)?, address.ip)));
         }
-        let from = lan.holder.map(|(_, address)| address);
+        // OpenWrt's default routes are each for what its provider gave: who asks without a source finds none of them.
+        let from = lan.holder.map(|(_, address)| address).or_else(|| self.shared_with(device));
         let way = self.links.way(INTERNET, from, 0).ok().flatten();
         lan.internet = way.and_then(|way| self.name_of(way.ifindex));
         let routes = self.links.default_routes().unwrap_or_default();
