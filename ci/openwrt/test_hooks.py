@@ -41,7 +41,7 @@ class Hooks(Case):
         self.root.write(
             "usr/sbin/wgroam",
             '#!/bin/sh\n[ "$*" = "watch --json" ] || exit 2\necho >> /tmp/began\n'
-            "cat /tmp/events\nrm -f /tmp/end\nwhile [ ! -e /tmp/end ]; do sleep 0.05; done\n",
+            "rm -f /tmp/end\ncat /tmp/events\nwhile [ ! -e /tmp/end ]; do sleep 0.05; done\n",
             0o755,
         )
         self.root.write("etc/hotplug.d/wgroam/10-first", SCRIPT)
