@@ -50,9 +50,10 @@ class Lists(unittest.TestCase):
         self.assertEqual(sorted(source for _, source, _ in both()), sorted(there))
         self.assertEqual(len({target for *_, target in both()}), len(both()))
 
-    def test_what_sets_tunnels_up_is_in_the_tools_and_nothing_else(self):
+    def test_what_sets_tunnels_up_is_in_the_tools_with_the_examples_and_nothing_else(self):
         for *_, target in manifest("wgroam-tools"):
-            self.assertTrue(target == "/usr/sbin/wgroam-setup" or target.startswith("/usr/share/wgroam/setup/"), target)
+            folders = ("/usr/share/wgroam/setup/", "/usr/share/wgroam/examples/")
+            self.assertTrue(target == "/usr/sbin/wgroam-setup" or target.startswith(folders), target)
         self.assertEqual([source for _, source, _ in manifest("wgroam") if source.startswith("setup/")], [])
 
     def test_what_runs_for_the_daemon_asks_for_nothing_of_the_tools(self):

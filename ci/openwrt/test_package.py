@@ -285,9 +285,12 @@ class Life(Made):
 
     def test_in_an_image_it_is_enabled_and_nothing_runs(self):
         image = self.root.path / "image"
-        for name in ("lib/functions.sh", "lib/functions/procd.sh", "etc/rc.common", "etc/passwd", "etc/group"):
+        files = ("lib/functions.sh", "lib/functions/procd.sh", "etc/rc.common", "etc/passwd", "etc/group")
+        for name in (*files, "usr/share/libubox/jshn.sh"):
             self.root.write(f"image/{name}", self.root.read(name))
-        (image / "etc/rc.d").mkdir()
+        # As OpenWrt's include/rootfs.mk has them made.
+        for folder in ("etc/rc.d", "var/lock"):
+            (image / folder).mkdir(parents=True)
         self.root.write("image/etc/init.d/rpcd", '#!/bin/sh\necho "$1" >> /tmp/rpcd\n', 0o755)
         Opkg(self.root, "/image").install(self.package)
         self.assertTrue((image / "etc/rc.d/S25wgroam").is_symlink())
