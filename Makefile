@@ -37,7 +37,7 @@ lab-test: ## the scenarios, in both labs
 	@ci/test lab
 
 .PHONY: release-test bare-test sdk
-release-test: ## what a release is made with: patches, SDK, workflows, signed feed, systemd unit
+release-test: ## what a release is made with: patches, SDK, workflows, signed feed, systemd unit; ci/test and ci/bare
 	@ci/test release
 
 bare-test: ## make demo and make test in a bare Debian 12 that debootstrap makes, before a release (an hour or two)
