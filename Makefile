@@ -36,9 +36,12 @@ vm-test: ## the adapters against a real kernel's WireGuard, in a VM
 lab-test: ## the scenarios, in both labs
 	@ci/test lab
 
-.PHONY: release-test sdk
-release-test: ## what a release is made with: patches, SDK, workflows, signed feed, systemd unit
+.PHONY: release-test bare-test sdk
+release-test: ## what a release is made with: patches, SDK, workflows, signed feed, systemd unit; ci/test and ci/bare
 	@ci/test release
+
+bare-test: ## make demo and make test in a bare Debian 12 that debootstrap makes, before a release (an hour or two)
+	@ci/test bare
 
 sdk: ## the packages by OpenWrt's SDK: make sdk RELEASE=25.12.5 TARGET=mips_24kc SDK_DIR=/path/to/openwrt-sdk-...
 	@ci/sdk '$(RELEASE)' '$(TARGET)'

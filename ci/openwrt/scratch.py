@@ -39,8 +39,8 @@ STAND_INS = {
 }
 
 
-def wait(what, condition, seconds=10.0):
-    """Until it is true; a test that waits in vain says for what."""
+def wait(what, condition, seconds=60.0):
+    """Until it is true; a test that waits in vain says for what. Only a failure takes so long."""
     deadline = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > deadline:

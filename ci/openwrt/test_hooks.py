@@ -62,7 +62,7 @@ class Hooks(Case):
     def end(self, runner):
         """Ends the runner as procd does; nothing may stay behind."""
         runner.send_signal(signal.SIGTERM)
-        runner.wait(5)
+        runner.wait(60)
         self.root.write("tmp/end", "")
         wait("all of it to end", lambda: self.root.running_in_it() == [])
         self.assertEqual(self.left_over(), [])
@@ -181,13 +181,13 @@ class Real(Running):
         runner = self.root.spawn(self.root.instances()["hooks"]["command"])
         wait("the watcher", lambda: any("watch --json" in line for line in self.root.running_in_it()))
         peer = self.tunnel()
-        wait("a move", lambda: b"moved\0wgr\0" in self.said_by_hooks(), 15)
+        wait("a move", lambda: b"moved\0wgr\0" in self.said_by_hooks())
         words = self.said_by_hooks().decode().split("\0")
         at = next(at for at, word in enumerate(words) if word == "moved" and words[at + 1] == "wgr")
         self.assertEqual(words[at : at + 6], ["moved", "wgr", peer, "", "127.0.0.1:51821", ""])
         self.assertIn(b"device-found\0far\0", self.said_by_hooks())
         runner.send_signal(signal.SIGTERM)
-        runner.wait(5)
+        runner.wait(60)
         wait("the watcher to end", lambda: not any("watch --json" in line for line in self.root.running_in_it()))
 
     def said_by_hooks(self):

@@ -7,7 +7,7 @@ from pathlib import Path
 from cases import ASKED, Running
 from samples import BAITS, NETWORK, WGROAM, quoted
 from scratch import CAPABILITIES, USER, wait
-WITHIN = 0.2  # seconds from an event to the daemon
+WITHIN = 0.2  # seconds from an event to the daemon, besides what an event takes that is none of its business
 
 
 class Daemon(Running):
@@ -27,10 +27,10 @@ class Daemon(Running):
     def test_where_a_peer_proved_to_be_is_kept_on_flash(self):
         peer = self.tunnel()
         state = self.root.path / "etc/wgroam/state"
-        wait("the state", lambda: state.exists() and f"wgr {peer} 127.0.0.1:51821" in state.read_text(), 15)
+        wait("the state", lambda: state.exists() and f"wgr {peer} 127.0.0.1:51821" in state.read_text())
         self.assertEqual((state.stat().st_uid, state.stat().st_mode & 0o777), (USER, 0o600))
         self.process.send_signal(signal.SIGTERM)
-        self.assertEqual(self.process.wait(10), 0)
+        self.assertEqual(self.process.wait(60), 0)
 
     def test_a_changed_configuration_is_taken_over(self):
         self.root.config(WGROAM + "\toption keepalive '26'\n")
@@ -67,19 +67,23 @@ class Events(Running):
         wait("again to end", lambda: not any("again" in line for line in self.root.running_in_it()))
 
     def test_an_event_reaches_the_daemon_at_once(self):
-        latencies = []
+        latencies, others = [], []
         for action in ("ifup", "ifdown", "ifupdate", "ifup", "ifup"):
             self.quiet()
             before = self.asked()
             begun = time.monotonic()
+            self.root.hotplug("iface", ACTION="ifup-failed", INTERFACE="wan")
+            others.append(time.monotonic() - begun)
+            begun = time.monotonic()
             self.root.hotplug("iface", ACTION=action, INTERFACE="wan", DEVICE="eth1")
             back = time.monotonic() - begun
-            wait("the event", lambda: self.asked() > before, 2)
+            wait("the event", lambda: self.asked() > before)
             latencies.append(self.root.log.times(ASKED)[-1] - begun)
-            self.assertLess(back, 0.9, "netifd is kept waiting")
+            # The debounce lasts for a second.
+            self.assertLess(back, 0.9 + others[-1], "netifd is kept waiting")
         print("      hotplug to daemon: " + ", ".join(f"{1000 * seconds:.0f} ms" for seconds in latencies))
-        # A busy machine delays one or the other; none gets quicker by it.
-        self.assertLess(sorted(latencies)[len(latencies) // 2], WITHIN)
+        # A busy machine delays some of them, and other events too; none gets quicker by it.
+        self.assertLess(sorted(latencies)[len(latencies) // 2], WITHIN + sorted(others)[len(others) // 2])
 
     def test_a_hundred_events_in_a_second_are_two_at_most(self):
         for _ in range(5):
@@ -105,7 +109,7 @@ class Events(Running):
         for number in range(12):
             self.root.hotplug("iface", ACTION="ifup", INTERFACE="wan", DEVICE="eth1")
             last = time.monotonic()
-            wait("a look after the last event", lambda: self.root.log.times(ASKED)[-1:] > [last - 0.1], 3)
+            wait("a look after the last event", lambda: self.root.log.times(ASKED)[-1:] > [last - 0.1])
             # Round the moment when the lock is let go.
             time.sleep(0.90 + 0.02 * number)
         self.assertLessEqual(self.asked(), 13)
@@ -135,7 +139,7 @@ class Events(Running):
 
     def test_without_a_daemon_nothing_happens(self):
         self.process.send_signal(signal.SIGTERM)
-        self.process.wait(10)
+        self.process.wait(60)
         self.root.forget_calls()
         for _ in range(3):
             self.assertEqual(self.root.hotplug("iface", ACTION="ifup", INTERFACE="wan").stderr, "")

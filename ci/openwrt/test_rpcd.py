@@ -21,7 +21,7 @@ class Plugin(Running):
     def setUp(self):
         super().setUp()
         self.peer = self.tunnel()
-        wait("its handshake", self.both_alive, 15)
+        wait("its handshake", self.both_alive)
 
     def both_alive(self):
         """Does the daemon know that both ends have a session?"""
@@ -132,7 +132,7 @@ class Plugin(Running):
 
     def test_without_a_daemon_every_method_says_so(self):
         self.process.send_signal(signal.SIGTERM)
-        self.process.wait(10)
+        self.process.wait(60)
         for method in METHODS:
             self.assertEqual(set(self.root.rpcd(method)), {"error"}, method)
         self.assertEqual(os.listdir(self.root.path / "tmp/run/wgroam").count("control.sock"), 0)

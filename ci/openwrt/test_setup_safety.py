@@ -156,7 +156,7 @@ class Secrets(SetupCase):
             if answer != "n":
                 wait("a terminal without echo", lambda: not termios.tcgetattr(ours)[3] & termios.ECHO)
             os.write(ours, f"{answer}\n".encode())
-        self.assertEqual(process.wait(timeout=20), 1)
+        self.assertEqual(process.wait(timeout=60), 1)
         os.set_blocking(ours, False)
         with contextlib.suppress(OSError):
             shown += os.read(ours, 65536)
@@ -371,7 +371,7 @@ class Interrupted(SetupCase):
         )
         text = away.read("etc/config/dhcp") + "\nconfig mine\n"
         away.write("etc/config/dhcp", text, 0o600)
-        _, said = process.communicate("y\n", timeout=20)
+        _, said = process.communicate("y\n", timeout=60)
         self.assertEqual(process.returncode, 1)
         self.assertIn("was changed by somebody else meanwhile", said)
         self.assertEqual(away.read("etc/config/dhcp"), text)

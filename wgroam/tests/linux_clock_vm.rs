@@ -29,8 +29,8 @@ fn each_step_of_the_clock_is_reported_once() {
     for seconds in [3600, -3600, 2 * 366 * 24 * 3600, -2 * 366 * 24 * 3600] {
         let start = Instant::now();
         step(seconds);
-        poll.poll(&mut events, Some(Duration::from_secs(10))).unwrap();
-        assert!(!events.is_empty(), "nothing within 10 s of a step by {seconds} s");
+        poll.poll(&mut events, Some(Duration::from_secs(60))).unwrap();
+        assert!(!events.is_empty(), "nothing within a minute of a step by {seconds} s");
         assert!(watch.stepped().unwrap());
         assert!(!watch.stepped().unwrap());
         println!("a step by {seconds} s: seen after {:?}", start.elapsed());

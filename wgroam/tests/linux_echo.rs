@@ -10,7 +10,7 @@ use std::net::IpAddr;
 use std::process::Command;
 use std::time::Duration;
 
-use common::{Process, enter_own_network, run, wait_until};
+use common::{PATIENCE, Process, enter_own_network, run, wait_until};
 use mio::{Events, Interest, Poll, Token};
 use nix::net::if_::if_nametoindex;
 use wgroam::linux::echo::{Echo, Reply};
@@ -103,7 +103,7 @@ impl Ear {
         if let Some(reply) = self.echo.next().unwrap() {
             return reply;
         }
-        assert!(self.wakes(Duration::from_secs(5)), "no reply within 5 s");
+        assert!(self.wakes(PATIENCE), "no reply within {PATIENCE:?}");
         self.echo.next().unwrap().expect("woken in vain")
     }
 

@@ -105,14 +105,14 @@ fn a_child_does_not_inherit_the_lock() {
     let folder = Folder::new("child");
     let path = folder.0.join("lock");
     let lock = Lock::take(&path).unwrap();
-    let mut child = Command::new("sleep").arg("60").spawn().unwrap();
+    let mut child = Command::new("sleep").arg("600").spawn().unwrap();
     // As after a kill: the file stays, and whoever inherited it would hold it.
     let kept = folder.0.join("kept");
     fs::hard_link(&path, &kept).unwrap();
     drop(lock);
     fs::rename(&kept, &path).unwrap();
     // spawn() returns a moment before exec() closes what is not to be inherited.
-    let deadline = Instant::now() + Duration::from_secs(5);
+    let deadline = Instant::now() + Duration::from_secs(60);
     let mut result = Lock::take(&path);
     while result.is_err() && Instant::now() < deadline {
         std::thread::sleep(Duration::from_millis(10));

@@ -13,7 +13,7 @@ use std::process::{Command, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use common::{Process, enter_own_network, run, wait_until};
+use common::{PATIENCE as LONG, Process, enter_own_network, run, wait_until};
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
 use nix::mount::{MsFlags, mount};
@@ -99,12 +99,12 @@ fn answer(resolver: &mut Resolver) -> Answer {
     let mut poll = Poll::new().unwrap();
     poll.registry().register(&mut SourceFd(&resolver.as_raw_fd()), Token(1), Interest::READABLE).unwrap();
     let mut events = Events::with_capacity(4);
-    let until = Instant::now() + Duration::from_secs(5);
+    let until = Instant::now() + LONG;
     loop {
         while let Err(error) = poll.poll(&mut events, Some(until.saturating_duration_since(Instant::now()))) {
             assert_eq!(error.kind(), ErrorKind::Interrupted);
         }
-        assert!(!events.is_empty(), "no answer within 5 s");
+        assert!(!events.is_empty(), "no answer within {LONG:?}");
         if let Some(answer) = resolver.next() {
             return answer;
         }
@@ -299,12 +299,14 @@ fn threads_end_when_they_have_had_nothing_to_do_and_start_again() {
     let _server = Server::start("192.0.2.1 home.test\n");
     let mut resolver = Resolver::start().unwrap();
     assert_eq!(threads(), 0);
+    // The thread begins to wait somewhere between these two.
+    let asked = Instant::now();
     assert_eq!(resolve(&mut resolver, "home.test"), ips(&["192.0.2.1"]));
+    let answered = Instant::now();
     assert_eq!(threads(), 1);
-    sleep(IDLE - Duration::from_secs(1));
-    assert_eq!(threads(), 1);
-    sleep(Duration::from_secs(2));
-    assert_eq!(threads(), 0);
+    wait_until("the thread ends", || threads() == 0);
+    assert!(asked.elapsed() >= IDLE, "{:?}", asked.elapsed());
+    assert!(answered.elapsed() < IDLE * 2, "{:?}", answered.elapsed());
     assert_eq!(resolve(&mut resolver, "home.test"), ips(&["192.0.2.1"]));
     drop(resolver);
     wait_until("the thread is gone with the resolver", || threads() == 0);

@@ -73,15 +73,19 @@ fn another_address_is_told_once_and_soon() {
     );
     let scripted = start.elapsed();
     let mut told = Vec::new();
+    // What this thread slept longer than it wanted, as others had the processor.
+    let mut overslept = Duration::ZERO;
     while told.is_empty() {
-        assert!(start.elapsed() < Duration::from_secs(2), "not told");
+        assert!(start.elapsed() < common::PATIENCE, "not told");
         world.monitor.read(Instant::now()).unwrap();
         told = world.monitor.settled(Instant::now()).unwrap();
+        let slept = Instant::now();
         std::thread::sleep(Duration::from_millis(1));
+        overslept += slept.elapsed().saturating_sub(Duration::from_millis(2));
     }
     let after = start.elapsed() - scripted;
-    println!("told {after:?} after a script that ran {scripted:?}");
-    assert!(after < AT_MOST);
+    println!("told {after:?} after a script that ran {scripted:?}, {overslept:?} of it overslept");
+    assert!(after < AT_MOST + overslept, "{after:?}");
     assert_eq!(told, [at("10.0.0.3")]);
     assert_eq!(world.rest(), []);
     assert!(world.monitor.is_local("10.0.0.3".parse().unwrap()));

@@ -50,7 +50,7 @@ fn each_signal_is_read_and_ends_nothing() {
         ] {
             send(number);
             send(number);
-            poll.poll(&mut events, Some(Duration::from_secs(5))).unwrap();
+            poll.poll(&mut events, Some(Duration::from_secs(60))).unwrap();
             assert!(!events.is_empty());
             assert_eq!(signals.next().unwrap(), Some(signal));
             assert_eq!(signals.next().unwrap(), None);

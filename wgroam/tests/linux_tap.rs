@@ -65,7 +65,7 @@ fn a_real_socket_is_seen_from_another_namespace() {
     let mut watch = Watch::start(&[PORT]);
     go.send(()).unwrap();
     let mut seen = Vec::new();
-    let deadline = Instant::now() + Duration::from_secs(10);
+    let deadline = Instant::now() + Duration::from_secs(60);
     while seen.len() < 2 && Instant::now() < deadline {
         seen.extend(watch.tap.next().unwrap());
         thread::sleep(Duration::from_millis(5));

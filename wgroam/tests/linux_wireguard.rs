@@ -91,7 +91,8 @@ fn a_stuck_program_is_given_up_and_nonsense_is_refused() {
     let start = Instant::now();
     let error = ask("private_key=");
     assert_eq!(error.to_string(), "wg0: the program that runs this interface does not answer");
-    assert!((900..2500).contains(&start.elapsed().as_millis()), "{:?}", start.elapsed());
+    // After a second; the impostor never does.
+    assert!((900..30_000).contains(&start.elapsed().as_millis()), "{:?}", start.elapsed());
 
     assert!(matches!(ask("listen_port=-1\n\n"), Error::Malformed(..)));
     assert!(matches!(ask("public_key=00\n"), Error::Malformed(..)));

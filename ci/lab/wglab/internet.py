@@ -6,7 +6,7 @@ import socket
 import struct
 import time
 
-from .lab import LabError
+from .lab import UP_SECONDS, LabError
 from .namespace import Namespace
 
 DNS_ADDRESS = "192.0.2.53"
@@ -37,7 +37,7 @@ class Internet(Namespace):
             *(f"--listen-address={DNS_ADDRESS}", "--bind-interfaces"),
         )
         # Before it has come so far, a signal would end it.
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + UP_SECONDS
         while not ready.exists():
             if self.dnsmasq.poll() is not None or time.monotonic() > deadline:
                 raise LabError("dnsmasq does not come up")
@@ -51,7 +51,7 @@ class Internet(Namespace):
         self.lab.disturb()
         self.dnsmasq.send_signal(signal.SIGHUP)
         # Who asks too early hears that there is no such name, and `wg` does not ask again then.
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + UP_SECONDS
         while not all(self._means(name, address) for address in addresses):
             if time.monotonic() > deadline:
                 raise LabError(f"dnsmasq does not say that {name} means {' and '.join(addresses)}")

@@ -5,7 +5,7 @@ import socket
 import time
 
 from .internet import HOME
-from .lab import LabError
+from .lab import UP_SECONDS, LabError
 from .stage import Stage
 from .tap import Tap
 from .topology import FAR_HOST, PORT, R2_ADDRESS
@@ -47,8 +47,8 @@ class Journey(Stage):
         """The tunnel works by the first candidate."""
         self.call_home()
         self.lab.gate.release()  # up to 5 s may pass now
-        if self.from_lan.silence(30) is None:
-            raise LabError("the tunnel does not come up: no answer from h6 within 30 s")
+        if self.from_lan.silence(UP_SECONDS) is None:
+            raise LabError(f"the tunnel does not come up: no answer from h6 within {UP_SECONDS} s")
         for daemon in self.daemons.values():
             daemon.news()
         self.narrate("the tunnel works")

@@ -11,6 +11,7 @@ from pathlib import Path
 
 HOME = Path("/run/wgroam-lab")
 NETNS = Path("/run/netns")
+UP_SECONDS = 60  # seconds: a program that is not up by then does not come up; only a failure takes so long
 GATE_SECONDS = 0.3  # from one look at a closed gate to the next
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .flood import Flood
-from .lab import LabError
+from .lab import UP_SECONDS, LabError
 from .prober import Prober
 from .tap import DATA, INITIATION, INITIATION_LENGTH, KEEPALIVE_LENGTH, Tap
 from .topology import FAR_HOST, KEEPALIVE, LAN_HOST, PORT, R2_ADDRESS, Topology
@@ -71,11 +71,11 @@ class Stage:
         """The tunnel works, and wgroam, where the scenario has it, knows it."""
         with Tap(self.r2, "wan", PORT) as tap:
             self.topology.bring_tunnel_up()
-            self.initiation = tap.wait_for(INITIATION, INITIATION_LENGTH, 10)
+            self.initiation = tap.wait_for(INITIATION, INITIATION_LENGTH, UP_SECONDS)
             if self.initiation is None:
-                raise LabError("R1 does not call R2: no handshake initiation within 10 s")
-        if self.from_lan.silence(20) is None:
-            raise LabError("the tunnel does not come up: no answer from h6 within 20 s")
+                raise LabError(f"R1 does not call R2: no handshake initiation within {UP_SECONDS} s")
+        if self.from_lan.silence(UP_SECONDS) is None:
+            raise LabError(f"the tunnel does not come up: no answer from h6 within {UP_SECONDS} s")
         for name in self.wgroam_on:
             self.start_wgroam(name, (roamer_config if name == "r1" else anchor_config)(getattr(self, name)))
             self.daemons[name].news()

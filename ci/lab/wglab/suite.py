@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from . import vm
-from .lab import HOME, NETNS, LabError, prefix, start_time
+from .lab import HOME, NETNS, UP_SECONDS, LabError, prefix, start_time
 from .openwrt.root import prepare
 from .runs import Runs
 from .scenarios import SCENARIOS
@@ -203,7 +203,7 @@ def interrupted(number):
     process = subprocess.Popen(
         [str(vm.LAB), "run", "steady", "--with", "nothing"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + UP_SECONDS
     while len(leftovers(process.pid)) < 8 and time.monotonic() < deadline:
         time.sleep(0.05)
     begun = leftovers(process.pid)

@@ -6,7 +6,7 @@ import subprocess
 import time
 from pathlib import Path
 
-from .lab import LabError
+from .lab import UP_SECONDS, LabError
 from .topology import PORT, R2_ADDRESS
 
 GLOBALS = """
@@ -73,7 +73,7 @@ class Wgroam:
 
     def wait_until_up(self):
         """Waits until it answers and sees the peer."""
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + UP_SECONDS
         while self.peer() is None:
             if self.process.poll() is not None or time.monotonic() > deadline:
                 raise LabError(f"wgroam on {self.router.node} does not come up:\n{self.log_tail()}")

@@ -3,7 +3,7 @@
 import subprocess
 import time
 
-from .lab import LabError
+from .lab import UP_SECONDS, LabError
 
 
 class Keys:
@@ -36,7 +36,7 @@ class Device:
         except FileNotFoundError as error:
             raise LabError("wireguard-go is missing; 'ci/need userspace-lab' installs it") from error
         socket = self.node.sockets / f"{self.name}.sock"
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + UP_SECONDS
         while not socket.exists():
             if self.process.poll() is not None or time.monotonic() > deadline:
                 raise LabError(f"{self.node.node}: wireguard-go does not come up")

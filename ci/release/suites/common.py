@@ -26,7 +26,7 @@ class Scratch(unittest.TestCase):
         path.chmod(mode)
         return path
 
-    def run_command(self, *command, env=None, cwd=None, timeout=60):
+    def run_command(self, *command, env=None, cwd=None, timeout=300):
         """A command; its standard output and error as text, and its exit code."""
         return subprocess.run(
             [str(word) for word in command],

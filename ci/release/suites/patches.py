@@ -224,7 +224,7 @@ class Renewing(Tree):
     def end(self):
         """The interface first: wireguard-go ends with it."""
         self.inside("ip", "link", "del", self.name)
-        deadline = time.monotonic() + 5
+        deadline = time.monotonic() + 60
         while self.command("ip", "netns", "pids", self.name) and time.monotonic() < deadline:
             time.sleep(0.05)
         self.command("ip", "netns", "del", self.name)

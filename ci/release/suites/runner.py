@@ -37,6 +37,11 @@ class Lines(unittest.TestResult):
 
     addError = addFailure
 
+    def addSubTest(self, test, subtest, err):
+        # Of a test with one that failed nothing else is told.
+        if err is not None:
+            self._line(False, test, f"{subtest._subDescription()}\n{self._exc_info_to_string(err, test)}")
+
     def addSkip(self, test, reason):
         self._line(False, test, f"skipped: {reason}")
 

@@ -113,6 +113,16 @@ class Workflows(Scratch):
         for where, step in steps(self.workflows):
             self.assertNotIn("${{", step.get("run", ""), where)
 
+    def test_release_waits_for_all_tests_and_for_those_in_a_bare_debian(self):
+        work = self.workflows["release.yml"]["jobs"]
+        self.assertEqual(work["check"]["uses"], "./.github/workflows/ci.yml")
+        self.assertEqual(work["package"]["needs"], ["check", "bare"])
+        self.assertEqual(work["publish"]["needs"], "package")
+        self.assertIn("--privileged", work["bare"]["container"]["options"])
+        self.assertEqual(work["bare"]["steps"][-1], {"run": "make bare-test"})
+        # It takes too long for every change.
+        self.assertNotIn("bare-test", (FOLDER / "ci.yml").read_text())
+
     def test_packages_are_built_for_every_architecture_and_both_releases(self):
         matrix = self.workflows["release.yml"]["jobs"]["package"]["strategy"]["matrix"]
         self.assertEqual(matrix["arch"], architectures())

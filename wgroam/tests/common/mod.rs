@@ -47,12 +47,31 @@ impl Drop for Process {
     }
 }
 
-/// Waits until something holds, at most 5 s.
+/// What takes longer will not come any more. It ends with what is waited for, so that only a failure takes so long, and a
+/// machine that is busy with something else may take most of it.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Waits until something holds, with patience.
 pub fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
     let start = Instant::now();
     while !holds() {
-        assert!(start.elapsed() < Duration::from_secs(5), "waited 5 s in vain until {what}");
+        assert!(start.elapsed() < PATIENCE, "waited {PATIENCE:?} in vain until {what}");
         std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// The value once it has been the same for half a second.
+pub fn settled<T: PartialEq>(mut value: impl FnMut() -> T) -> T {
+    let start = Instant::now();
+    let mut before = value();
+    loop {
+        std::thread::sleep(Duration::from_millis(500));
+        let now = value();
+        if now == before {
+            return now;
+        }
+        assert!(start.elapsed() < PATIENCE, "it does not settle");
+        before = now;
     }
 }
 

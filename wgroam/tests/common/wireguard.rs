@@ -9,7 +9,7 @@ use std::time::Duration;
 use wgroam::linux::wireguard::{Error, WireGuard};
 use wgroam::model::{Device, Interface, Peer, PublicKey};
 
-use super::common::{enter_own_network, run, shell, wait_until};
+use super::common::{enter_own_network, run, settled, shell, wait_until};
 
 /// Creates an interface; what it returns is dropped at the end of the test.
 pub type Create = fn(&str) -> Box<dyn Any>;
@@ -138,13 +138,15 @@ pub fn poke_sends_exactly_one_packet_and_leaves_the_keepalive(create: Create) {
     wait_until("the session is there", || {
         peer(&wireguard.device(wg1).unwrap().0, &public0).last_handshake.is_some()
     });
-    sleep(Duration::from_millis(500));
+    let far = |wireguard: &mut WireGuard| peer(&wireguard.device(wg1).unwrap().0, &public0).rx_bytes;
+    let mut before = settled(|| far(&mut wireguard));
     for keepalive in [25, 17, 0, 0, 25] {
-        let far = |wireguard: &mut WireGuard| peer(&wireguard.device(wg1).unwrap().0, &public0).rx_bytes;
-        let before = far(&mut wireguard);
         wireguard.poke(wg0(), &public1, keepalive).unwrap();
-        sleep(Duration::from_millis(500));
-        assert_eq!(far(&mut wireguard) - before, 32, "keepalive {keepalive}");
+        wait_until("something arrives", || far(&mut wireguard) > before);
+        // And nothing after it.
+        let after = settled(|| far(&mut wireguard));
+        assert_eq!(after - before, 32, "keepalive {keepalive}");
+        before = after;
         assert_eq!(peer(&wireguard.device(wg0()).unwrap().0, &public1).keepalive, keepalive);
     }
     // Cross-checked: what wg0 counts as received, WireGuard shows the same way.
@@ -201,7 +203,8 @@ fn pair(create: Create) -> (Vec<Box<dyn Any>>, PublicKey, PublicKey) {
     wait_until("the session is there", || {
         peer(&wireguard.device(wg1()).unwrap().0, &public0).last_handshake.is_some()
     });
-    sleep(Duration::from_millis(300));
+    // The keepalive that confirms it has arrived.
+    settled(|| peer(&wireguard.device(wg1()).unwrap().0, &public0).rx_bytes);
     (vec![first, second], public0, public1)
 }
 
@@ -222,7 +225,9 @@ pub fn another_port_is_taken_at_once_and_the_session_survives(create: Create) {
         assert!(run("ss -Hlun").contains(&format!(":{port} ")));
         let before = peer(&wireguard.device(wg1()).unwrap().0, &public0).rx_bytes;
         wireguard.poke(wg0(), &public1, 0).unwrap();
-        sleep(Duration::from_millis(500));
+        let mut rx_bytes = || peer(&wireguard.device(wg1()).unwrap().0, &public0).rx_bytes;
+        wait_until("something arrives", || rx_bytes() > before);
+        settled(rx_bytes);
         let far = peer(&wireguard.device(wg1()).unwrap().0, &public0);
         // One keepalive from the new port, with the old session.
         assert_eq!((far.rx_bytes - before, far.endpoint.unwrap().port()), (32, port));

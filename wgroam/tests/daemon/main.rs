@@ -16,7 +16,7 @@ use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
 use base64ct::{Base64, Encoding};
-use world::{World, count_in_memory, count_wakes, exists, process_status, wait};
+use world::{PATIENCE, World, count_in_memory, count_wakes, exists, process_status, wait};
 
 fn out(output: &Output) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned()
@@ -233,6 +233,9 @@ fn a_flooded_control_socket_still_serves_its_owner() {
     let daemon = world.daemon(&["--config", "/dev/null"]);
     let socket = world.runtime().join("control.sock");
     let before = process_status(daemon.pid(), "VmRSS:");
+    let begun = Instant::now();
+    assert!(world.wgroam(&["status"]).status.success());
+    let quiet = begun.elapsed();
     let mut open = Vec::new();
     for i in 0..1_000 {
         // Half of them say nothing, half send what is no request.
@@ -249,12 +252,14 @@ fn a_flooded_control_socket_still_serves_its_owner() {
     let begun = Instant::now();
     let status = world.wgroam(&["status"]);
     assert!(status.status.success(), "{}", err(&status));
-    assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
+    // Who has to wait until the others have used up their time waits for 5 s.
+    let flooded = begun.elapsed();
+    assert!(flooded < Duration::from_secs(2) + 10 * quiet, "{flooded:?}, without a flood {quiet:?}");
     let after = process_status(daemon.pid(), "VmRSS:");
     assert!(after < before + 512, "{before} KB before, {after} KB after");
 
     let mut stream = UnixStream::connect(&socket).unwrap();
-    stream.set_read_timeout(Some(Duration::from_secs(2))).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
     stream.write_all(b"make me a sandwich\n").unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).unwrap();
@@ -283,9 +288,19 @@ fn a_flood_does_not_wake_the_daemon_for_each_packet() {
     // It was heard all the same, and one that comes later is.
     let heard = || out(&world.wgroam(&["status"]));
     wait("the flood to be told", || heard().contains("calls with another public key"));
-    wait("every packet to be counted", || heard().contains(", 4000 times"));
+    // On a busy machine the daemon may get no turn for so long that its socket is full: the kernel counts what it drops.
+    let counted = || -> u64 {
+        let text = heard();
+        let line = text.lines().find(|line| line.contains(" times, last ")).unwrap_or_default();
+        line.split([',', ' ']).filter_map(|word| word.parse().ok()).next().unwrap_or(0)
+    };
+    wait("every packet to be counted, here or by the kernel", || {
+        counted() + world.packets_without_room() == 4000
+    });
+    let before = counted();
+    println!("{before} of 4000 heard, the others found no room; {wakes} wake-ups");
     attacker.send_to(&packet, "127.0.0.1:51820").unwrap();
-    wait("the last one", || heard().contains(", 4001 times"));
+    wait("the last one", || counted() == before + 1);
 }
 
 #[test]
@@ -295,6 +310,8 @@ fn watch_tells_what_happens_as_text_and_json() {
     let file = world.dir.join("watch.json");
     let mut watch =
         world.wgroam_command(&["watch", "--json"]).stdout(fs::File::create(&file).unwrap()).spawn().unwrap();
+    let connected = || world.sh("ss -Hx state connected").contains("control.sock");
+    wait("the watcher to be connected", connected);
     std::thread::sleep(Duration::from_millis(200));
     world.wireguard("wg0", 51820);
     wait("the event", || fs::read_to_string(&file).unwrap().contains("\"event\":\"device-found\""));
@@ -311,8 +328,8 @@ fn a_quiet_tunnel_wakes_the_daemon_at_most_once_in_five_seconds() {
     world.sh(&format!("wg set wg0 peer {peer} persistent-keepalive 25"));
     let daemon = world.daemon(&["--config", "/dev/null"]);
     std::thread::sleep(Duration::from_secs(6));
-    let wakes = count_wakes(&daemon, &world.dir, Duration::from_secs(21));
-    assert!((1..=5).contains(&wakes), "{wakes} in 21 s");
+    let (wakes, time) = count_wakes(&daemon, &world.dir, Duration::from_secs(21));
+    assert!(wakes >= 1 && wakes as u64 <= time.as_secs() / 5 + 1, "{wakes} in {time:?}");
 }
 
 #[test]

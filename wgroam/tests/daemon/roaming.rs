@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! The side that goes to its peers: what a reload disturbs, and what an idle tunnel costs.
 
-use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use super::out;
@@ -66,10 +65,11 @@ fn a_reload_disturbs_nothing_else() {
     pair.works(0);
     wait("a round trip", || member(&device(pair, "wg0"), "round_trip_s") != "null");
     let before = device(pair, "wg0");
-    // 8 s of pings.
-    let mut ping = pair.near.command("ping");
-    ping.args(["-q", "-i", "0.01", "-c", "800", "-W", "2", "10.99.0.2"]).stdout(Stdio::piped());
-    let ping = ping.spawn().unwrap();
+    // A second of pings after the other, until they are told to end: however long the steps take.
+    let end = pair.near.dir.join("end");
+    let mut pings = pair.near.command("sh");
+    let script = "while [ ! -e \"$1\" ]; do ping -q -i 0.01 -c 100 -W 10 10.99.0.2; done";
+    pair.near.background("pings", pings.args(["-c", script, "sh"]).arg(&end));
     let begun = Instant::now();
     for (what, text) in &steps {
         reload(pair, &daemon, text);
@@ -84,10 +84,15 @@ fn a_reload_disturbs_nothing_else() {
         assert_ne!(member(&after, "round_trip_s"), "null", "{what}");
     }
     let (reloads, took) = (steps.len(), begun.elapsed());
-    let said = out(&ping.wait_with_output().unwrap());
-    println!("{reloads} reloads in {took:?}: {said}");
-    assert!(took < Duration::from_secs(8), "the pings ended before the reloads: {took:?}");
-    assert!(said.contains("800 packets transmitted, 800 received"), "{said}");
+    let said = || std::fs::read_to_string(pair.near.dir.join("pings.log")).unwrap();
+    let seconds = || said().matches("packets transmitted").count();
+    // The one that goes on now is the last; it has seen the last step.
+    let before = seconds();
+    std::fs::write(&end, "").unwrap();
+    wait("the last pings", || seconds() > before);
+    let (said, seconds) = (said(), seconds());
+    println!("{reloads} reloads in {took:?}: {seconds} times 100 pings");
+    assert_eq!(said.matches("100 packets transmitted, 100 received").count(), seconds, "{said}");
 }
 
 /// Candidates by name, a keepalive and no probe interval: nothing of ours is on the wire, and the processor sleeps.
@@ -108,12 +113,12 @@ fn an_idle_tunnel_that_works_costs_next_to_nothing_and_no_packet() {
     let keepalives = frames.iter().filter(|(payload, _)| *payload == Some(32)).count();
     assert_eq!(keepalives, frames.len(), "something that is no keepalive: {frames:?}");
     assert!((2..=3).contains(&keepalives), "one each 25 s, and no poke: {frames:?}");
-    let wakes = count_wakes(&daemon, &pair.near.dir, MINUTE);
+    let (wakes, time) = count_wakes(&daemon, &pair.near.dir, MINUTE);
     println!(
         "in a minute: {wakes} wake-ups, {busy:?} of CPU ({:?} an hour), {keepalives} keepalives of WireGuard",
         busy * 60
     );
-    assert!((1..=13).contains(&wakes), "{wakes} wake-ups in a minute");
+    assert!(wakes >= 1 && wakes as u64 <= time.as_secs() / 5 + 1, "{wakes} wake-ups in {time:?}");
     // Unoptimized and on a busy machine it is some 3 ms.
     assert!(busy < Duration::from_millis(60), "{busy:?} in a minute");
 }

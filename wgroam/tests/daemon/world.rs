@@ -13,6 +13,9 @@ use std::time::{Duration, Instant};
 
 static COUNT: AtomicU32 = AtomicU32::new(0);
 
+/// What takes longer will not come any more. A wait ends with what it is for: only a failure takes so long.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
 /// Everything in it ends with it.
 pub struct World {
     namespace: String,
@@ -61,6 +64,13 @@ impl World {
     /// The name that `ip` knows the namespace by.
     pub fn namespace(&self) -> &str {
         &self.namespace
+    }
+
+    /// How many packets the packet sockets in the namespace had no room for. A kernel that can't tell says none.
+    pub fn packets_without_room(&self) -> u64 {
+        let said = self.sh("ss -H -0 -m");
+        let counts = said.split("skmem:(").skip(1).filter_map(|rest| rest.split(')').next());
+        counts.filter_map(|counts| counts.rsplit(",d").next()?.parse::<u64>().ok()).sum()
     }
 
     /// A shell line in the namespace; it has to succeed.
@@ -195,7 +205,7 @@ impl Daemon {
     pub fn says(&self, text: &str) {
         let begun = Instant::now();
         while !self.log().contains(text) {
-            assert!(begun.elapsed() < Duration::from_secs(10), "no '{text}' in the log:\n{}", self.log());
+            assert!(begun.elapsed() < PATIENCE, "no '{text}' in the log:\n{}", self.log());
             std::thread::sleep(Duration::from_millis(20));
         }
     }
@@ -214,11 +224,11 @@ impl Drop for Daemon {
     }
 }
 
-/// Waits, ten seconds at most.
+/// Waits, with patience.
 pub fn wait(what: &str, mut done: impl FnMut() -> bool) {
     let begun = Instant::now();
     while !done() {
-        assert!(begun.elapsed() < Duration::from_secs(10), "waited in vain for {what}");
+        assert!(begun.elapsed() < PATIENCE, "waited in vain for {what}");
         std::thread::sleep(Duration::from_millis(20));
     }
 }
@@ -238,8 +248,10 @@ pub fn process_status(pid: u32, name: &str) -> u64 {
     line.split_ascii_whitespace().nth(1).unwrap().parse().unwrap()
 }
 
-/// How often the daemon wakes up in this time: how often epoll returns.
-pub fn count_wakes(daemon: &Daemon, dir: &Path, time: Duration) -> usize {
+/// How often the daemon wakes up in this time: how often epoll returns; and how long it was really watched, which a busy
+/// machine draws out.
+pub fn count_wakes(daemon: &Daemon, dir: &Path, time: Duration) -> (usize, Duration) {
+    let begun = Instant::now();
     let trace = dir.join("strace");
     let mut strace = Command::new("strace");
     strace.args(["-f", "-e", "trace=epoll_wait,epoll_pwait", "-o"]).arg(&trace);
@@ -248,8 +260,9 @@ pub fn count_wakes(daemon: &Daemon, dir: &Path, time: Duration) -> usize {
     std::thread::sleep(time);
     succeed(Command::new("kill").arg(strace.id().to_string()));
     let _ = strace.wait();
+    let watched = begun.elapsed();
     let text = fs::read_to_string(&trace).unwrap();
-    text.lines().filter(|line| line.contains("epoll") && line.contains(" = ")).count()
+    (text.lines().filter(|line| line.contains("epoll") && line.contains(" = ")).count(), watched)
 }
 
 /// The time that all threads of a process have run, in nanoseconds (Documentation/scheduler/sched-stats.rst).

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use std::{fs, io};
 
 use mio::{Events, Poll, Token};
@@ -107,6 +107,19 @@ impl Daemon {
 
     pub fn wakeups(&self) -> u32 {
         self.wakeups.load(Ordering::Relaxed)
+    }
+
+    /// Its wake-ups so far, once it has slept for a moment.
+    pub fn asleep(&self) -> u32 {
+        let begun = Instant::now();
+        loop {
+            let before = self.wakeups();
+            thread::sleep(Duration::from_millis(100));
+            if self.wakeups() == before {
+                return before;
+            }
+            assert!(begun.elapsed() < Duration::from_secs(60), "it does not sleep");
+        }
     }
 
     /// What the daemon says to these bytes, until it closes.

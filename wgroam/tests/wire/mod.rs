@@ -180,7 +180,7 @@ impl Watch {
     pub fn until_markers(&mut self, mut markers: usize) -> Vec<Captured> {
         let mut seen = Vec::new();
         let mut events = Events::with_capacity(4);
-        let deadline = Instant::now() + Duration::from_secs(5);
+        let deadline = Instant::now() + Duration::from_secs(60);
         while markers > 0 {
             let left = deadline.saturating_duration_since(Instant::now());
             assert!(!left.is_zero(), "no marker; seen so far: {seen:?}");
