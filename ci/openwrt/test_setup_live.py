@@ -208,6 +208,22 @@ class Apply(Live):
         home.must("apply", "wg_home")
         self.assertIn("All of it is in force", home.setup("apply", "wg_home", "--dry-run").stderr)
 
+    @on_each_release
+    def test_a_key_or_a_keepalive_that_was_removed_is_gone_and_nobody_is_cut_off(self, release):
+        home = self.box(release)
+        home.must(*ANCHOR)
+        home.must("invite", "r1")
+        home.run("/sbin/uci", "set", "network.wg_home_r1.persistent_keepalive=25", check=True)
+        home.run("/sbin/uci", "commit", "network", check=True)
+        home.must("apply", "wg_home")
+        before = self.index(home)
+        for option in ("preshared_key", "persistent_keepalive"):
+            home.run("/sbin/uci", "delete", f"network.wg_home_r1.{option}", check=True)
+        home.run("/sbin/uci", "commit", "network", check=True)
+        home.must("apply", "wg_home")
+        self.in_force(home)
+        self.assertEqual(self.index(home) == before, release not in CUTS)
+
     def test_two_peers_with_the_same_allowed_ips_are_named(self):
         home = self.box("25.12", patience=1)
         home.must(*ANCHOR)

@@ -5,8 +5,10 @@
 # peers, before the release after 25.12; `renew` has 25.12's handler apply them; before that only a restart of the
 # interface does, which cuts everybody off. There peers are given to WireGuard by hand, and the restart is the last resort.
 
-# Seconds in which netifd does what it was asked, each time.
+# Seconds in which netifd does what it was asked, each time; and after which WireGuard is told by hand what a handler that
+# can `renew` has left out: before wireguard-tools 1.0.20260223 `wg syncconf` leaves keys and keepalives that were removed.
 PATIENCE=10
+HANDLER_PATIENCE=3
 
 uptime_seconds() {
 	local now rest
@@ -41,7 +43,7 @@ is_true() {
 	return 1
 }
 
-# look_at_netifd: sets $up, $autostart and $renews, each 1 or empty; fails where netifd does not know the interface.
+# look_at_netifd: sets $up and $autostart, each 1 or empty; fails where netifd does not know the interface.
 look_at_netifd() {
 	up='' autostart=''
 	ask_netifd ".$interface" status || return 1
@@ -172,7 +174,7 @@ tell_netifd() {
 
 # settle: waits until what was written is in force, and does what this release leaves to do. Fails with $differs.
 settle() {
-	local end restarted=
+	local end handler_end restarted=
 
 	restart_lans
 	if needs_restart && ! is_off; then
@@ -180,17 +182,17 @@ settle() {
 		restart_interface
 	fi
 	uptime_seconds
-	end=$((seconds + PATIENCE))
+	end=$((seconds + PATIENCE)) handler_end=$((seconds + (${renews:-0} * HANDLER_PATIENCE)))
 	while ! in_force; do
 		if is_off; then
 			note "$interface is switched off (ifdown, or option auto or disabled): all of this counts once it is up."
 			return 0
 		fi
-		if [ -z "$renews" ] && [ -n "$up" ]; then
+		uptime_seconds
+		if [ "$seconds" -ge "$handler_end" ] && [ -n "$up" ]; then
 			by_hand
 			! in_force || break
 		fi
-		uptime_seconds
 		if [ "$seconds" -ge "$end" ]; then
 			[ -z "$restarted" ] && [ "$(get "network.$interface")" = interface ] || return 1
 			restarted=1 end=$((seconds + PATIENCE))
