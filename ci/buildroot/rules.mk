@@ -71,4 +71,6 @@ variables:
 	@echo 'PKG_FILE_DEPENDS=$(PKG_FILE_DEPENDS)'
 	@echo 'PKG_SOURCE_URL=$(PKG_SOURCE_URL)'
 	@echo 'MAKE_PATH=$(MAKE_PATH)'
+	@echo 'CARGO_PKG_VARS=$(CARGO_PKG_VARS)'
+	@echo 'CARGO_PKG_ARGS=$(CARGO_PKG_ARGS)'
 .PHONY: package prepare variables

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The feed's Makefile: where its source comes from, and what openwrt/packages asks of its form."""
+"""The feed's Makefile: where its source comes from, what it gives to cargo, and what openwrt/packages asks of its form."""
 import hashlib
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import tempfile
@@ -99,7 +100,33 @@ class Feed(unittest.TestCase):
         (packages / "lang").mkdir()
         (bare / "feeds/packages/lang/rust").rename(packages / "lang/rust")
         said = self.variables(folder=packages / "net/wgroam", buildroot=bare)
-        self.assertEqual(said["PKG_SOURCE_URL"], "")
+        self.assertIn("CARGO_PROFILE_RELEASE_OPT_LEVEL=z", said["CARGO_PKG_VARS"])
+
+    def given(self, *words):
+        """What cargo gets: variables and arguments. A shell takes the last of two."""
+        said = self.variables(*words)
+        return dict(word.split("=", 1) for word in shlex.split(said["CARGO_PKG_VARS"])), said["CARGO_PKG_ARGS"].split()
+
+    def test_of_the_packages_feeds_profile_panic_and_symbols_alone_are_others(self):
+        stand_in = (BUILDROOT / "feeds/packages/lang/rust/rust-package.mk").read_text()
+        feeds = dict(re.findall(r"(CARGO_PROFILE_RELEASE_\w+)=(\S+)", stand_in))
+        self.assertEqual(feeds["CARGO_PROFILE_RELEASE_PANIC"], "unwind")
+        symbols = {"DEBUG": "line-tables-only", "STRIP": "false"}
+        for words, ours in (([], {"PANIC": "abort", **symbols}), (["WGROAM_STD="], {"PANIC": "abort"})):
+            profile = {name: value for name, value in self.given(*words)[0].items() if name.startswith("CARGO_PROFILE")}
+            self.assertEqual(profile, {**feeds, **{f"CARGO_PROFILE_RELEASE_{name}": value for name, value in ours.items()}})
+
+    def test_standard_library_is_built_along_unless_told_otherwise(self):
+        variables, arguments = self.given()
+        self.assertEqual(variables["RUSTC_BOOTSTRAP"], "1")
+        self.assertIn("-Zbuild-std=std,panic_abort", arguments)
+        self.assertIn("-Cpanic=immediate-abort", variables["RUSTFLAGS"])
+        variables, arguments = self.given("WGROAM_STD=")
+        # Then it is for a stable rustc.
+        self.assertNotIn("RUSTC_BOOTSTRAP", variables)
+        self.assertNotIn("-Z", variables["RUSTFLAGS"] + " ".join(arguments))
+        self.assertNotIn("immediate", variables["RUSTFLAGS"])
+        self.assertIn("--locked", arguments)
 
 
 class Form(unittest.TestCase):
