@@ -58,8 +58,10 @@ class Sdk:
         source.write_text("".join(f"void {name}(void) {{}}\n" for name in UNWINDER))
         words = [self.zig, "cc", "-target", *self.target.zig.split(), "-shared", "-nostdlib", "-fPIC", "-Wl,-soname,libgcc_s.so.1"]
         subprocess.run([*words, source, "-o", library], check=True)
-        words = shlex.join(map(str, (self.tree / "ci/link", self.zig, self.target.zig, "dynamic", library)))
-        return self._script("linker", f'#!/bin/sh\nexec {words} "$@"\n')
+        link = self.tree / "ci/link"
+        words = shlex.join(map(str, (link, self.zig, self.target.zig, "dynamic", library)))
+        # cargo looks at the name alone.
+        return self._script(f"linker-{hashlib.sha256(link.read_bytes()).hexdigest()[:8]}", f'#!/bin/sh\nexec {words} "$@"\n')
 
     def _script(self, name, text):
         path = self.folder / name
