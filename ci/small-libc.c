@@ -37,8 +37,8 @@ long sysconf(int name)
 	return -1;
 }
 
-/* In place of libunwind, which is 37 KB and brings printf() along: where a panic has a message (an SDK's build, the tests),
- * Rust's std asks it for a backtrace, and with panic = "abort" for nothing else. There is none, then; the message stays. */
+/* In place of libunwind, which is 37 KB and brings printf() along: where a panic has a message, as in the tests, Rust's
+ * std asks it for a backtrace, and with panic = "abort" for nothing else. There is none, then; the message stays. */
 typedef struct context context;
 
 int _Unwind_Backtrace(int (*each)(context *, void *), void *argument)

@@ -1,15 +1,17 @@
 # SPDX-License-Identifier: GPL-2.0-only
 # Stands in for OpenWrt's rules.mk, package.mk and rust-package.mk, as far as feed/net/wgroam/Makefile uses them, so that
-# ci/package takes all that it says from there: `make -C feed/net/wgroam TOPDIR=ci/buildroot OUT=FOLDER stage` leaves
-# in OUT/PACKAGE what each package is made of: its files in root/, its fields in control, its conffiles and scripts.
+# ci/package and the tests take all that it says from there: `ci/buildroot/stage FOLDER BINARIES` leaves in
+# FOLDER/PACKAGE what each package is made of: its files in root/, its fields in control, its conffiles and scripts.
 # As in OpenWrt, a package's scripts go through an exported variable and `echo`, `install` is called with a folder, and a
 # package that does not say something has none of it.
 
 INCLUDE_DIR := $(TOPDIR)/include
 INSTALL_DIR := install -d -m0755
 INSTALL_BIN := install -m0755
+INSTALL_DATA := install -m0644
+INSTALL_CONF := install -m0600
 CP := cp -fpR
-PKG_BUILD_DIR := $(OUT)/build
+PKG_BUILD_DIR = $(OUT)/build/$(PKG_NAME)-$(PKG_VERSION)
 PKG_INSTALL_DIR := $(OUT)/rust
 RUST_ARCH_DEPENDS := @RUST_ARCH_DEPENDS
 
@@ -53,6 +55,13 @@ $(1):
 	$$(call Package/$(1)/install,$(OUT)/$(1)/root)
 endef
 
+# Where the Makefile has none of its own: checks a tarball, and unpacks it to where the build looks for it.
+define Build/Prepare
+	echo '$(PKG_HASH)  $(DL_DIR)/$(PKG_SOURCE)' | sha256sum --quiet --check
+	mkdir -p $(OUT)/build
+	tar -C $(OUT)/build -xf $(DL_DIR)/$(PKG_SOURCE)
+endef
+
 # The first goal is what OpenWrt does: the source, then the packages. Whoever brings programs of their own asks for `stage`.
 package: prepare stage
 prepare:
@@ -60,4 +69,8 @@ prepare:
 variables:
 	@echo 'PKG_VERSION=$(PKG_VERSION)'
 	@echo 'PKG_FILE_DEPENDS=$(PKG_FILE_DEPENDS)'
+	@echo 'PKG_SOURCE_URL=$(PKG_SOURCE_URL)'
+	@echo 'MAKE_PATH=$(MAKE_PATH)'
+	@echo 'CARGO_PKG_VARS=$(CARGO_PKG_VARS)'
+	@echo 'CARGO_PKG_ARGS=$(CARGO_PKG_ARGS)'
 .PHONY: package prepare variables

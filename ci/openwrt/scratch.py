@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """A scratch root that looks like OpenWrt's as far as the packages' scripts see it: busybox ash, the real uci and jshn,
-stand-ins for procd's functions, hotplug-call and ubus, and the packages' files put there by their own `install`."""
+stand-ins for procd's functions, hotplug-call and ubus, and the packages as the feed's Makefile lays them out."""
 import atexit
 import contextlib
+import functools
 import json
 import os
 import shutil
@@ -55,23 +56,40 @@ def libraries(program):
     return [Path(word) for word in words]
 
 
+@functools.cache
 def template():
-    """The part that no test changes, made once: in memory, whence its files are linked into each root."""
+    """What no test changes, made once, in memory: `base`, whose files are linked into each root, and the packages, `stage`."""
     folder = Path(tempfile.mkdtemp(prefix="wgroam-openwrt."))
     subprocess.run(["mount", "-t", "tmpfs", "wgroam-openwrt", folder], check=True)
     # Last in, first out: the mount, then its folder, which is the machine's.
     atexit.register(folder.rmdir)
     atexit.register(subprocess.run, ["umount", "--lazy", folder], check=False)
     os.chmod(folder, 0o755)
-    fill(folder / "base", Path(os.environ["WGROAM_UCI"]), Path(os.environ["WGROAM_BINARIES"]) / "wgroam", BORROWED)
+    binaries = Path(os.environ["WGROAM_BINARIES"])
+    fill(folder / "base", Path(os.environ["WGROAM_UCI"]), binaries, BORROWED)
+    stage(folder / "stage", binaries)
     return folder
 
 
-def fill(base, uci_program, binary, borrowed):
-    """Puts the programs there: the real `uci`, the daemon and what lies beside it, busybox, those borrowed, and stand-ins."""
+def stage(folder, binaries):
+    """Has the feed's Makefile lay both packages out in the folder, with the programs there."""
+    subprocess.run([TREE / "ci/buildroot/stage", folder, binaries], check=True)
+
+
+def staged(package):
+    """What the package is made of: its files in root/, its fields in control, its conffiles and scripts."""
+    return template() / "stage" / package
+
+
+def install(package, base):
+    """Puts the files of a package, as stage() left it, into a root."""
+    shutil.copytree(package / "root", base, dirs_exist_ok=True)
+
+
+def fill(base, uci_program, binaries, borrowed):
+    """Puts there what is of no package of ours: the real `uci`, busybox, programs borrowed, stand-ins, and what these and
+    our own programs load."""
     programs = {
-        binary: "usr/sbin/wgroam",
-        binary.parent / "wgroam-diagnose": "usr/sbin/wgroam-diagnose",
         Path("/bin/busybox"): "bin/busybox",
         uci_program: "sbin/uci",
         uci_program.parent / "jshn": "usr/bin/jshn",
@@ -82,6 +100,7 @@ def fill(base, uci_program, binary, borrowed):
     for source, target in programs.items():
         (base / target).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(source, base / target)
+    for source in (*programs, *(binaries / name for name in PACKAGES.values())):
         for library in libraries(source):
             copy = base / str(library)[1:]
             if not copy.exists():
@@ -89,11 +108,6 @@ def fill(base, uci_program, binary, borrowed):
                 shutil.copy(library, copy)
     for applet in ("sh", "ash", "cat", "mkdir", "rm", "mv", "ls", "awk", "find", "logger", "mktemp", "mkfifo"):
         (base / "bin" / applet).symlink_to("busybox")
-
-
-def install(package, base):
-    """Puts the package's files there, but for what is compiled."""
-    subprocess.run([FILES / "install", package, base], check=True)
 
 
 class Log:
@@ -131,19 +145,12 @@ class Log:
 class Root:
     """One scratch root, with the packages in it that are named, and without any trace of the other."""
 
-    folder = None
-
     def __init__(self, ujail=True, user=True, packages=tuple(PACKAGES)):
-        if Root.folder is None:
-            Root.folder = template()
-        self.path = Path(tempfile.mkdtemp(prefix="root.", dir=Root.folder))
+        self.path = Path(tempfile.mkdtemp(prefix="root.", dir=template()))
         os.chmod(self.path, 0o755)
-        shutil.copytree(Root.folder / "base", self.path, copy_function=os.link, symlinks=True, dirs_exist_ok=True)
-        for package, program in PACKAGES.items():
-            if package in packages:
-                install(package, self.path)
-            else:
-                (self.path / "usr/sbin" / program).unlink()
+        shutil.copytree(template() / "base", self.path, copy_function=os.link, symlinks=True, dirs_exist_ok=True)
+        for package in packages:
+            install(staged(package), self.path)
         self.furnish(ujail, user)
         subprocess.run(["mount", "-t", "proc", "proc", self.path / "proc"], check=True)
         self.log = Log(self.path / "dev/log")

@@ -1,31 +1,16 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What the packages put where, their scripts, and the feed's Makefile, which takes all of it from files/."""
-import re
+"""What the packages put where, and their scripts, as the feed's Makefile lays them out."""
+import os
 import shutil
 import stat
-import subprocess
-import tempfile
 import unittest
 from pathlib import Path
 
 from cases import Case
 from samples import BAITS, NETWORK, WGROAM, quoted
-from scratch import FILES, PACKAGES, TREE, Root, install, wait
+from scratch import FILES, PACKAGES, Root, staged, wait
 
-# In files/, and not for the router as they are.
-FOR_BUILDERS = {"wgroam.manifest", "wgroam-tools.manifest", "install", "conffiles", "wgroam.postinst", "wgroam.postrm"}
-
-
-def manifest(package):
-    """The package's list, as (mode, source, target)."""
-    lines = (FILES / f"{package}.manifest").read_text().splitlines()
-    return [tuple(line.split()) for line in lines if line and not line.startswith("#")]
-
-
-def both():
-    """The lists of both."""
-    return [line for package in PACKAGES for line in manifest(package)]
-
+BINARIES = Path(os.environ["WGROAM_BINARIES"])
 
 def tree(folder):
     """All files below it, with their modes and texts."""
@@ -42,94 +27,58 @@ def own_test(root, package):
     return root.run("/bin/sh", "/tmp/test.sh", package, "0.1.0")
 
 
-class Lists(unittest.TestCase):
-    """The manifests and conffiles."""
+def installed(package):
+    """What the package puts where, but for its program: mode and content by path."""
+    found = tree(staged(package) / "root")
+    del found[f"/usr/sbin/{PACKAGES[package]}"]
+    return found
 
-    def test_every_file_is_in_one_manifest_once(self):
-        there = {str(path.relative_to(FILES)) for path in FILES.rglob("*") if path.is_file()} - FOR_BUILDERS
-        self.assertEqual(sorted(source for _, source, _ in both()), sorted(there))
-        self.assertEqual(len({target for *_, target in both()}), len(both()))
+
+class Lists(unittest.TestCase):
+    """What the packages consist of."""
+
+    def test_every_file_is_installed_once(self):
+        both = [(path, content) for package in PACKAGES for path, (_, content) in installed(package).items()]
+        where = {}
+        for source in FILES.rglob("*"):
+            if source.is_file():
+                where[str(source.relative_to(FILES))] = [path for path, content in both if content == source.read_bytes()]
+        self.assertEqual({source: paths for source, paths in where.items() if len(paths) != 1}, {})
+        self.assertEqual(sorted(path for (path,) in where.values()), sorted(path for path, _ in both))
+        self.assertEqual(len({path for path, _ in both}), len(both))
+
+    def test_programs_are_executable_and_those_of_the_build(self):
+        for package, program in PACKAGES.items():
+            path = staged(package) / "root/usr/sbin" / program
+            self.assertEqual(stat.S_IMODE(path.stat().st_mode), 0o755)
+            self.assertEqual(path.read_bytes(), (BINARIES / program).read_bytes())
 
     def test_what_sets_tunnels_up_is_in_the_tools_with_the_examples_and_nothing_else(self):
-        for *_, target in manifest("wgroam-tools"):
+        for path in installed("wgroam-tools"):
             folders = ("/usr/share/wgroam/setup/", "/usr/share/wgroam/examples/")
-            self.assertTrue(target == "/usr/sbin/wgroam-setup" or target.startswith(folders), target)
-        self.assertEqual([source for _, source, _ in manifest("wgroam") if source.startswith("setup/")], [])
+            self.assertTrue(path == "/usr/sbin/wgroam-setup" or path.startswith(folders), path)
+        self.assertEqual([path for path in installed("wgroam") if "setup" in path], [])
 
     def test_what_runs_for_the_daemon_asks_for_nothing_of_the_tools(self):
-        for _, source, target in manifest("wgroam"):
-            text = (FILES / source).read_text().replace("/etc/wgroam-setup/", "")
+        for path, (_, content) in installed("wgroam").items():
+            text = content.decode().replace("/etc/wgroam-setup/", "")
             for word in ("wgroam-setup", "wgroam-diagnose", "wgroam diagnose", "wgroam setup", "/usr/share/wgroam/setup"):
-                self.assertNotIn(word, text, target)
+                self.assertNotIn(word, text, path)
 
     def test_conffiles_are_installed_and_readable_by_root_alone(self):
-        conffiles = (FILES / "conffiles").read_text().splitlines()
-        self.assertEqual(conffiles, [target for _, _, target in both() if target.startswith("/etc/config/")])
-        self.assertTrue(all(mode == "600" for mode, _, target in manifest("wgroam") if target in conffiles))
+        conffiles = (staged("wgroam") / "conffiles").read_text().splitlines()
+        modes = {path: mode for path, (mode, _) in installed("wgroam").items() if path.startswith("/etc/config/")}
+        self.assertEqual(modes, dict.fromkeys(conffiles, 0o600))
 
     def test_what_is_executed_is_executable_and_nothing_else(self):
-        for mode, source, target in both():
-            runs = target.split("/")[1:3] in (["etc", "init.d"], ["etc", "uci-defaults"], ["usr", "libexec"])
-            runs = runs or target in ("/usr/sbin/wgroam-setup", "/usr/share/wgroam/again", "/usr/share/wgroam/hooks")
-            self.assertEqual(mode == "755", runs, source)
+        for path, (mode, _) in (entry for package in PACKAGES for entry in installed(package).items()):
+            runs = path.split("/")[1:3] in (["etc", "init.d"], ["etc", "uci-defaults"], ["usr", "libexec"])
+            runs = runs or path in ("/usr/sbin/wgroam-setup", "/usr/share/wgroam/again", "/usr/share/wgroam/hooks")
+            self.assertEqual(mode, 0o755 if runs else 0o600 if path.startswith("/etc/config/") else 0o644, path)
 
-
-class Feed(unittest.TestCase):
-    """The Makefile."""
-
-    def setUp(self):
-        self.out = Path(tempfile.mkdtemp(prefix="feed."))
-        self.addCleanup(shutil.rmtree, self.out)
-        (self.out / "rust/bin").mkdir(parents=True)
-        for program in PACKAGES.values():
-            (self.out / f"rust/bin/{program}").write_text(f"the program {program}")
-
-    def make(self, goal):
-        """`make GOAL` in the package's folder."""
-        words = ["make", "-s", "-C", FILES.parent, f"TOPDIR={TREE}/ci/buildroot", f"OUT={self.out}", goal]
-        ran = subprocess.run(words, capture_output=True, text=True, check=False)
-        self.assertEqual((ran.returncode, ran.stderr), (0, ""))
-        return ran.stdout
-
-    def test_it_installs_what_the_manifests_say_and_the_programs(self):
-        self.make("package")
-        for package, program in PACKAGES.items():
-            other = self.out / "other" / package
-            install(package, other)
-            found = tree(self.out / package / "root")
-            self.assertEqual(found.pop(f"/usr/sbin/{program}"), (0o755, f"the program {program}".encode()))
-            self.assertEqual(found, tree(other))
-            modes = {target: mode for target, (mode, _) in found.items()}
-            self.assertEqual(modes, {target: int(mode, 8) for mode, _, target in manifest(package)})
-
-    def test_conffiles_and_scripts_arrive_as_they_are_and_are_wgroams_alone(self):
-        self.make("package")
-        for name, source in (("conffiles", "conffiles"), ("postinst-pkg", "wgroam.postinst"), ("postrm", "wgroam.postrm")):
-            self.assertEqual((self.out / "wgroam" / name).read_text(), (FILES / source).read_text(), name)
-        self.assertEqual({path.name for path in (self.out / "wgroam-tools").iterdir()}, {"root", "control"})
-
-    def test_install_names_what_it_was_not_told(self):
-        for words in ([], ["wgroam"]):
-            ran = subprocess.run([FILES / "install", *words], capture_output=True, text=True, check=False)
-            self.assertEqual(ran.returncode != 0 and ran.stderr.count("usage: install PACKAGE ROOT"), 1, words)
-        ran = subprocess.run([FILES / "install", "other", self.out], capture_output=True, text=True, check=False)
-        self.assertNotEqual(ran.returncode, 0)
-        self.assertIn("other.manifest", ran.stderr)
-
-    def test_its_version_is_the_crates(self):
-        crate = re.search(r'^version = "(.*)"', (TREE / "wgroam/Cargo.toml").read_text(), re.M).group(1)
-        self.assertIn(f"PKG_VERSION={crate}\n", self.make("variables"))
-
-    def test_what_is_built_is_what_is_watched_and_a_whole_crate(self):
-        watched = re.search("PKG_FILE_DEPENDS=(.*)", self.make("variables")).group(1).split()
-        self.make("package")
-        copied = {path.name for path in (self.out / "build").iterdir()} - {"LICENSE"}
-        self.assertEqual(copied, {Path(path).name for path in watched})
-        self.assertTrue(all(Path(path).exists() for path in watched))
-        which = subprocess.run([TREE / "ci/cargo", "--which"], capture_output=True, text=True, check=True)
-        words = [which.stdout.strip(), "metadata", "--no-deps", "--offline", "--format-version", "1"]
-        ran = subprocess.run(words, cwd=self.out / "build", capture_output=True, text=True, check=False)
-        self.assertEqual(ran.returncode, 0, ran.stderr)
+    def test_scripts_are_wgroams_alone(self):
+        for package, scripts in (("wgroam", {"conffiles", "postinst-pkg", "postrm"}), ("wgroam-tools", set())):
+            self.assertEqual({path.name for path in staged(package).iterdir()}, {"root", "control", *scripts})
 
 
 class Scripts(Case):
@@ -172,8 +121,8 @@ class Scripts(Case):
 
     def test_rpcd_is_told_of_the_plugin_and_of_its_end(self):
         self.root.write("etc/init.d/rpcd", '#!/bin/sh\necho "$1" >> /tmp/rpcd\n', 0o755)
-        for name in ("postinst", "postrm"):
-            shutil.copy(FILES / f"wgroam.{name}", self.root.path / f"tmp/{name}")
+        for name in ("postinst-pkg", "postrm"):
+            shutil.copy(staged("wgroam") / name, self.root.path / f"tmp/{name}")
             self.assertEqual(self.root.run("/bin/sh", f"/tmp/{name}").returncode, 0)
             # While an image is built.
             self.assertEqual(self.root.run("/bin/sh", f"/tmp/{name}", IPKG_INSTROOT="/tmp/image").returncode, 0)
@@ -182,7 +131,7 @@ class Scripts(Case):
     def test_what_was_learned_goes_with_the_package_and_not_with_an_upgrade(self):
         self.start()
         self.root.write("etc/wgroam/state", "")
-        shutil.copy(FILES / "wgroam.postrm", self.root.path / "tmp/postrm")
+        shutil.copy(staged("wgroam") / "postrm", self.root.path / "tmp/postrm")
         # The new program is in place when the old package's script runs.
         self.root.run("/bin/sh", "/tmp/postrm", check=True)
         self.assertTrue((self.root.path / "etc/wgroam/state").exists())

@@ -13,8 +13,8 @@ from pathlib import Path
 
 from opkg import Opkg, fields, files, members, parts
 from samples import NETWORK
-from scratch import FILES, PACKAGES, TREE, Root, install, libraries, wait
-from test_files import manifest, tree
+from scratch import FILES, PACKAGES, TREE, Root, libraries, staged, wait
+from test_files import installed, tree
 
 ARCHITECTURE = "x86_64"
 BINARIES = Path(os.environ["WGROAM_BINARIES"])
@@ -51,8 +51,8 @@ class Made(unittest.TestCase):
         return made
 
     @classmethod
-    def next_version(cls, edit=lambda files: None):
-        """The packages of a copy of the tree, a release later; `edit` is called with its folder files/."""
+    def next_version(cls, edit=lambda folder: None):
+        """The packages of a copy of the tree, a release later; `edit` is called with its folder of the packages."""
         copy = Path(tempfile.mkdtemp(dir=cls.out))
         (copy / "ci").mkdir()
         for name in ("ci/package", "ci/targets"):
@@ -61,7 +61,7 @@ class Made(unittest.TestCase):
             shutil.copytree(TREE / name, copy / name)
         makefile = copy / "feed/net/wgroam/Makefile"
         makefile.write_text(makefile.read_text().replace("PKG_RELEASE:=1\n", "PKG_RELEASE:=2\n"))
-        edit(copy / "feed/net/wgroam/files")
+        edit(makefile.parent)
         return cls.make(copy, copy / "out")
 
 
@@ -149,20 +149,14 @@ class Content(Made):
                 found = fields(files(parts(package)["./control.tar.gz"])["/control"][1].decode())
                 self.assertEqual(found["Depends"], depends)
 
-    def test_files_and_modes_are_those_of_the_manifests_and_the_programs(self):
+    def test_files_and_modes_are_those_of_the_feeds_makefile(self):
         for name, package in self.both.items():
-            found = files(parts(package)["./data.tar.gz"])
-            program = PACKAGES[name]
-            self.assertEqual(found.pop(f"/usr/sbin/{program}"), (0o755, (BINARIES / program).read_bytes()))
-            other = self.out / "installed" / name
-            install(name, other)
-            self.assertEqual(found, tree(other))
-            self.assertEqual({path: mode for path, (mode, _) in found.items()}, {t: int(m, 8) for m, _, t in manifest(name)})
+            self.assertEqual(files(parts(package)["./data.tar.gz"]), tree(staged(name) / "root"))
 
     def test_scripts_and_conffiles_are_as_the_feed_has_them(self):
         found = files(parts(self.package)["./control.tar.gz"])
-        for name, source in (("conffiles", "conffiles"), ("postinst-pkg", "wgroam.postinst"), ("postrm", "wgroam.postrm")):
-            self.assertEqual(found[f"/{name}"][1].decode(), (FILES / source).read_text(), name)
+        for name in ("conffiles", "postinst-pkg", "postrm"):
+            self.assertEqual(found[f"/{name}"][1], (staged("wgroam") / name).read_bytes(), name)
         text, script = ("/conffiles", "/control"), ("/postinst", "/postinst-pkg", "/postrm", "/prerm")
         self.kinds(found, text, script)
         # What OpenWrt does for every package, and nothing of its own.
@@ -307,11 +301,11 @@ class Life(Made):
         self.told()
 
         def edit(folder):
-            with (folder / "wgroam.config").open("a") as config:
+            with (folder / "files/wgroam.config").open("a") as config:
                 config.write("\n# More of it.\n")
-            (folder / "hooks").write_text("#!/bin/sh\n")
-            lines = folder / "wgroam.manifest"
-            lines.write_text(re.sub(r"(?m)^.* peers.awk .*\n", "", lines.read_text()))
+            (folder / "files/hooks").write_text("#!/bin/sh\n")
+            lines = folder / "Makefile"
+            lines.write_text(lines.read_text().replace(" ./files/peers.awk ", " "))
 
         self.opkg.install(self.next_version(edit)[0])
         self.assertEqual(self.opkg.packages["wgroam"].version.split("-")[1], "r2")
@@ -325,7 +319,7 @@ class Life(Made):
 
     def test_upgrade_replaces_a_configuration_that_nobody_edited(self):
         self.opkg.install(self.package)
-        later, _ = self.next_version(lambda folder: (folder / "wgroam.config").write_text("config wgroam 'globals'\n"))
+        later, _ = self.next_version(lambda folder: (folder / "files/wgroam.config").write_text("config wgroam 'globals'\n"))
         self.opkg.install(later)
         self.assertEqual(self.root.read("etc/config/wgroam"), "config wgroam 'globals'\n")
         self.assertFalse((self.root.path / "etc/config/wgroam-opkg").exists())
@@ -400,7 +394,7 @@ class Tools(Made):
         self.opkg.install(self.tools)
         self.unmoved(process)
         added = {name: content for name, content in self.content().items() if name not in before}
-        expected = {target[1:] for *_, target in manifest("wgroam-tools")} | {"usr/sbin/wgroam-diagnose"}
+        expected = {path[1:] for path in installed("wgroam-tools")} | {"usr/sbin/wgroam-diagnose"}
         self.assertEqual(set(added), expected)
         self.assertEqual({name: self.content()[name] for name in before}, before)
         self.assertTrue(self.root.run("/usr/sbin/wgroam", "setup", "--help", check=True).stdout.startswith("Usage: wgroam-setup"))
@@ -422,7 +416,7 @@ class Tools(Made):
     def test_upgrade_of_it_leaves_the_daemon_alone(self):
         process, _ = self.with_daemon()
         self.opkg.install(self.tools)
-        later = self.next_version(lambda folder: (folder / "setup/join.sh").write_text("# newer\n"))[1]
+        later = self.next_version(lambda folder: (folder / "files/setup/join.sh").write_text("# newer\n"))[1]
         self.opkg.install(later)
         self.unmoved(process)
         self.assertEqual(self.opkg.packages["wgroam-tools"].version.split("-")[1], "r2")
@@ -455,8 +449,8 @@ class Tools(Made):
         self.opkg.packages["wgroam-tools"].depends.remove("wgroam")
         self.opkg.remove("wgroam")
         self.assertEqual(self.root.read("etc/wgroam-setup/home.record"), "what wgroam-setup knows")
-        for *_, target in manifest("wgroam-tools"):
-            self.assertTrue((self.root.path / target[1:]).exists(), target)
+        for path in installed("wgroam-tools"):
+            self.assertTrue((self.root.path / path[1:]).exists(), path)
 
 
 class List(Made):

@@ -1,11 +1,12 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0-only
 # test.sh PACKAGE: run by the packages CI in the target's root: what works without a network, a daemon and rights.
+# What matched is in its log.
 set -e
 
 wgroam_works() {
-	wgroam --help | grep -q '^Usage: wgroam'
-	wgroam check /etc/config/wgroam | grep -q 'is fine'
+	wgroam --help | grep '^Usage: wgroam'
+	wgroam check /etc/config/wgroam | grep 'is fine'
 
 	# A mistake is named by its line, and is no surprise to the shell.
 	wrong=$(mktemp)
@@ -15,32 +16,33 @@ wgroam_works() {
 		exit 1
 	fi
 	rm -f "$wrong"
-	echo "$found" | grep -q '^error: .*:1: peer .home.*public_key'
+	echo "$found" | grep '^error: .*:1: peer .home.*public_key'
 
 	# No daemon runs here, and the caller is told.
 	rc=0
-	wgroam status > /dev/null 2>&1 || rc=$?
+	wgroam status || rc=$?
 	[ "$rc" = 3 ]
-	/usr/libexec/rpcd/wgroam list | grep -q '"status"'
+	/usr/libexec/rpcd/wgroam list | grep '"status"'
 
 	# What is not in this package is named by the package that has it.
-	[ -e /usr/sbin/wgroam-diagnose ] || wgroam diagnose 2>&1 | grep -q 'wgroam-tools'
+	[ -e /usr/sbin/wgroam-diagnose ] || wgroam diagnose 2>&1 | grep 'wgroam-tools'
 }
 
 tools_work() {
 	version=$(wgroam --version)
+	echo "$version"
 	[ "$(wgroam-setup --version)" = "$version" ]
 	[ "$(wgroam-diagnose --version)" = "wgroam-diagnose ${version#wgroam }" ]
 
 	# By their own names, and as commands of wgroam.
-	wgroam-setup --help | grep -q '^Usage: wgroam-setup'
-	wgroam setup --help | grep -q '^Usage: wgroam-setup'
-	wgroam-diagnose --help | grep -q '^Usage: wgroam diagnose'
-	wgroam diagnose --help | grep -q '^Usage: wgroam diagnose'
+	wgroam-setup --help | grep '^Usage: wgroam-setup'
+	wgroam setup --help | grep '^Usage: wgroam-setup'
+	wgroam-diagnose --help | grep '^Usage: wgroam diagnose'
+	wgroam diagnose --help | grep '^Usage: wgroam diagnose'
 
 	# Without wireguard-tools it says so, and whatever it lacks it changes nothing.
 	rc=0
-	wgroam-setup remove nothing > /dev/null 2>&1 || rc=$?
+	wgroam-setup remove nothing || rc=$?
 	[ "$rc" = 1 ]
 }
 

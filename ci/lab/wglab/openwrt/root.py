@@ -41,9 +41,10 @@ class Root(scratch.Root):
             if not os.access(diagnose, os.X_OK):
                 raise LabError(f"there is no {diagnose}; 'make build' makes it")
             prepare()
-            scratch.fill(base, Path(os.environ["WGROAM_UCI"]), binary, BORROWED)
+            scratch.fill(base, Path(os.environ["WGROAM_UCI"]), binary.parent, BORROWED)
+            scratch.stage(router.lab.folder / "stage", binary.parent)
             for package in scratch.PACKAGES:
-                scratch.install(package, base)
+                scratch.install(router.lab.folder / "stage" / package, base)
         shutil.copytree(base, self.path, symlinks=True)
         self.furnish(ujail, user=True)
         for name, minor in DEVICES.items():
