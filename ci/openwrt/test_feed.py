@@ -112,12 +112,17 @@ class Feed(unittest.TestCase):
         feeds = dict(re.findall(r"(CARGO_PROFILE_RELEASE_\w+)=(\S+)", stand_in))
         self.assertEqual(feeds["CARGO_PROFILE_RELEASE_PANIC"], "unwind")
         symbols = {"DEBUG": "line-tables-only", "STRIP": "false"}
-        for words, ours in (([], {"PANIC": "abort", **symbols}), (["WGROAM_STD="], {"PANIC": "abort"})):
+        for words, ours in ((["WGROAM_STD=1"], {"PANIC": "abort", **symbols}), (["WGROAM_STD="], {"PANIC": "abort"})):
             profile = {name: value for name, value in self.given(*words)[0].items() if name.startswith("CARGO_PROFILE")}
             self.assertEqual(profile, {**feeds, **{f"CARGO_PROFILE_RELEASE_{name}": value for name, value in ours.items()}})
 
-    def test_standard_library_is_built_along_unless_told_otherwise(self):
-        variables, arguments = self.given()
+    def test_standard_library_is_built_along_where_its_source_is_unless_told_otherwise(self):
+        sysroot = Path(tempfile.mkdtemp(prefix="cargo."))
+        self.addCleanup(shutil.rmtree, sysroot)
+        self.assertNotIn("RUSTC_BOOTSTRAP", self.given(f"CARGO_HOME={sysroot}", "STAGING_DIR_HOSTPKG=")[0])
+        (sysroot / "lib/rustlib/src/rust/library/std").mkdir(parents=True)
+        self.assertIn("RUSTC_BOOTSTRAP", self.given(f"STAGING_DIR_HOSTPKG={sysroot}", "CARGO_HOME=")[0])
+        variables, arguments = self.given(f"CARGO_HOME={sysroot}")
         self.assertEqual(variables["RUSTC_BOOTSTRAP"], "1")
         self.assertIn("-Zbuild-std=std,panic_abort", arguments)
         self.assertIn("-Cpanic=immediate-abort", variables["RUSTFLAGS"])
