@@ -166,7 +166,7 @@ class Waiting(Case):
         self.pretend_running()
         self.root.write("usr/sbin/wgroam", "#!/bin/sh\necho 'no memory' >&2\nexit 127\n", 0o755)
         runner = self.root.spawn(["/usr/share/wgroam/hooks"])
-        self.assertEqual(runner.communicate(timeout=5)[1], b"wgroam watch ended with code 127: no memory\n")
+        self.assertEqual(runner.communicate(timeout=5)[1], b"wgroam watch: exit code 127: no memory\n")
         self.assertEqual(self.left_over(), [])
 
 
