@@ -110,11 +110,16 @@ def fill(base, uci_program, binaries, borrowed):
         (base / "bin" / applet).symlink_to("busybox")
 
 
+MARK = b"\0mark"  # nobody logs this
+
+
 class Log:
     """The system's log: what arrives at /dev/log, each with the time when it did."""
 
     def __init__(self, path):
         self.lines = []
+        self.path = str(path)
+        self.asked, self.reached = 0, 0
         self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self.socket.bind(str(path))
         os.chmod(path, 0o666)
@@ -126,14 +131,26 @@ class Log:
                 record = self.socket.recv(65536)
             except OSError:
                 return
+            if record == MARK:
+                self.reached += 1
+                continue
             self.lines.append((time.monotonic(), record.decode(errors="replace").rstrip("\0\n")))
+
+    def catch_up(self):
+        """What has been written so far waits in the socket, until the reader had its turn."""
+        with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as writer:
+            writer.sendto(MARK, self.path)
+            self.asked += 1
+            wait("the log to be read", lambda: self.reached >= self.asked)
 
     def times(self, text):
         """When lines with this text arrived."""
+        self.catch_up()
         return [at for at, line in list(self.lines) if text in line]
 
     def text(self):
         """All of it."""
+        self.catch_up()
         return "\n".join(line for _, line in list(self.lines))
 
     def close(self):

@@ -122,6 +122,16 @@ class Refused(SetupCase):
         ):
             self.refuses(router, message, *HOST, "--prefix", prefix)
 
+    def test_program_that_can_not_run_is_not_a_wrong_configuration(self):
+        router = self.router()
+        before = router.files()
+        (router.path / "usr/sbin/wgroam").unlink()
+        router.write("usr/sbin/wgroam", "#!/bin/sh\necho 'Error loading shared library libgcc_s.so.1' >&2\nexit 127\n", 0o755)
+        ran = router.setup("anchor", *HOST, "--prefix", "2001:db8:1200::/56")
+        self.assertEqual((ran.returncode, router.files()), (1, before))
+        self.assertIn("wgroam can't be run (exit code 127); nothing is changed: Error loading shared library", ran.stderr)
+        self.assertNotIn("would not accept", ran.stderr)
+
     def test_prefix_that_this_router_uses_itself(self):
         router = self.router()
         router.write("tmp/network.interface", delegated("2001:db8:1200::/64", lan="2001:db8:1200::/64"))

@@ -242,7 +242,7 @@ await_handshake() {
 diagnose() {
 	local left=2 code
 
-	"$PROG" diagnose --help > /dev/null 2>&1 || return 0
+	command -v wgroam-diagnose > /dev/null || return 0
 	while :; do
 		"$PROG" diagnose "$interface" > "$work/diagnosis" 2>&1
 		code=$?

@@ -67,13 +67,14 @@ keep_originals() {
 
 # The daemon's own opinion of what is to be written. It reads package network beside it.
 check_wgroam() {
-	local said
+	local said code
 
 	said=$("$PROG" check "$work/config/wgroam" 2>&1)
-	case $? in
+	code=$?
+	case $code in
 	0) ;;
 	1) die "wgroam would not accept the result; nothing is changed:$newline$said" ;;
-	*) die "wgroam itself can't run; nothing is changed:$newline$said" ;;
+	*) die "wgroam can't be run (exit code $code); nothing is changed: $said" ;;
 	esac
 }
 
