@@ -320,11 +320,10 @@ class Waiting(SetupCase):
         (away.path / "usr/sbin/wgroam").unlink()
         away.write(
             "usr/sbin/wgroam",
-            '#!/bin/sh\necho "$*" >> /tmp/wgroam.calls\n[ "$2" != --help ] || exit "$(cat /tmp/there)"\nexit "$(cat /tmp/code)"\n',
+            '#!/bin/sh\necho "$*" >> /tmp/wgroam.calls\nexit "$(cat /tmp/code)"\n',
             0o755,
         )
         away.write("tmp/code", "0")
-        away.write("tmp/there", "0")
         line = self.invitation()
         ran = away.setup("join", "--yes", stdin=line)
         self.assertEqual(ran.returncode, 0, ran.stderr)
@@ -336,7 +335,7 @@ class Waiting(SetupCase):
         )
         self.assertEqual(away.setup("join", "--yes", stdin=line).returncode, 4)
         # Nobody there who could.
-        away.write("tmp/there", "1")
+        (away.path / "usr/sbin/wgroam-diagnose").unlink()
         away.write("tmp/wgroam.calls", "")
         self.assertEqual(away.setup("join", "--yes", stdin=line).returncode, 0)
         self.assertNotIn("diagnose wg_home", away.read("tmp/wgroam.calls"))

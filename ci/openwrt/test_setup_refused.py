@@ -127,7 +127,7 @@ class Refused(SetupCase):
         before = router.files()
         (router.path / "usr/sbin/wgroam").unlink()
         router.write("usr/sbin/wgroam", "#!/bin/sh\necho 'Error loading shared library libgcc_s.so.1' >&2\nexit 127\n", 0o755)
-        ran = router.setup("anchor", *HOST, "--prefix", "2001:db8:1200::/56")
+        ran = router.setup(*HOST, "--prefix", "2001:db8:1200::/56")
         self.assertEqual((ran.returncode, router.files()), (1, before))
         self.assertIn("wgroam can't be run (exit code 127); nothing is changed: Error loading shared library", ran.stderr)
         self.assertNotIn("would not accept", ran.stderr)
