@@ -88,6 +88,7 @@ class Peers(Live):
         self.in_force(home)
         self.assertEqual(len(self.peers(home)), 1)
         self.assertEqual(self.index(home) == before, release not in CUTS, "whether sessions live on")
+        self.assertEqual("This release restarts wg_home for that" in ran.stderr, release in CUTS, "and it is said")
 
     @on_each_release
     def test_who_joined_has_the_other_end_in_wireguard(self, release):

@@ -66,6 +66,7 @@ look_at_handler() {
 look_before() {
 	look_at_netifd
 	was_up=$up
+	old_index=$(index_of_interface)
 	old_endpoints=$(wg show "$interface" endpoints 2> /dev/null)
 }
 
@@ -148,6 +149,13 @@ needs_restart() {
 	return 1
 }
 
+# index_of_interface: another one means that the interface is another, and its sessions are gone.
+index_of_interface() {
+	local line
+
+	line=$(ip link show dev "$interface" 2> /dev/null) && printf '%s\n' "${line%%:*}"
+}
+
 restart_interface() {
 	[ -z "$was_up" ] ||
 		note "This release has no other way than to restart $interface: its sessions are cut, and begin anew at once where wgroam runs."
@@ -201,6 +209,9 @@ settle() {
 		# Where sleep knows no parts of a second it takes a whole one.
 		sleep 0.2 2> /dev/null || sleep 1
 	done
+	[ -n "$restarted" ] || [ -z "$was_up" ] || [ "$(get "network.$interface")" != interface ] ||
+		[ "$old_index" = "$(index_of_interface)" ] ||
+		note "This release restarts $interface for that: its sessions were cut, and begin anew at once where wgroam runs."
 	drop_host_routes
 }
 
