@@ -345,7 +345,7 @@ class Waiting(SetupCase):
         away.write("tmp/handshakes", f"{KEY}\t0\n")
         ran = away.setup("join", "--yes", "--wait", "1", stdin=self.invitation())
         self.assertEqual(ran.returncode, 4)
-        self.assertIn("wgroam status wg_home", ran.stderr)
+        self.assertIn("wgroam diagnose wg_home", ran.stderr)
         self.assertIn("home.example.net:51820", ran.stderr)
         self.assertIn("config interface 'wg_home'", away.read("etc/config/network"))
 

@@ -294,7 +294,7 @@ class Adopt(Live):
         self.assertEqual(self.host_route(box), "")
         self.assertTrue(box.netifd.interfaces["wgr"].nohostroute or release == "25.12")
         self.assertEqual(self.index(box, "wgr") == before, release == "25.12", "25.12 needs no restart")
-        self.assertEqual("has no other way than to restart wgr" in ran.stderr, release == "24.10")
+        self.assertEqual("Restarting wgr, as nothing less" in ran.stderr, release == "24.10")
         box.must("remove", "wgr")
         self.assertIn("via 192.168.50.1 dev wan", self.host_route(box))
 

@@ -142,7 +142,7 @@ class Refused(SetupCase):
         router.write("tmp/network.interface", delegated("2001:db8:1200::/64", lan="2001:db8:1200::/64"))
         self.refuses(router, "the LANs use all of it", *HOST)
         router.write("tmp/network.interface", delegated("2001:db8:1200::/64", lan="2001:db8:1200::/64"))
-        self.refuses(router, "docs/ipv6-guide.md", *HOST)
+        self.refuses(router, "When R2 only has a /64", *HOST)
         router.must(*HOST, "--prefix", "2001:db8:1200::/56", "--name", "cabin", "--listen-port", "4500")
         self.refuses(router, "is in use by the anchor 'cabin'", *HOST, "--prefix", "2001:db8:1200:80::/60")
         router.write("tmp/network.interface", dump())

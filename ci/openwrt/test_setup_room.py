@@ -62,6 +62,20 @@ class Room(SetupCase):
         ran = home.setup(*ANCHOR, stdin="y\n")
         self.assertEqual((ran.returncode, self.asks(home)), (0, "64"), ran.stderr)
 
+    def test_a_lan_that_did_not_let_go_is_restarted_when_it_is_said_again(self):
+        home = self.home(60)
+        up, home.netifd.up = home.netifd.up, lambda name: up(name) if name != "lan" else None
+        down, home.netifd.down = home.netifd.down, lambda name: down(name) if name != "lan" else None
+        text = home.read("usr/share/wgroam/setup/live.sh")
+        home.write("usr/share/wgroam/setup/live.sh", text.replace("\nPATIENCE=10", "\nPATIENCE=1"))
+        ran = home.setup(*ANCHOR, "--yes")
+        self.assertEqual(ran.returncode, 1)
+        self.assertIn("is still in use by lan (ifup lan makes it let go)", ran.stderr)
+        home.netifd.up, home.netifd.down = up, down
+        home.must(*ANCHOR, "--yes")
+        has = home.namespace.run("ip", "-6", "-o", "addr", "show", "dev", "br-lan")
+        self.assertIn("2001:db8:1200::1/64", has)
+
     def test_a_prefix_that_is_named_makes_room_too(self):
         home = self.home(60)
         home.must(*ANCHOR, "--prefix", "2001:db8:1200::/60", "--yes")
@@ -79,7 +93,7 @@ class Room(SetupCase):
         before = home.files()
         ran = home.setup(*ANCHOR, "--yes")
         self.assertEqual((ran.returncode, home.files()), (1, before))
-        self.assertIn("the LANs use all of it: docs/ipv6-guide.md", ran.stderr)
+        self.assertIn("the LANs use all of it: ask the provider for more", ran.stderr)
 
     def test_two_lans_make_room_where_both_have_more_than_they_use(self):
         home = self.router(delegated="2001:db8:1200::/60")

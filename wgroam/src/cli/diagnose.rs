@@ -21,14 +21,14 @@ for each thing that it needs. The first cross is where to begin.
 Usage: wgroam diagnose [--json] [INTERFACE]
 
   INTERFACE           this tunnel alone; else all of them
-  --json              a line of JSON for each tunnel
+  --json              one line of JSON, with every tunnel
   --config FILE       wgroam's, default /etc/config/wgroam
   --state FILE        wgroam's, default /var/lib/wgroam/state
   --runtime-dir DIR   wgroam's, default /var/run/wgroam
   -h, --help          this text
   -V, --version       the version
 
-Exit codes: 0 ok; 1 there is a cross; 2 usage.
+Exit codes: 0 ok; 1 there is a cross, or no WireGuard interface; 2 usage.
 ";
 
 struct Options {

@@ -79,7 +79,7 @@ fn default_route(judge: &mut Judge) {
                 judge.words(
                     format!(
                         "list allowed_ips '::/0' and route_allowed_ips '1' in config wireguard_{name} of /etc/config/network, \
-                         then: ifup {name}"
+                         then: wgroam-setup apply {name}"
                     ),
                     format!("ip -6 route add default {from}dev {name}, with ::/0 among the peer's allowed IPs"),
                 )

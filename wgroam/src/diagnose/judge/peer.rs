@@ -141,7 +141,7 @@ impl Judge<'_> {
     fn silence(&mut self, device: &Device, peer: &PeerFacts, last: String) {
         let nothing = format!("{last}, and nothing comes back now");
         let Some((to, trace)) = peer.trace else {
-            return self.bad("handshake", nothing, text("is the other router on, and its address right?"));
+            return self.bad("handshake", nothing, text("see whether the other router is on, has Internet, and is still at this address; then run `wgroam diagnose` there"));
         };
         let (port, hops, other_hops) = (to.port(), trace.hops, trace.other_hops);
         let (seen, remedy) = if trace.refused {

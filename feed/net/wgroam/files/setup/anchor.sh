@@ -8,8 +8,9 @@ help_anchor() {
 Usage: wgroam-setup anchor --host NAME[:PORT] [OPTIONS]
 
 Makes a WireGuard interface that shares a piece of this router's IPv6, and opens
-the firewall for it. Said again with other options, it changes what it made
-before; keys and roamers stay.
+the firewall for it. Said again, it makes all of this anew: give every option
+that is to stay. What is not given again is taken away; keys, roamers and the
+shared prefix stay.
 
   --host NAME[:PORT]    where this router is found from outside: a name, an IPv4
                         address or an [IPv6] address; port 51820 if none is
@@ -213,6 +214,8 @@ make_room() {
 	done
 	for lan in $(narrowed_before); do
 		grep -q "^option${tab}network.$lan.ip6assign$tab" "$work/record" || change "network.$lan.ip6assign" =64
+		# Whether it has made room by now is looked at again.
+		case " $narrowed " in *" $lan "*) ;; *) narrowed="$narrowed $lan" ;; esac
 	done
 }
 

@@ -5,12 +5,14 @@
 
 help_apply() {
 	cat << 'END'
-Usage: wgroam-setup apply INTERFACE
+Usage: wgroam-setup apply INTERFACE [--dry-run]
 
 Has netifd and WireGuard take over what /etc/config/network says of a WireGuard
 interface: peers that were added, changed or removed there, by hand or by LuCI.
-On 24.10 and 25.12 a reload of the network does not look at peers. No session is
-cut where the release has a way without; where it has none, that is said.
+On 24.10 and 25.12 a reload of the network does not look at peers. Where only
+peers differ, no session is cut on these. A newer netifd restarts the interface
+for a changed peer, and every release does so for some options of the interface;
+that is said, and wgroam puts the endpoints back.
 END
 }
 
@@ -30,6 +32,9 @@ command_apply() {
 		if in_force; then note "All of it is in force."; else note "Not in force: $differs."; fi
 		exit 0
 	fi
-	take_over || die "not in force: $differs. logread says more"
+	take_over ||
+		die "not in force: $differs. Correct that in /etc/config/network if it stands there, and say it again;" \
+			"wgroam diagnose $interface and logread say more"
+	! is_off || exit 0
 	note "WireGuard has what /etc/config/network says of $interface."
 }

@@ -225,13 +225,21 @@ routes_in_force() {
 	[ -z "$differs" ]
 }
 
-# LANs that were told to take less (ip6assign) do.
+# LANs that were told to take less (ip6assign) do: by netifd, and by the addresses in the kernel, which odhcpd goes by.
 lans_in_force() {
-	local taken delegated
+	local lan one taken delegated device
 
 	{ [ -n "$narrowed" ] && [ -n "$pool" ]; } || return 0
 	look_around
+	for lan in $narrowed; do
+		ask_netifd ".$lan" status || continue
+		json_get_var device l3_device
+		case "$device" in '' | *[!A-Za-z0-9_.@:-]*) continue ;; esac
+		for one in $(ip -6 -o addr show dev "$device" 2> /dev/null | awk '{ print $4 }'); do
+			take "$one" "$lan"
+		done
+	done
 	prefix_read "$pool"
-	! is_taken "$high" "$length" "$taken" || differs="$pool, which roamers get theirs from, is still in use by ${found#* * }"
+	! is_taken "$high" "$length" "$taken" || differs="$pool, which roamers get theirs from, is still in use by ${found#* * } (ifup ${found#* * } makes it let go)"
 	[ -z "$differs" ]
 }

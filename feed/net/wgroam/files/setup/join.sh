@@ -17,8 +17,9 @@ can see it in the list of processes while this runs.
                      smaller than the tunnel allows
   --open tcp:PORT    let connections to that port through to the LAN; also
                      udp:PORT. May be given several times. The other end has to
-                     let them in, too: wgroam-setup anchor --open
-  --yes              do not ask
+                     let them in, too: wgroam-setup anchor --open, with all its
+                     other options
+  --yes              do not ask; needed where the line comes through a pipe
   --wait SECONDS     for the first handshake, by default 60; 0: do not wait
   --dry-run          show what would change
 END
@@ -222,7 +223,7 @@ await_handshake() {
 		'' | 0 | *[!0123456789]*) ;;
 		*)
 			[ "$left" -eq "$1" ] || ! [ -t 2 ] || echo >&2
-			note "A handshake, after $(($1 - left)) s. '$name' works."
+			note "A handshake, after $(($1 - left)) s."
 			diagnose
 			return 0
 			;;
@@ -233,8 +234,8 @@ await_handshake() {
 	done
 	! [ -t 2 ] || echo >&2
 	note "No handshake in $1 s. What was written stays, and wgroam keeps trying; wgroam-setup remove $name takes it away." \
-		"wgroam status $interface says what was tried. Is this router online? Does the other one answer at one of" \
-		"$(printf '%s' "$endpoints" | tr ',' ' ')?"
+		"wgroam diagnose $interface says what to put right first, here and on the other router. That one has to answer at one of" \
+		"$(printf '%s' "$endpoints" | tr ',' ' ')."
 	exit 4
 }
 
@@ -252,4 +253,5 @@ diagnose() {
 	done
 	cat "$work/diagnosis"
 	[ "$code" -eq 0 ] || exit 4
+	note "'$name' works."
 }

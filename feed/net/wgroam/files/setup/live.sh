@@ -158,7 +158,7 @@ index_of_interface() {
 
 restart_interface() {
 	[ -z "$was_up" ] ||
-		note "This release has no other way than to restart $interface: its sessions are cut, and begin anew at once where wgroam runs."
+		note "Restarting $interface, as nothing less puts all of it in force here: its sessions are cut, and begin anew at once where wgroam runs."
 	quietly /sbin/ifup "$interface"
 }
 
@@ -170,6 +170,10 @@ is_off() {
 		return
 	fi
 	is_true "network.$interface.disabled"
+}
+
+say_off() {
+	note "$interface is switched off (ifdown, or option auto or disabled): all of this counts once it is up."
 }
 
 # tell_netifd: what was written. What `renew` does is done before `reload` could find a reason to restart.
@@ -193,7 +197,7 @@ settle() {
 	end=$((seconds + PATIENCE)) handler_end=$((seconds + (${renews:-0} * HANDLER_PATIENCE)))
 	while ! in_force; do
 		if is_off; then
-			note "$interface is switched off (ifdown, or option auto or disabled): all of this counts once it is up."
+			say_off
 			return 0
 		fi
 		uptime_seconds
@@ -219,6 +223,7 @@ settle() {
 restart_lans() {
 	local lan
 
+	[ -z "$pool" ] || ! lans_in_force || return 0
 	for lan in $narrowed; do
 		note "Restarting '$lan', so that it takes a /64 alone; its computers are away for a moment."
 		quietly /sbin/ifup "$lan"

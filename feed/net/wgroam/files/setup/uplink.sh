@@ -134,8 +134,9 @@ choose_pool() {
 		for one in $delegated; do
 			is_shared_prefix "$one" && narrow "$one" && carve_half && return 0
 		done
-		die "the WAN delegates ${delegated%"$newline"}, and the LANs use all of it:" \
-			"docs/ipv6-guide.md says what can be done with a single /64"
+		die "the WAN delegates ${delegated%"$newline"}, and the LANs use all of it: ask the provider for more (uci set" \
+			"network.wan6.reqprefix='56'; uci commit network; ifup wan6), or let the LAN go without (uci set" \
+			"network.lan.ip6class='local'; uci commit network; ifup lan). The guide says more: When R2 only has a /64"
 	fi
 	is_shared_prefix "$1" || die "--prefix $1: $problem"
 	carve "$length" || { narrow "$1" && carve_half; } ||

@@ -74,7 +74,10 @@ check_wgroam() {
 	case $code in
 	0) ;;
 	1) die "wgroam would not accept the result; nothing is changed:$newline$said" ;;
-	*) die "wgroam can't be run (exit code $code); nothing is changed: $said" ;;
+	*)
+		die "wgroam can't be run (exit code $code); nothing is changed: $said." \
+			"Install it anew: opkg install --force-reinstall wgroam, or apk fix wgroam"
+		;;
 	esac
 }
 
@@ -149,7 +152,11 @@ take_over() {
 	trap '' HUP
 	look_before
 	if [ -z "$changed" ]; then
-		! in_force && ! is_off || return 0
+		! in_force || return 0
+		if is_off; then
+			say_off
+			return 0
+		fi
 		changed=network
 	fi
 	reload_services
