@@ -200,6 +200,9 @@ class Netifd:
         for host, address in self.hosts.items():
             text = text.replace(f"Endpoint = {host}:", f"Endpoint = {address}:")
         self.router.run("wg", verb, interface.device, "/dev/stdin", stdin=text)
+        # By what netifd knows of its uplinks, and so before a route leads the endpoint into the tunnel itself.
+        if not interface.nohostroute:
+            self._add_host_routes(interface)
         old = before.routes if before else set()
         commands = [f"link set {on} mtu {interface.mtu}"] if interface.mtu else []
         commands += [f"link set {on} up", *self._addresses(interface, before.addresses if before else set())]
@@ -207,8 +210,6 @@ class Netifd:
         # NLM_F_REPLACE (system_rt in netifd's system-linux.c).
         commands += [f"route replace {route} {on} proto static" for route in sorted(interface.routes - old)]
         self.router.ip(*commands)
-        if not interface.nohostroute:
-            self._add_host_routes(interface)
 
     def _addresses(self, interface, old):
         on = f"dev {interface.device}"

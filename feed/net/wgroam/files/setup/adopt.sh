@@ -43,7 +43,9 @@ command_adopt() {
 	fi
 	wgroam_tunnel
 	write_plan
-	must_take_over
+	# It takes nothing from anybody: who is let in is none of its business.
+	leaves_peers=1
+	{ [ -z "$changed" ] && ! [ -e "$STORE/unapplied" ]; } || must_take_over
 }
 
 # adopt_peer ID: a section wireguard_INTERFACE.

@@ -29,6 +29,7 @@ command_apply() {
 	pool='' narrowed='' changed=
 	: > "$work/old"
 	if [ -n "$dry_run" ]; then
+		read_wanted
 		if in_force; then note "All of it is in force."; else note "Not in force: $differs."; fi
 		exit 0
 	fi

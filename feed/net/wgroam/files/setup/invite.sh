@@ -99,7 +99,10 @@ command_invite() {
 	write_plan
 	note "$roamer gets $prefix. What follows is a secret, as it has $roamer's private key in it, which is not kept here:" \
 		"it can't be printed again. On $roamer: wgroam-setup join"
-	printf '%s\n' "$line"
+	# Whoever was to read it may be gone; the rest is done all the same.
+	trap '' PIPE
+	printf '%s\n' "$line" 2> /dev/null ||
+		note "The invitation could not be printed: wgroam-setup revoke $roamer, and invite it again."
 	[ -z "$qr" ] && ! [ -t 1 ] || ! command -v qrencode > /dev/null || printf '%s' "$line" | qrencode -t ANSIUTF8
 	# After the line: whoever is cut off here has it.
 	take_over ||
@@ -163,17 +166,24 @@ make_roamer() {
 }
 
 command_revoke() {
+	local key failed
+
 	take_roamer "$@"
 	begin
 	open_anchor
 	old_line roamer "$roamer" || die "there is no roamer '$roamer' of '$name': wgroam-setup list shows who there is"
 	grep -v -e "^roamer$tab$roamer$tab" "$work/old" |
 		grep -vxF -e "section${tab}network.${interface}_$roamer" -e "section${tab}wgroam.$roamer" > "$work/record"
+	key=$(get "network.${interface}_$roamer.public_key")
 	write_plan
-	take_over ||
-		die "$roamer is out of the files, but may still get in: $differs. wgroam-setup apply $interface tries again;" \
+	take_over && failed='' || failed=$differs
+	case "$newline$(wg show "$interface" peers 2> /dev/null)$newline" in *"$newline$key$newline"*)
+		die "$roamer is out of the files, but may still get in: $failed. wgroam-setup apply $interface tries again;" \
 			"until that is done, ifdown $interface locks everybody out"
+		;;
+	esac
 	note "$roamer is let in no longer."
+	[ -z "$failed" ] || die "but not all is in force: $failed. logread says more; wgroam-setup apply $interface tries again"
 }
 
 command_list() {

@@ -27,22 +27,6 @@ before() {
 	uci -q -c "$work/base" -t "$work/saved" get "$1"
 }
 
-# peers_of: the sections of the interface's peers that are switched on.
-peers_of() {
-	local id
-
-	for id in $(u -X show network | sed -n "s/^network\.\([A-Za-z0-9_]*\)=wireguard_$interface\$/\1/p"); do
-		# netifd's handlers skip a peer that has no key.
-		{ is_true "network.$id.disabled" || [ -z "$(get "network.$id.public_key")" ]; } || printf '%s\n' "$id"
-	done
-}
-
-# is_true PATH
-is_true() {
-	case "$(get "$1")" in 1 | yes | on | true | enabled) return 0 ;; esac
-	return 1
-}
-
 # look_at_netifd: sets $up and $autostart, each 1 or empty; fails where netifd does not know the interface.
 look_at_netifd() {
 	up='' autostart=''
@@ -70,44 +54,52 @@ look_before() {
 	old_endpoints=$(wg show "$interface" endpoints 2> /dev/null)
 }
 
-# by_hand: gives WireGuard the peers as the files have them, and the routes; nobody's session ends. An endpoint is the
-# daemon's affair, and is left where it is.
+# by_hand: gives WireGuard the peers as the files have them, and the routes; nobody's session ends. Where a peer is now is the
+# daemon's affair; one that is nowhere gets the endpoint of the files.
 by_hand() {
-	local id key one wanted='' gone family
+	local key shared alive kept routed endpoint named allowed handshake rx tx wanted='' one
 
-	for id in $(peers_of); do
-		key=$(get "network.$id.public_key")
+	while IFS=$tab read -r key shared alive kept routed endpoint named allowed; do
 		wanted="$wanted$key$newline"
-		printf '[Peer]\nPublicKey=%s\n' "$key"
-		key=$(get "network.$id.preshared_key")
-		# Of zeros: none.
-		printf 'PresharedKey=%s\n' "${key:-AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=}"
-		one=$(get "network.$id.persistent_keepalive")
-		printf 'PersistentKeepalive=%s\n' "${one:-off}"
-		printf 'AllowedIPs=%s\n' "$(get "network.$id.allowed_ips" | sed 's/ /, /g')"
-	done > "$work/peers"
-	for key in $(wg show "$interface" peers 2> /dev/null); do
-		has "$wanted" "$key" || quietly wg set "$interface" peer "$key" remove
-	done
+		# A key of zeros: none.
+		[ "$shared" != '(none)' ] || shared=AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=
+		[ "$allowed" != - ] || allowed=
+		printf '[Peer]\nPublicKey=%s\nPresharedKey=%s\nPersistentKeepalive=%s\nAllowedIPs=%s\n' \
+			"$key" "$shared" "$alive" "$(printf '%s' "$allowed" | sed 's/  */, /g')"
+	done < "$work/wanted" > "$work/peers"
+	peers_there
+	while IFS=$tab read -r key shared endpoint allowed handshake rx tx alive; do
+		has "$wanted" "$key" || {
+			note "Removing the peer $key from $interface: /etc/config/network does not name it."
+			quietly wg set "$interface" peer "$key" remove
+		}
+	done < "$work/there"
 	quietly wg addconf "$interface" "$work/peers"
 	rm -f "$work/peers"
-	# shellcheck disable=SC2046 # words
-	canonical_list $(wanted_routes)
-	gone=$list
-	for one in $(routes_before); do
-		canonical "$one"
-		has "$gone" "$canonical" || route_by_hand del "$one"
-	done
-	for one in $(wanted_routes); do route_by_hand replace "$one"; done
+	peers_there
+	while IFS=$tab read -r key shared alive kept routed endpoint named allowed; do
+		[ "$endpoint" = - ] || ! grep -q "^$key${tab}[^$tab]*${tab}(none)" "$work/there" ||
+			WG_ENDPOINT_RESOLUTION_RETRIES=1 quietly wg set "$interface" peer "$key" endpoint "$endpoint"
+	done < "$work/wanted"
+	for one in $routes; do is_half "$one" || route_by_hand add "$one"; done
+	drop_routes
 }
 
-# What the files had routed into the tunnel before this command.
-routes_before() {
-	local id type="wireguard_$interface"
+# drop_routes: of the interface, as far as netifd or we made them and the files have them neither for a peer nor as a route.
+drop_routes() {
+	local wanted one
 
-	for id in $(uci -q -X -c "$work/base" -t "$work/saved" show network | sed -n "s/^network\.\([A-Za-z0-9_]*\)=$type\$/\1/p"); do
-		[ "$(before "network.$id.route_allowed_ips")" != 1 ] || before "network.$id.allowed_ips"
-	done | tr ' ' '\n'
+	# shellcheck disable=SC2046,SC2086 # words
+	canonical_list $routes $(u show network | sed -n "s/^network\..*\.target='\(.*\)'\$/\1/p")
+	wanted=$list
+	for one in $({
+		ip -4 route show dev "$interface" | sed 's/^default /0.0.0.0\/0 /'
+		ip -6 route show dev "$interface" | sed 's/^default /::\/0 /'
+	} 2> /dev/null | awk '$1 ~ /^[0-9a-f]*[.:]/ { print $1 }'); do
+		canonical "$one"
+		# The kernel compares the protocol: its own and the daemon's stay.
+		has "$wanted" "$canonical" || route_by_hand del "$one"
+	done
 }
 
 # route_by_hand VERB PREFIX: as netifd would have it, without bits behind its length, and with the interface's metric and
@@ -179,9 +171,9 @@ say_off() {
 # tell_netifd: what was written. What `renew` does is done before `reload` could find a reason to restart.
 tell_netifd() {
 	look_at_handler
-	[ -z "$renews" ] || [ -z "$was_up" ] || [ "$(get "network.$interface")" != interface ] ||
+	[ -z "$renews" ] || [ -z "$was_up" ] || [ -n "$leaves_peers" ] || [ "$(get "network.$interface")" != interface ] ||
 		quietly ubus call "network.interface.$interface" renew
-	quietly /etc/init.d/network reload || note "/etc/init.d/network reload failed"
+	quietly /etc/init.d/network reload
 }
 
 # settle: waits until what was written is in force, and does what this release leaves to do. Fails with $differs.
@@ -201,12 +193,13 @@ settle() {
 			return 0
 		fi
 		uptime_seconds
-		if [ "$seconds" -ge "$handler_end" ] && [ -n "$up" ]; then
+		if [ "$seconds" -ge "$handler_end" ] && [ -n "$up" ] && [ -z "$leaves_peers" ]; then
 			by_hand
 			! in_force || break
 		fi
 		if [ "$seconds" -ge "$end" ]; then
-			[ -z "$restarted" ] && [ "$(get "network.$interface")" = interface ] || return 1
+			# A mistake in the files is none that a restart cures.
+			[ -z "$restarted" ] && [ -n "$cure" ] || return 1
 			restarted=1 end=$((seconds + PATIENCE))
 			restart_interface
 		fi
@@ -230,9 +223,10 @@ restart_lans() {
 	done
 }
 
-# With nohostroute 1 netifd adds no host routes, but leaves what it added. One that is needed is put back.
+# With nohostroute 1 netifd adds no host routes, but leaves what it added. One that somebody else needs stays, and one
+# without which packets would leave by another device is put back.
 drop_host_routes() {
-	local key endpoint address family route
+	local key endpoint address family route device
 
 	[ "$(get "network.$interface.nohostroute")" = 1 ] && [ "$(before "network.$interface.nohostroute")" != 1 ] || return 0
 	printf '%s\n' "$old_endpoints" | while IFS=$tab read -r key endpoint; do
@@ -248,18 +242,24 @@ drop_host_routes() {
 		esac
 		# `config route` and `route6` are their owner's.
 		u show network | grep -qF ".target='$address" && continue
-		# busybox's ip takes `proto` for a filter and does not print it; the other one prints it.
-		route=$(ip "$family" route show exact "$address" proto static 2> /dev/null)
+		# Another tunnel goes there, too.
+		wg show all endpoints 2> /dev/null | grep -v "^$interface$tab" | grep -qF "$tab${endpoint%:*}:" && continue
+		# busybox's ip does not print the protocol; the other one does.
+		route=$(ip "$family" route show exact "$address" 2> /dev/null)
 		route=${route%% proto *}
 		route=${route%% }
 		case "$route" in "$address via "*" dev "*) ;; *) continue ;; esac
+		device=${route##* dev }
+		device=${device%% *}
+		# The kernel compares the protocol: only netifd's goes.
 		# shellcheck disable=SC2086 # words
 		quietly ip "$family" route del $route proto static || continue
+		# The daemon has a route of its own in less.
 		sleep 1
-		case "$(ip "$family" route get "$address" 2> /dev/null) " in *" dev $interface "*)
-			# shellcheck disable=SC2086 # words
-			quietly ip "$family" route add $route proto static
-			;;
+		# shellcheck disable=SC2086 # words
+		case "$(ip "$family" route get "$address" 2> /dev/null) " in
+		*" dev $device "*) ;;
+		*) quietly ip "$family" route add $route proto static ;;
 		esac
 	done
 }

@@ -118,38 +118,54 @@ write_files() {
 		fi
 		stage "$CONFIG/$package" "$work/config/$package"
 	done
+	# Until the services know.
+	{ mkdir -p "$STORE" && chmod 700 "$STORE" && printf '%s\n' "$changed" > "$STORE/unapplied"; } || die "can't write to $STORE"
 	replace
 	for package in $changed; do note "Written: $CONFIG/$package, as it was: $STORE/backup.$package"; done
 }
 
-# Has the services take over what was written: $changed.
+# Has the services take over what was written: $changed. What could not be done stays on a list, for the next command.
 reload_services() {
-	local package service
+	local package service left=''
 
 	for package in $changed; do
-		case "$package" in
-		network)
+		case "$package" in dhcp) service=odhcpd ;; *) service=$package ;; esac
+		if [ "$package" = network ]; then
 			tell_netifd
-			continue
-			;;
-		dhcp) service=odhcpd ;;
-		*) service=$package ;;
-		esac
-		[ -x "/etc/init.d/$service" ] || continue
-		quietly "/etc/init.d/$service" reload || note "/etc/init.d/$service reload failed"
+		elif [ -x "/etc/init.d/$service" ]; then
+			quietly "/etc/init.d/$service" reload
+		fi || left="$left $package"
 	done
 	# It reads the peers in package network, too.
 	case " $changed " in
 	*' wgroam '*) ;;
-	*' network '*) [ ! -x /etc/init.d/wgroam ] || quietly /etc/init.d/wgroam reload ;;
+	*' network '*) [ ! -x /etc/init.d/wgroam ] || quietly /etc/init.d/wgroam reload || left="$left wgroam" ;;
 	esac
+	if [ -z "$left" ]; then
+		rm -f "$STORE/unapplied"
+	else
+		printf '%s\n' "$left" > "$STORE/unapplied"
+		differs="the reload of$left failed"
+		return 1
+	fi
 }
 
 # take_over: what was written is in force, on this router. Where nothing was to be written it may still have to be made
 # so. Fails with $differs.
 take_over() {
+	local package left=''
+
 	# This may cut off the very connection that somebody sits at.
 	trap '' HUP
+	trap 'interrupted 130' INT
+	trap 'interrupted 143' TERM
+	if [ -e "$STORE/unapplied" ]; then
+		read -r left < "$STORE/unapplied"
+		for package in $left; do
+			case " $changed " in *" $package "*) ;; *) changed="$changed $package" ;; esac
+		done
+	fi
+	read_wanted
 	look_before
 	if [ -z "$changed" ]; then
 		! in_force || return 0
@@ -159,8 +175,12 @@ take_over() {
 		fi
 		changed=network
 	fi
-	reload_services
-	settle
+	reload_services && settle
+}
+
+interrupted() {
+	note "wgroam-setup: interrupted: it is written, but may not be in force yet. wgroam-setup apply $interface sees to that."
+	exit "$1"
 }
 
 # must_take_over: the same, or the end.
