@@ -158,13 +158,13 @@ impl Watched {
 /// A WireGuard interface that netifd knows, by its name.
 pub fn interface(section: &Section) -> Option<(Interface, &Section)> {
     let wireguard = section.kind == "interface" && text(section, "proto") == Some("wireguard");
-    if !wireguard || text(section, "disabled") == Some("1") {
+    if !wireguard || is_off(section) {
         return None;
     }
     Some((section.name.as_ref()?.parse().ok()?, section))
 }
 
-/// Is this section of a peer switched off?
+/// Is this section switched off?
 pub fn is_off(section: &Section) -> bool {
     text(section, "disabled").is_some_and(|word| value::boolean(word) == Ok(true))
 }

@@ -76,7 +76,12 @@ impl Judge<'_> {
             ));
         }
         if seen.is_empty() {
-            return self.ok("applied", format!("WireGuard has the peers of {FILE}"));
+            let compared = self.facts.allowed.len();
+            let some = match on().count() > compared {
+                true => format!(", and of {compared} of them the allowed IPs"),
+                false => text(""),
+            };
+            return self.ok("applied", format!("WireGuard has the peers of {FILE}{some}"));
         }
         let apply = self.apply();
         let remedy = match twice {
@@ -97,7 +102,16 @@ impl Judge<'_> {
             }
             None => format!("{key} is let in though {FILE} does not name it"),
         };
-        let seen: Vec<String> = undescribed.map(say).collect();
+        let mut seen: Vec<String> = undescribed.map(say).collect();
+        for peer in described.iter().filter(|peer| !peer.disabled) {
+            let allowed = self.facts.allowed.iter().find(|(known, _)| *known == peer.public_key);
+            let surplus = allowed.map(|(_, allowed)| allowed.iter().filter(|prefix| !peer.allowed.contains(prefix)));
+            let surplus: Vec<String> = surplus.into_iter().flatten().map(ToString::to_string).collect();
+            if !surplus.is_empty() {
+                let name = &peer.name;
+                seen.push(format!("{name} has allowed IPs in WireGuard that {FILE} does not give it, {}", list(surplus)));
+            }
+        }
         if seen.is_empty() {
             return self.ok("let-in", format!("nobody is let in whom {FILE} does not name"));
         }

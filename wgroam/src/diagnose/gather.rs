@@ -310,7 +310,7 @@ impl Gatherer<'_> {
             IpAddr::V6(ip) => length >= 16 && ip.octets()[0] & 0xe0 == 0x20,
             IpAddr::V4(_) => false,
         };
-        device.peers.iter().find_map(|peer| {
+        device.peers.iter().take(MAX_PEERS).find_map(|peer| {
             let allowed = self.wireguard.allowed_ips(device.interface, &peer.public_key).unwrap_or_default();
             allowed.into_iter().find(|(ip, length)| global(ip, *length)).map(|(ip, _)| ip)
         })

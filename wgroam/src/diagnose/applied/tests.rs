@@ -141,6 +141,16 @@ fn allowed_ips_that_are_not_applied_are_named() {
 }
 
 #[test]
+fn allowed_ips_that_were_taken_out_and_are_still_let_in_are_named() {
+    let mut facts = anchor(Vec::new());
+    facts.allowed[0].1.push(Prefix::new("2001:db8:5::".parse().unwrap(), 64));
+    let seen = find(&facts, "let-in").seen;
+    assert!(seen.contains("home has allowed IPs in WireGuard") && seen.ends_with("2001:db8:5::/64"), "{seen}");
+    facts.allowed.clear();
+    assert!(find(&facts, "applied").seen.ends_with(", and of 0 of them the allowed IPs"));
+}
+
+#[test]
 fn two_peers_with_the_same_allowed_ips_are_told_as_what_they_are() {
     let mut facts = anchor(vec![described(NEW, "r1", &["fd00:99::2/128"])]);
     facts.device.as_mut().unwrap().peers.push(crate::model::Peer::new(NEW));
