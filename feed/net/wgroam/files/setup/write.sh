@@ -119,7 +119,8 @@ write_files() {
 		stage "$CONFIG/$package" "$work/config/$package"
 	done
 	# Until the services know.
-	{ mkdir -p "$STORE" && chmod 700 "$STORE" && printf '%s\n' "$changed" > "$STORE/unapplied"; } || die "can't write to $STORE"
+	printf '%s\n' "$changed" > "$work/unapplied"
+	stage "$STORE/unapplied" "$work/unapplied"
 	replace
 	for package in $changed; do note "Written: $CONFIG/$package, as it was: $STORE/backup.$package"; done
 }
