@@ -172,7 +172,7 @@ class Docs(Made):
     def test_signed_feed_gives_the_daemon_alone_to_who_asks_for_that(self):
         self.signed_feed()
         text = section("The signed feed")
-        self.assertIn("the last line ends with `wgroam`", text.replace("\n", " "))
+        self.assertIn("let the last line be `opkg install wgroam` or `apk add wgroam`", text.replace("\n", " "))
         *first, last = blocks(text)[0].replace("FEED_URL", "/feed").splitlines()
         self.on_router("\n".join([*first, last.replace(" wireguard-tools wgroam-tools", "")]))
         self.assertEqual(self.asked(), ["update", "install wgroam"])

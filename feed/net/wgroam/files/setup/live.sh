@@ -69,10 +69,10 @@ by_hand() {
 	done < "$work/wanted" > "$work/peers"
 	peers_there
 	while IFS=$tab read -r key shared endpoint allowed handshake rx tx alive; do
-		has "$wanted" "$key" || {
+		! has "$wanted" "$key" || continue
+		grep -qF "$key" "$work/base/network" ||
 			note "Removing the peer $key from $interface: /etc/config/network does not name it."
-			quietly wg set "$interface" peer "$key" remove
-		}
+		quietly wg set "$interface" peer "$key" remove
 	done < "$work/there"
 	quietly wg addconf "$interface" "$work/peers"
 	rm -f "$work/peers"
