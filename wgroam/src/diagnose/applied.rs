@@ -105,11 +105,15 @@ impl Judge<'_> {
         let mut seen: Vec<String> = undescribed.map(say).collect();
         for peer in described.iter().filter(|peer| !peer.disabled) {
             let allowed = self.facts.allowed.iter().find(|(known, _)| *known == peer.public_key);
-            let surplus = allowed.map(|(_, allowed)| allowed.iter().filter(|prefix| !peer.allowed.contains(prefix)));
+            let surplus =
+                allowed.map(|(_, allowed)| allowed.iter().filter(|prefix| !peer.allowed.contains(prefix)));
             let surplus: Vec<String> = surplus.into_iter().flatten().map(ToString::to_string).collect();
             if !surplus.is_empty() {
                 let name = &peer.name;
-                seen.push(format!("{name} has allowed IPs in WireGuard that {FILE} does not give it, {}", list(surplus)));
+                seen.push(format!(
+                    "{name} has allowed IPs in WireGuard that {FILE} does not give it, {}",
+                    list(surplus)
+                ));
             }
         }
         if seen.is_empty() {

@@ -145,7 +145,10 @@ fn allowed_ips_that_were_taken_out_and_are_still_let_in_are_named() {
     let mut facts = anchor(Vec::new());
     facts.allowed[0].1.push(Prefix::new("2001:db8:5::".parse().unwrap(), 64));
     let seen = find(&facts, "let-in").seen;
-    assert!(seen.contains("home has allowed IPs in WireGuard") && seen.ends_with("2001:db8:5::/64"), "{seen}");
+    assert!(
+        seen.contains("home has allowed IPs in WireGuard") && seen.ends_with("2001:db8:5::/64"),
+        "{seen}"
+    );
     facts.allowed.clear();
     assert!(find(&facts, "applied").seen.ends_with(", and of 0 of them the allowed IPs"));
 }
