@@ -218,7 +218,7 @@ restart_lans() {
 
 	[ -z "$pool" ] || ! lans_in_force || return 0
 	for lan in $narrowed; do
-		note "Restarting '$lan', so that it takes a /64 alone; its computers are away for a moment."
+		note "Restarting '$lan' for its new ip6assign; its computers are away for a moment."
 		quietly /sbin/ifup "$lan"
 	done
 }
