@@ -151,13 +151,13 @@ class Waiting(Case):
         runner = self.root.spawn(instances["hooks"]["command"])
         time.sleep(1)
         daemon = self.root.daemon(instances["daemon"])
-        wait("the watcher", lambda: any("watch --json" in line for line in self.root.running_in_it()), 1)
+        wait("the watcher", lambda: any("watch --json" in line for line in self.root.running_in_it()))
         # Killed, it leaves its socket behind.
         daemon.kill()
         daemon.wait()
         time.sleep(2)
         self.root.daemon(instances["daemon"])
-        wait("the watcher", lambda: any("watch --json" in line for line in self.root.running_in_it()), 2)
+        wait("the watcher", lambda: any("watch --json" in line for line in self.root.running_in_it()))
         runner.send_signal(signal.SIGTERM)
         self.assertEqual(runner.communicate(timeout=5)[1], b"")
 
