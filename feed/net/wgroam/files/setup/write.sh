@@ -122,6 +122,7 @@ write_files() {
 	printf '%s\n' "$changed" > "$work/unapplied"
 	stage "$STORE/unapplied" "$work/unapplied"
 	replace
+	tell_if_interrupted
 	for package in $changed; do note "Written: $CONFIG/$package, as it was: $STORE/backup.$package"; done
 }
 
@@ -156,10 +157,7 @@ reload_services() {
 take_over() {
 	local package left=''
 
-	# This may cut off the very connection that somebody sits at.
-	trap '' HUP
-	trap 'interrupted 130' INT
-	trap 'interrupted 143' TERM
+	tell_if_interrupted
 	if [ -e "$STORE/unapplied" ]; then
 		read -r left < "$STORE/unapplied"
 		for package in $left; do
@@ -177,6 +175,13 @@ take_over() {
 		changed=network
 	fi
 	reload_services && settle
+}
+
+tell_if_interrupted() {
+	# What follows may cut off the very connection that somebody sits at.
+	trap '' HUP
+	trap 'interrupted 130' INT
+	trap 'interrupted 143' TERM
 }
 
 interrupted() {
