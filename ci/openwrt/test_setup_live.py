@@ -91,6 +91,16 @@ class Peers(Live):
         self.assertEqual("This release restarts wg_home for that" in ran.stderr, release in CUTS, "and it is said")
 
     @on_each_release
+    def test_who_was_taken_out_by_hand_is_revoked_all_the_same(self, release):
+        home = self.box(release)
+        home.must(*ANCHOR)
+        home.must("invite", "r1")
+        home.run("/sbin/uci", "delete", "network.wg_home_r1", check=True)
+        home.run("/sbin/uci", "commit", "network", check=True)
+        home.must("revoke", "r1")
+        self.assertEqual(self.peers(home), {})
+
+    @on_each_release
     def test_who_joined_has_the_other_end_in_wireguard(self, release):
         line = self.invitation()
         away = self.box(release, delegated=None)

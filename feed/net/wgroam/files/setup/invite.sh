@@ -177,11 +177,11 @@ command_revoke() {
 	key=$(get "network.${interface}_$roamer.public_key")
 	write_plan
 	take_over && failed='' || failed=$differs
-	case "$newline$(wg show "$interface" peers 2> /dev/null)$newline" in *"$newline$key$newline"*)
+	# Its section may have been taken out by hand.
+	if [ -n "$key" ] && has "$(wg show "$interface" peers 2> /dev/null)" "$key"; then
 		die "$roamer is out of the files, but may still get in: $failed. wgroam-setup apply $interface tries again;" \
 			"until that is done, ifdown $interface locks everybody out"
-		;;
-	esac
+	fi
 	note "$roamer is let in no longer."
 	[ -z "$failed" ] || die "but not all is in force: $failed. logread says more; wgroam-setup apply $interface tries again"
 }

@@ -39,7 +39,7 @@ command_remove() {
 	}
 	stage "$STORE/$name.record"
 	write_files
-	take_over || die "'$name' is out of the files, but not gone: $differs. logread says more; /etc/init.d/network restart takes it away"
+	take_over || die "'$name' is out of the files, but that is not in force: $differs. logread says more; /etc/init.d/network restart brings it there"
 	note "'$name' is removed."
 }
 
