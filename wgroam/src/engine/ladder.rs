@@ -365,7 +365,9 @@ impl Engine {
         let interval = std::time::Duration::from_secs(at.section.probe_interval.into());
         let asked_for = at.section.probe.is_some() && !interval.is_zero();
         let regular = asked_for && peer.seen.endpoint.is_some() && peer.alive(now);
-        if regular && chased.probes.due(now, interval) && chased.ladder.is_none() {
+        // An endpoint that is set next is where it is to be sent, not the one of now: the look after that sends it.
+        let quiet = chased.ladder.is_none() && peer.errand.is_none();
+        if regular && quiet && chased.probes.due(now, interval) {
             self.probe(at, chased);
         }
         let watched = match &chased.ladder {
