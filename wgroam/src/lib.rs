@@ -22,3 +22,4 @@ pub mod render;
 pub mod routing;
 mod sorted;
 pub mod state;
+pub mod wan;

@@ -85,7 +85,9 @@ pub struct OwnRoute {
     /// Of routes to and from the same the lowest counts. IPv6 takes 0 for 1024.
     pub metric: u32,
     /// Where to.
-    pub way: Way,
+    pub via: Via,
+    /// Packets that leave by it, and have no source address yet, get this one. None: the kernel chooses.
+    pub source: Option<IpAddr>,
 }
 
 /// What a route of ours is for.
@@ -94,7 +96,9 @@ pub enum Purpose {
     /// The main table would lead WireGuard's own packets to a peer into the tunnel that they carry.
     Endpoint,
     /// Nobody on the tunnel answers: whoever sends into it is told at once, and does not hang.
-    Refusal,
+    Unreachable,
+    /// A name server is led into a tunnel that is dead: so the new address of the far end can't be learned.
+    NameServer,
 }
 
 impl Purpose {
@@ -102,7 +106,8 @@ impl Purpose {
     pub fn word(self) -> &'static str {
         match self {
             Purpose::Endpoint => "endpoint",
-            Purpose::Refusal => "refusal",
+            Purpose::Unreachable => "unreachable",
+            Purpose::NameServer => "name-server",
         }
     }
 }
@@ -111,14 +116,15 @@ impl fmt::Display for Purpose {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         f.write_str(match self {
             Purpose::Endpoint => "keeps WireGuard's own packets out of the tunnel",
-            Purpose::Refusal => "nobody answers, and the LAN shall not hang",
+            Purpose::Unreachable => "nobody answers, and the LAN shall not hang",
+            Purpose::NameServer => "keeps questions for names out of a tunnel that is dead",
         })
     }
 }
 
 /// Where a route of ours leads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Way {
+pub enum Via {
     /// Nowhere, and whoever tries is told at once.
     Unreachable,
     /// By this link, to this router if there is one. The router is taken for a neighbour without a check: the way is
@@ -139,50 +145,82 @@ impl OwnRoute {
 
 impl fmt::Display for OwnRoute {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        if self.way == Way::Unreachable {
+        if self.via == Via::Unreachable {
             f.write_str("unreachable ")?;
         }
         write!(f, "{}", self.to)?;
         if let Some(from) = self.from {
             write!(f, " from {from}")?;
         }
-        match self.way {
-            Way::By(Hop { gateway: Some(gateway), .. }) => write!(f, " via {gateway}"),
-            Way::By(Hop { ifindex, .. }) => write!(f, " by link {ifindex}"),
-            Way::Unreachable => Ok(()),
+        match self.via {
+            Via::By(Hop { gateway: Some(gateway), .. }) => write!(f, " via {gateway}"),
+            Via::By(Hop { ifindex, .. }) => write!(f, " by link {ifindex}"),
+            Via::Unreachable => Ok(()),
         }
     }
 }
 
 /// What is to be found out about the main table.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Question {
-    /// Which ways lead into these WireGuard interfaces?
+pub struct RouteQuery {
+    /// Which routes lead into these WireGuard interfaces?
     pub tunnels: Vec<Interface>,
     /// Where do packets to these addresses go, our own routes aside?
     pub targets: Vec<IpAddr>,
+    /// Which name servers are led into a tunnel?
+    pub servers: bool,
 }
 
-/// The answer to a [`Question`].
+/// The answer to a [`RouteQuery`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Ways {
+pub struct RouteAnswer {
     /// The targets that were asked about.
     pub targets: Vec<IpAddr>,
     /// Of those: the ones that the main table, without our own routes, leads into one of the tunnels.
-    pub led: Vec<(IpAddr, Interface)>,
-    /// IPv6 routes that lead into the tunnels.
+    pub led: Vec<Led>,
+    /// IPv6 routes that lead into the tunnels, and nowhere else.
     pub through: Vec<Through>,
     /// Our own routes.
     pub own: Vec<OwnRoute>,
     /// Where the best default route leads that is nobody's tunnel: IPv4, IPv6.
     pub uplinks: [Option<Hop>; 2],
+    /// Targets to which the kernel would send from an address of a tunnel, and the address to send from instead: another
+    /// one of this machine that others can answer to. None: it has no such.
+    pub sources: Vec<(IpAddr, Option<IpAddr>)>,
+    /// Name servers that this machine asks, and whose packets go into one of the tunnels by whatever table or rule; those
+    /// that have a route of ours already are led into the tunnel that they were led into without it.
+    pub servers: Vec<(IpAddr, Interface)>,
+}
+
+impl RouteAnswer {
+    /// Is the target led into this tunnel?
+    pub fn leads(&self, target: IpAddr, interface: Interface) -> bool {
+        self.led.iter().any(|led| (led.target, led.interface) == (target, interface))
+    }
+
+    /// Does the target lie in a network of a tunnel's own?
+    pub fn is_inside(&self, target: IpAddr) -> bool {
+        self.led.iter().any(|led| led.target == target && led.inside)
+    }
+}
+
+/// A target that is led into a tunnel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Led {
+    /// Packets to this address
+    pub target: IpAddr,
+    /// go into this tunnel.
+    pub interface: Interface,
+    /// It lies in a network that is the tunnel's own: one of the interface's addresses, or a private one that a route
+    /// narrower than half of everything leads there. Nobody outside has such an address.
+    pub inside: bool,
 }
 
 /// An IPv6 route that leads into a tunnel.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Through {
-    /// By this interface.
-    pub interface: Interface,
+    /// By these interfaces: several where traffic is spread.
+    pub interfaces: Vec<Interface>,
     /// To these addresses.
     pub to: Prefix,
     /// For packets from these only.
@@ -192,7 +230,7 @@ pub struct Through {
 }
 
 /// A route of the main table.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MainRoute {
     /// To these addresses.
     pub to: Prefix,
@@ -200,8 +238,10 @@ pub struct MainRoute {
     pub from: Option<Prefix>,
     /// The lowest counts.
     pub metric: u32,
-    /// The first way that is alive, where there are several; none where it leads nowhere.
-    pub hop: Option<Hop>,
+    /// Where it leads: several where traffic is spread, none where it leads nowhere.
+    pub hops: Vec<Hop>,
+    /// The source address that it gives (RTA_PREFSRC).
+    pub source: Option<IpAddr>,
     /// Who made it (RTPROT_*).
     pub protocol: u8,
     /// An `unreachable` route.
@@ -209,77 +249,130 @@ pub struct MainRoute {
 }
 
 /// Goes through the main table once, route by route, and keeps nothing of it but the answer: a table may hold a million.
-pub struct Survey {
+pub struct RouteTable {
     tunnels: Vec<(u32, Interface)>,
-    /// For each target the best route so far: its length, metric and link.
-    best: Vec<Option<(u8, u32, Option<u32>)>>,
-    ways: Ways,
+    /// For each target the best route so far.
+    best: Vec<Option<Best>>,
+    /// IPv6 routes that lead into a tunnel by one of their hops, and whether they lead elsewhere by another one.
+    through: Vec<(Through, bool)>,
+    /// The last route that led elsewhere.
+    elsewhere: Option<(Prefix, Option<Prefix>, u32)>,
+    answer: RouteAnswer,
+}
+
+/// The route that counts for a target.
+#[derive(Clone, Copy)]
+struct Best {
+    length: u8,
+    metric: u32,
+    tunnel: Option<Interface>,
+    protocol: u8,
 }
 
 /// RTPROT_KERNEL: routes that come with an address.
 const BY_KERNEL: u8 = 2;
 
-impl Survey {
+impl RouteTable {
     /// Nothing seen yet. `ifindex` gives the tunnels' numbers.
-    pub fn new(question: &Question, ifindex: &dyn Fn(Interface) -> Option<u32>) -> Self {
+    pub fn new(query: &RouteQuery, ifindex: &dyn Fn(Interface) -> Option<u32>) -> Self {
         let numbered = |&interface: &Interface| Some((ifindex(interface)?, interface));
         Self {
-            tunnels: question.tunnels.iter().filter_map(numbered).collect(),
-            best: vec![None; question.targets.len()],
-            ways: Ways { targets: question.targets.clone(), ..Ways::default() },
+            tunnels: query.tunnels.iter().filter_map(numbered).collect(),
+            best: vec![None; query.targets.len()],
+            through: Vec::new(),
+            elsewhere: None,
+            answer: RouteAnswer { targets: query.targets.clone(), ..RouteAnswer::default() },
         }
     }
 
     /// Takes a route in.
     pub fn take(&mut self, route: &MainRoute) {
         if route.protocol == PROTOCOL {
-            self.ways.own.extend(route.own());
+            self.answer.own.extend(route.own());
             return;
         }
-        let link = route.hop.map(|hop| hop.ifindex);
-        let tunnel = self.tunnels.iter().find(|&&(ifindex, _)| Some(ifindex) == link);
-        if let Some(&(_, interface)) = tunnel.filter(|_| route.is_transit()) {
-            let &MainRoute { to, from, metric, .. } = route;
-            self.ways.through.push(Through { interface, to, from, metric });
+        if route.is_transit() {
+            self.note_transit(route);
         }
-        // WireGuard asks for a way before it has a source address, and no route that wants one is taken then.
+        // WireGuard asks for a route before it has a source address, and no route that wants one is taken then.
         if route.from.is_some() {
             return;
         }
-        for (target, best) in self.ways.targets.iter().zip(&mut self.best) {
+        let tunnel = route.hops.iter().find_map(|hop| tunnel_of(&self.tunnels, hop.ifindex));
+        for (target, best) in self.answer.targets.iter().zip(&mut self.best) {
             // Of two that are equal it is anybody's guess which one counts: on the safe side it is the tunnel's. (The route
             // that refuses the LAN in its place would stand before both.)
-            let better = |&(length, metric, _): &(u8, u32, _)| {
-                let (new, old) = ((route.to.length, metric), (length, route.metric));
+            let better = |best: &Best| {
+                let (new, old) = ((route.to.length, best.metric), (best.length, route.metric));
                 new > old || (new == old && tunnel.is_some())
             };
             if route.to.contains(*target) && best.as_ref().is_none_or(better) {
-                *best = Some((route.to.length, route.metric, link));
+                let &MainRoute { to: Prefix { length, .. }, metric, protocol, .. } = route;
+                *best = Some(Best { length, metric, tunnel, protocol });
             }
         }
     }
 
-    /// The answer, without the uplinks.
-    pub fn finish(mut self) -> Ways {
-        let targets = self.ways.targets.iter().zip(&self.best);
+    /// IPv6 tells the hops of one route at once or one after the other: those are in the same place of the table.
+    fn note_transit(&mut self, route: &MainRoute) {
+        let place = (route.to, route.from, route.metric);
+        let tunnels = route.hops.iter().filter_map(|hop| tunnel_of(&self.tunnels, hop.ifindex));
+        let interfaces: Vec<_> = tunnels.collect();
+        let elsewhere = interfaces.len() < route.hops.len().max(1);
+        let beside = self.elsewhere == Some(place);
+        if elsewhere {
+            self.elsewhere = Some(place);
+        }
+        let known = self.through.iter_mut().find(|(known, _)| (known.to, known.from, known.metric) == place);
+        match known {
+            Some((through, other)) => {
+                through.interfaces.extend(interfaces);
+                *other |= elsewhere;
+            }
+            // A table may hold a million that lead to no tunnel: none of those is kept.
+            None if interfaces.is_empty() => {}
+            None => {
+                let (to, from, metric) = place;
+                self.through.push((Through { interfaces, to, from, metric }, elsewhere || beside));
+            }
+        }
+    }
+
+    /// The answer, without the uplinks, the sources and the name servers.
+    pub fn finish(mut self) -> RouteAnswer {
+        let targets = self.answer.targets.iter().zip(&self.best);
         let led = targets.filter_map(|(&target, best)| {
-            let link = best.and_then(|(.., link)| link)?;
-            let &(_, interface) = self.tunnels.iter().find(|&&(ifindex, _)| ifindex == link)?;
-            Some((target, interface))
+            let best = (*best)?;
+            let narrow = best.protocol == BY_KERNEL || (best.length > 1 && is_private(target));
+            Some(Led { target, interface: best.tunnel?, inside: narrow })
         });
-        self.ways.led = led.collect();
-        self.ways
+        self.answer.led = led.collect();
+        let through = self.through.into_iter().filter(|(_, elsewhere)| !elsewhere);
+        self.answer.through = through.map(|(through, _)| through).collect();
+        self.answer
+    }
+}
+
+fn tunnel_of(tunnels: &[(u32, Interface)], ifindex: u32) -> Option<Interface> {
+    tunnels.iter().find(|&&(number, _)| number == ifindex).map(|&(_, interface)| interface)
+}
+
+/// An address that is not unique in the Internet (RFC 1918, RFC 4193).
+pub fn is_private(ip: IpAddr) -> bool {
+    match ip {
+        IpAddr::V4(ip) => ip.is_private(),
+        IpAddr::V6(ip) => ip.is_unique_local(),
     }
 }
 
 impl MainRoute {
     /// As a route that we could have made. None: we make no such.
     pub fn own(&self) -> Option<OwnRoute> {
-        let way = match self.hop {
-            _ if self.unreachable => Way::Unreachable,
-            hop => Way::By(hop?),
+        let via = match self.hops.first() {
+            _ if self.unreachable => Via::Unreachable,
+            hop => Via::By(*hop?),
         };
-        Some(OwnRoute { to: self.to, from: self.from, metric: self.metric, way })
+        Some(OwnRoute { to: self.to, from: self.from, metric: self.metric, via, source: self.source })
     }
 
     /// Does it lead others' IPv6 packets, and not just those to the link itself?
@@ -302,16 +395,17 @@ mod tests {
     }
 
     fn route(to: &str, metric: u32, ifindex: u32) -> MainRoute {
-        let hop = Some(Hop { ifindex, gateway: None });
-        MainRoute { to: prefix(to), from: None, metric, hop, protocol: 3, unreachable: false }
+        let hops = vec![Hop { ifindex, gateway: None }];
+        MainRoute { to: prefix(to), from: None, metric, hops, source: None, protocol: 3, unreachable: false }
     }
 
-    fn survey(routes: &[MainRoute], targets: &[&str]) -> Ways {
-        let question = Question {
+    fn survey(routes: &[MainRoute], targets: &[&str]) -> RouteAnswer {
+        let question = RouteQuery {
             tunnels: vec!["wg0".parse().unwrap()],
             targets: targets.iter().map(|target| target.parse().unwrap()).collect(),
+            servers: false,
         };
-        let mut survey = Survey::new(&question, &|_| Some(TUNNEL));
+        let mut survey = RouteTable::new(&question, &|_| Some(TUNNEL));
         routes.iter().for_each(|route| survey.take(route));
         survey.finish()
     }
@@ -326,7 +420,7 @@ mod tests {
             [route("0.0.0.0/0", 0, WAN), route("0.0.0.0/1", 9, TUNNEL), route("128.0.0.0/1", 9, TUNNEL)];
         assert!(led(&halves, "198.51.100.2"));
         assert!(led(&halves, "10.0.0.1"));
-        let with_host = [halves[2], route("198.51.100.2/32", 50, WAN), halves[0]];
+        let with_host = [halves[2].clone(), route("198.51.100.2/32", 50, WAN), halves[0].clone()];
         assert!(!led(&with_host, "198.51.100.2"));
         assert!(led(&with_host, "198.51.100.3"));
         assert!(led(&[route("::/0", 512, TUNNEL), route("::/0", 1024, WAN)], "2001:db8::1"));
@@ -339,7 +433,7 @@ mod tests {
     #[test]
     fn a_route_of_ours_or_for_some_sources_only_is_no_way_of_wireguards() {
         let ours = MainRoute { protocol: PROTOCOL, ..route("198.51.100.2/32", 0, WAN) };
-        let ways = survey(&[route("128.0.0.0/1", 0, TUNNEL), ours], &["198.51.100.2"]);
+        let ways = survey(&[route("128.0.0.0/1", 0, TUNNEL), ours.clone()], &["198.51.100.2"]);
         assert_eq!(ways.led.len(), 1, "it shows where packets went without it");
         assert_eq!(ways.own, [ours.own().unwrap()]);
         let lan = MainRoute { from: Some(prefix("2001:db8:a::/64")), ..route("::/0", 256, TUNNEL) };
@@ -350,7 +444,7 @@ mod tests {
 
     #[test]
     fn a_route_that_leads_nowhere_leads_not_into_the_tunnel() {
-        let nowhere = MainRoute { hop: None, unreachable: true, ..route("198.51.100.0/24", 0, WAN) };
+        let nowhere = MainRoute { hops: Vec::new(), unreachable: true, ..route("198.51.100.0/24", 0, WAN) };
         assert!(!led(&[route("0.0.0.0/0", 0, TUNNEL), nowhere], "198.51.100.2"));
     }
 

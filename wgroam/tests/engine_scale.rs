@@ -11,9 +11,10 @@ use std::time::{Duration, Instant};
 
 use wgroam::config::Config;
 use wgroam::engine::constants::*;
-use wgroam::engine::{Action, Engine, Event, WanChange};
+use wgroam::engine::{Action, Engine, Event};
 use wgroam::initiation::{Timestamp, Verdict};
 use wgroam::model::{Device, Interface, Peer, PublicKey, WallTime};
+use wgroam::wan::WanChange;
 
 /// The system's allocator, with a count of the bytes that are in use.
 struct Counting;

@@ -11,7 +11,7 @@ use common::{enter_own_network, run};
 use nix::net::if_::if_nametoindex;
 use wgroam::linux::own_routes::{Error, OwnRoutes};
 use wgroam::model::Interface;
-use wgroam::routing::{Hop, OwnRoute, PROTOCOL, Prefix, Question, Way};
+use wgroam::routing::{Hop, OwnRoute, PROTOCOL, Prefix, RouteQuery, Via};
 
 /// Two devices that are up, with a router behind each.
 fn network() {
@@ -31,13 +31,13 @@ fn prefix(text: &str) -> Prefix {
 }
 
 fn unreachable(to: &str, from: Option<&str>, metric: u32) -> OwnRoute {
-    OwnRoute { to: prefix(to), from: from.map(prefix), metric, way: Way::Unreachable }
+    OwnRoute { to: prefix(to), from: from.map(prefix), metric, via: Via::Unreachable, source: None }
 }
 
 fn host(to: &str, device: &str, gateway: Option<&str>, metric: u32) -> OwnRoute {
     let gateway = gateway.map(|gateway| gateway.parse().unwrap());
     let hop = Hop { ifindex: if_nametoindex(device).unwrap(), gateway };
-    OwnRoute { to: Prefix::host(to.parse().unwrap()), from: None, metric, way: Way::By(hop) }
+    OwnRoute { to: Prefix::host(to.parse().unwrap()), from: None, metric, via: Via::By(hop), source: None }
 }
 
 /// What `ip` says of our routes, in both families.
@@ -178,7 +178,7 @@ fn a_way_that_is_not_there_says_so_and_one_that_went_away_is_no_error() {
         own.remove(&route).unwrap();
         let error = own.add(&route).unwrap_err();
         assert!(matches!(error, Error::NoWay(_)), "{error:?}");
-        route.way = Way::By(Hop { ifindex: 9999, gateway: None });
+        route.via = Via::By(Hop { ifindex: 9999, gateway: None });
         assert!(matches!(own.add(&route).unwrap_err(), Error::NoWay(_)));
         own.remove(&route).unwrap();
         run("ip link set wan up");
@@ -238,10 +238,11 @@ fn the_table_says_what_it_leads_into_a_tunnel_beside_our_own_routes() {
     own.add(&ours).unwrap();
     let targets = ["198.51.100.2", "192.0.2.1", "203.0.113.1", "10.0.1.1", "2001:db8:b::1", "2001:db8:c::1"];
     let targets: Vec<_> = targets.iter().map(|target| target.parse().unwrap()).collect();
-    let question = Question { tunnels: vec![tunnel], targets: targets.clone() };
+    let question = RouteQuery { tunnels: vec![tunnel], targets: targets.clone(), servers: false };
     let ifindex = |interface: Interface| if_nametoindex(interface.as_str()).ok();
     let ways = own.survey(&question, &ifindex).unwrap();
-    assert_eq!(ways.led, [(targets[0], tunnel), (targets[4], tunnel)]);
+    let led: Vec<_> = ways.led.iter().map(|led| (led.target, led.interface)).collect();
+    assert_eq!(led, [(targets[0], tunnel), (targets[4], tunnel)]);
     assert_eq!(ways.own, [ours]);
     let through: Vec<_> = ways.through.iter().map(|way| (way.to, way.from, way.metric)).collect();
     let lan = (prefix("::/0"), Some(prefix("2001:db8:a::/64")), 256);

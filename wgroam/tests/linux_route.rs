@@ -10,9 +10,9 @@ use std::time::{Duration, Instant};
 
 use common::{enter_own_network, run, shell, wireguard_go};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use wgroam::engine::WanChange;
 use wgroam::linux::route::{AT_MOST, LinkEvent, QUIET, RouteMonitor};
 use wgroam::model::Interface;
+use wgroam::wan::WanChange;
 
 /// A router with one uplink, `wan`, whose far end is `isp`.
 struct World {

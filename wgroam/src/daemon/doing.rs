@@ -18,7 +18,7 @@ impl Daemon {
                 Action::SetEndpoint { interface, .. }
                 | Action::ClearSource { interface, .. }
                 | Action::Poke { interface, .. }
-                | Action::RotatePort { interface }
+                | Action::SetPort { interface, .. }
                 | Action::ReaddPeer { interface, .. } => self.tell(now, *interface, &action),
                 Action::Resolve { host } => self.asking.resolve(host),
                 Action::Probe { interface, target, token, .. } => {
@@ -27,9 +27,10 @@ impl Daemon {
                         log::debug!("probe: {error}");
                     }
                 }
-                Action::FindWays(question) => self.find_ways(now, question),
+                Action::QueryRoutes(question) => self.query_routes(now, question),
                 Action::AddRoute(route) => self.change_route(|routes| routes.add(route)),
                 Action::RemoveRoute(route) => self.change_route(|routes| routes.remove(route)),
+                Action::Forget { interface } => self.forget(*interface),
                 Action::Remember => self.keeper.remember(now, &self.engine.memory()),
                 Action::Report(report) => self.report(report),
             }
@@ -47,7 +48,7 @@ impl Daemon {
                 wireguard.set_endpoint(interface, peer, *endpoint)
             }
             Action::Poke { peer, keepalive, .. } => wireguard.poke(interface, peer, *keepalive),
-            Action::RotatePort { .. } => wireguard.rotate_port(interface),
+            Action::SetPort { port, .. } => wireguard.set_port(interface, *port),
             Action::ReaddPeer { peer, endpoint, .. } => {
                 let told = wireguard.readd_peer(interface, peer, endpoint.map(|(endpoint, _)| endpoint));
                 // Its preshared key went through our hands.
@@ -123,11 +124,13 @@ impl Daemon {
                 self.control.broadcast(format!("{text}\n").as_bytes(), json.as_bytes());
             }
         }
-        if let Report::DeviceGone { interface } = report {
-            self.troubles.remove(*interface);
-            if self.watched.remove(*interface) {
-                self.listen();
-            }
+    }
+
+    /// Its private key is wiped.
+    fn forget(&mut self, interface: Interface) {
+        self.troubles.remove(interface);
+        if self.watched.remove(interface) {
+            self.listen();
         }
     }
 }

@@ -336,7 +336,7 @@ impl Daemon {
             log::info!("the configuration changed");
         }
         self.look_at_everything(now);
-        self.engine.handle_event(now, Event::Command(Command::LookAgain));
+        self.engine.handle_event(now, Event::Command(Command::Retry));
         Ok(())
     }
 

@@ -6,14 +6,14 @@ use std::time::Instant;
 use super::Daemon;
 use crate::engine::Event;
 use crate::linux::own_routes::{Error, OwnRoutes};
-use crate::routing::Question;
+use crate::routing::RouteQuery;
 
 impl Daemon {
-    pub(super) fn find_ways(&mut self, now: Instant, question: &Question) {
+    pub(super) fn query_routes(&mut self, now: Instant, question: &RouteQuery) {
         match self.own_routes.survey(question, &|tunnel| self.routes.ifindex_of(tunnel)) {
             Ok(mut ways) => {
                 ways.uplinks = self.routes.uplinks();
-                self.engine.handle_event(now, Event::Ways(ways));
+                self.engine.handle_event(now, Event::Routes(ways));
             }
             // The engine asks again while there is a reason to.
             Err(error) => log::warn!("the routing table can't be read: {error}"),

@@ -17,12 +17,12 @@ use crate::linux::echo::Echo;
 use crate::linux::own_routes::OwnRoutes;
 use crate::linux::resolver::{ResolveError, Resolver};
 use crate::linux::route::message::{DefaultRoute, Link};
-use crate::linux::route::{Links, Way};
+use crate::linux::route::{Links, Lookup};
 use crate::linux::thread::pause;
 use crate::linux::wireguard::WireGuard;
 use crate::linux::{files, program};
 use crate::model::{Device, Interface, Peer, PublicKey, WallTime, digits};
-use crate::routing::{Prefix, Question};
+use crate::routing::{Prefix, RouteQuery};
 use crate::state;
 
 /// So many peers are looked at, those that we go to first: a screen has no room for more.
@@ -259,7 +259,7 @@ impl Gatherer<'_> {
                 }
             }
             for place in places {
-                let way = self.links.way(place.ip(), None, device.fwmark).ok().flatten();
+                let way = self.links.lookup(place.ip(), None, device.fwmark).ok().flatten();
                 known.ways.push((place, self.leads(device, way)));
             }
             facts.push(known);
@@ -270,9 +270,9 @@ impl Gatherer<'_> {
         (facts, left_out)
     }
 
-    fn leads(&self, device: &Device, way: Option<Way>) -> Leads {
+    fn leads(&self, device: &Device, way: Option<Lookup>) -> Leads {
         match way {
-            Some(Way { local: true, .. }) => Leads::Here,
+            Some(Lookup { local: true, .. }) => Leads::Here,
             Some(way) if way.ifindex == device.ifindex => Leads::Inside,
             Some(way) => self.name_of(way.ifindex).map_or(Leads::Nowhere, |by| Leads::By(by, way.source)),
             None => Leads::Nowhere,
@@ -321,9 +321,9 @@ impl Gatherer<'_> {
             forwards: number::<u8>("/proc/sys/net/ipv6/conf/all/forwarding").map(|value| value != 0),
             ..LanFacts::default()
         };
-        let question = Question { tunnels: vec![device.interface], targets: Vec::new() };
+        let question = RouteQuery { tunnels: vec![device.interface], ..RouteQuery::default() };
         if let Ok(ways) = OwnRoutes::new().survey(&question, &|_| Some(device.ifindex)) {
-            lan.refused = ways.own.iter().any(|route| route.way == crate::routing::Way::Unreachable);
+            lan.refused = ways.own.iter().any(|route| route.via == crate::routing::Via::Unreachable);
             lan.through = ways.through;
         }
         let routed = lan.through.iter().find_map(|through| through.from);
@@ -336,7 +336,7 @@ impl Gatherer<'_> {
         }
         // OpenWrt's default routes are each for what its provider gave: who asks without a source finds none of them.
         let from = lan.holder.map(|(_, address)| address).or_else(|| self.shared_with(device));
-        let way = self.links.way(INTERNET, from, 0).ok().flatten();
+        let way = self.links.lookup(INTERNET, from, 0).ok().flatten();
         lan.internet = way.and_then(|way| self.name_of(way.ifindex));
         let routes = self.links.default_routes().unwrap_or_default();
         let outside =

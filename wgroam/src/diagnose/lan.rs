@@ -244,7 +244,8 @@ mod tests {
         let mut facts = facts();
         for (to, verdict) in [("fd00:99::2", Verdict::Skipped), ("2001:db8:a::", Verdict::Bad)] {
             let to = Prefix::new(to.parse().unwrap(), 64);
-            facts.lan.through = vec![Through { interface: facts.interface, to, from: None, metric: 1024 }];
+            facts.lan.through =
+                vec![Through { interfaces: vec![facts.interface], to, from: None, metric: 1024 }];
             facts.lan.forwards = Some(false);
             for name in ["default-route", "forwarding"] {
                 assert_eq!(check(&facts, name).verdict, verdict, "{name} {to}");

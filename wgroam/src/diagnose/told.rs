@@ -90,7 +90,7 @@ mod tests {
             keepalive: 0,
             moves: 0,
             history: Vec::new(),
-            chase: None,
+            dial: None,
             problems,
         }
     }

@@ -6,7 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use super::Report;
 use crate::model::{Interface, PublicKey};
-use crate::routing::{OwnRoute, Question};
+use crate::routing::{OwnRoute, RouteQuery};
 
 /// Something to be done outside. Each is carried out at once and in order.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -66,10 +66,12 @@ pub enum Action {
         /// Comes back with the reply.
         token: u16,
     },
-    /// Have the kernel choose another listen port, which is the source port: WireGuard listens on port 0.
-    RotatePort {
+    /// Have WireGuard listen on another port, which is the source port, too.
+    SetPort {
         /// On this interface.
         interface: Interface,
+        /// On this one; 0: the kernel chooses one that is free.
+        port: u16,
     },
     /// Remove the peer and add it again as it is (allowed IPs, keepalive, preshared key, endpoint unless told another), in
     /// one message.
@@ -82,13 +84,18 @@ pub enum Action {
         /// call there, and then the other end takes no call of the new one for 20 ms (INITIATIONS_PER_SECOND).
         endpoint: Option<(SocketAddr, Reason)>,
     },
-    /// Find out what the main table says, and bring an [`super::Event::Ways`] at once: what comes after this in the queue
+    /// Find out what the main table says, and bring an [`super::Event::Routes`] at once: what comes after this in the queue
     /// may hang on it.
-    FindWays(Question),
+    QueryRoutes(RouteQuery),
     /// Add a route of ours, or lead one of ours that is in the same place another way. Nobody else's is touched.
     AddRoute(OwnRoute),
     /// Remove a route of ours.
     RemoveRoute(OwnRoute),
+    /// The interface is gone or not ours any more: forget its private key, and listen for it no longer.
+    Forget {
+        /// This one.
+        interface: Interface,
+    },
     /// [`super::Engine::memory`] changed: keep it.
     Remember,
     /// Tell whoever watches.

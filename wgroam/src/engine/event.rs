@@ -6,7 +6,8 @@ use std::net::{IpAddr, SocketAddr};
 
 use crate::initiation::Verdict;
 use crate::model::{Device, Interface, PublicKey, WallTime};
-use crate::routing::Ways;
+use crate::routing::RouteAnswer;
+use crate::wan::WanChange;
 
 /// Something that happened outside.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,6 +38,11 @@ pub enum Event {
         /// What it proves.
         verdict: Verdict,
     },
+    /// All addresses that are this machine's own, and its links' broadcast addresses, sorted: at the start and with each change.
+    /// Nobody else can be there.
+    OwnAddresses(Vec<IpAddr>),
+    /// Somebody removed a route of ours, or many changed at once: the engine asks for routes anew.
+    RoutesChanged,
     /// Our own way to the Internet changed. Already debounced, one event for one change.
     WanChanged(WanChange),
     /// The wall clock was set.
@@ -60,8 +66,8 @@ pub enum Event {
         /// The token of the probe that it answers.
         token: u16,
     },
-    /// The answer to [`super::Action::FindWays`].
-    Ways(Ways),
+    /// The answer to [`super::Action::QueryRoutes`].
+    Routes(RouteAnswer),
     /// The owner asks.
     Command(Command),
 }
@@ -87,19 +93,6 @@ impl fmt::Display for ResolveError {
     }
 }
 
-/// How our own way to the Internet changed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum WanChange {
-    /// A device that counts as WAN came up.
-    Up(Interface),
-    /// A device that counts as WAN went down or away.
-    Down(Interface),
-    /// It has another address.
-    Address(Interface, IpAddr),
-    /// Default routes changed: this device carries the best one of a family now, or none does.
-    Route(Option<Interface>),
-}
-
 /// A wish of the owner that the engine carries out.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Command {
@@ -111,5 +104,5 @@ pub enum Command {
         peer: Option<PublicKey>,
     },
     /// Look at everything again, and let those try anew that have no session (SIGHUP).
-    LookAgain,
+    Retry,
 }

@@ -248,7 +248,7 @@ impl Engine {
         // Costs nothing where nothing works, and a handshake does; not where another address explains the silence.
         let rotate = at.may_rotate && here.is_some() && !ladder.rotated && !stale && ladder.news.is_empty();
         if rotate {
-            self.actions.push_back(Action::RotatePort { interface: at.interface });
+            self.actions.push_back(Action::SetPort { interface: at.interface, port: 0 });
             self.rotated = true;
             self.told(at, chased, ladder, Step::RotatePort);
             // From the new port each address is new. The one that just had its chance comes last.

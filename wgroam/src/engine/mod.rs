@@ -27,10 +27,10 @@ mod timer;
 mod view;
 
 pub use action::{Action, Reason};
-pub use event::{Command, Event, ResolveError, WanChange};
+pub use event::{Command, Event, ResolveError};
 pub use report::{Evidence, Report, Step};
 pub use status::{
-    CandidateStatus, ChaseStatus, DeviceStatus, Move, PeerStatus, Problem, Status, StrangerStatus,
+    CandidateStatus, DeviceStatus, DialStatus, Move, PeerStatus, Problem, Status, StrangerStatus,
 };
 
 use std::collections::VecDeque;
@@ -51,6 +51,7 @@ use crate::config::Config;
 use crate::initiation::Timestamp;
 use crate::model::{Interface, PublicKey, WallTime};
 use crate::sorted::SortedMap;
+use crate::wan::WanChange;
 
 /// What survives a restart: one entry for each peer that was ever authenticated. The daemon keeps it in the state
 /// file and hands it back to [`Engine::new`].
@@ -149,6 +150,8 @@ impl Engine {
                     return;
                 }
             }
+            Event::OwnAddresses(_) => {}
+            Event::RoutesChanged => self.routes.want(),
             Event::WanChanged(change) => self.on_wan_changed(now, change),
             Event::ClockStepped { wall } => {
                 self.report(Report::ClockStepped);
@@ -159,7 +162,7 @@ impl Engine {
             Event::ProbeReply { interface, target, token } => {
                 self.on_probe_reply(now, interface, target, token);
             }
-            Event::Ways(ways) => self.on_ways(ways),
+            Event::Routes(ways) => self.on_route_answer(ways),
             Event::Command(command) => self.on_command(now, command),
         }
         self.work(now);
@@ -308,7 +311,9 @@ impl Engine {
             self.errands.cancel(interface, peer);
             (peer.pending, peer.repeat, peer.wished) = (None, None, None);
         }
-        if std::mem::take(&mut device.announced) {
+        let announced = std::mem::take(&mut device.announced);
+        self.actions.push_back(Action::Forget { interface });
+        if announced {
             self.report(Report::DeviceGone { interface });
         }
         self.timers.stop(Timer::Look(interface));
@@ -359,7 +364,7 @@ impl Engine {
 
     fn on_command(&mut self, now: Instant, command: Command) {
         let (only, peer) = match command {
-            Command::LookAgain => return self.try_afresh(now, Reason::Command),
+            Command::Retry => return self.try_afresh(now, Reason::Command),
             Command::Poke { interface, peer } => (interface, peer),
         };
         let wanted =

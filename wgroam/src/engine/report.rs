@@ -5,10 +5,11 @@ use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use super::{Reason, ResolveError, WanChange};
+use super::{Reason, ResolveError};
 use crate::initiation::Verdict;
 use crate::model::{Interface, PublicKey};
 use crate::routing::{OwnRoute, Purpose};
+use crate::wan::WanChange;
 
 /// One thing worth telling. Repetitions are counted in the status, not told again.
 #[derive(Clone, Debug, PartialEq, Eq)]

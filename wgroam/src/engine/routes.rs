@@ -12,7 +12,7 @@ use super::names::backoff;
 use super::peer::PeerState;
 use super::{Action, Engine, Report};
 use crate::model::Interface;
-use crate::routing::{IPV6_METRIC, OwnRoute, Prefix, Purpose, Question, Through, Way, Ways};
+use crate::routing::{IPV6_METRIC, OwnRoute, Prefix, Purpose, RouteAnswer, RouteQuery, Through, Via};
 
 /// A route that there has to be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,7 +34,7 @@ pub(super) struct Routes {
     /// It has no answer yet.
     open: bool,
     /// The last answer.
-    ways: Ways,
+    ways: RouteAnswer,
     own: Vec<Owned>,
     /// What an earlier run left behind stays until then: it may turn out to be needed.
     adopt_until: Option<Instant>,
@@ -43,7 +43,14 @@ pub(super) struct Routes {
 impl Routes {
     pub fn new(now: Instant) -> Self {
         let adopt_until = Some(now + ADOPT_FOR);
-        Self { asked: None, wanted: true, open: false, ways: Ways::default(), own: Vec::new(), adopt_until }
+        Self {
+            asked: None,
+            wanted: true,
+            open: false,
+            ways: RouteAnswer::default(),
+            own: Vec::new(),
+            adopt_until,
+        }
     }
 
     /// Something changed that routes hang on: ask the kernel again.
@@ -90,11 +97,11 @@ impl Engine {
         // So that nothing is asked twice while the answer is on its way.
         self.routes.ways.targets.clone_from(&targets);
         let tunnels = self.chasing_devices().map(|device| device.interface).collect();
-        let question = Question { tunnels, targets };
-        self.actions.push_back(Action::FindWays(question));
+        let question = RouteQuery { tunnels, targets, servers: false };
+        self.actions.push_back(Action::QueryRoutes(question));
     }
 
-    pub(super) fn on_ways(&mut self, ways: Ways) {
+    pub(super) fn on_route_answer(&mut self, ways: RouteAnswer) {
         let known = std::mem::take(&mut self.routes.own);
         let of = |route: &OwnRoute| known.iter().find(|(other, _)| other == route).and_then(|&(_, of)| of);
         self.routes.own = ways.own.iter().map(|route| (*route, of(route))).collect();
@@ -146,14 +153,14 @@ impl Engine {
             let marked = device.fwmark != 0;
             let peers = device.present_peers().filter(|peer| !marked && self.goes_to(interface, peer));
             for endpoint in peers.flat_map(PeerState::goals) {
-                if ways.led.contains(&(endpoint, interface)) {
+                if ways.leads(endpoint, interface) {
                     need(Needed { route: around(endpoint, ways), interface, purpose: Purpose::Endpoint });
                 }
             }
             if self.settings.refuses(interface) && device.dead {
-                let through = ways.through.iter().filter(|through| through.interface == interface);
+                let through = ways.through.iter().filter(|through| through.interfaces == [interface]);
                 for route in through.filter_map(refusal) {
-                    need(Needed { route, interface, purpose: Purpose::Refusal });
+                    need(Needed { route, interface, purpose: Purpose::Unreachable });
                 }
             }
         }
@@ -235,15 +242,15 @@ impl PeerState {
 
 /// A host route that keeps to the way that everything else takes. Without any way it leads nowhere: anything is better
 /// than a tunnel that carries itself.
-fn around(endpoint: IpAddr, ways: &Ways) -> OwnRoute {
-    let way = ways.uplinks[usize::from(endpoint.is_ipv6())].map_or(Way::Unreachable, Way::By);
+fn around(endpoint: IpAddr, ways: &RouteAnswer) -> OwnRoute {
+    let via = ways.uplinks[usize::from(endpoint.is_ipv6())].map_or(Via::Unreachable, Via::By);
     // What the kernel makes of 0, so that the route reads back the same.
     let metric = if endpoint.is_ipv4() { 0 } else { IPV6_METRIC };
-    OwnRoute { to: Prefix::host(endpoint), from: None, metric, way }
+    OwnRoute { to: Prefix::host(endpoint), from: None, metric, via, source: None }
 }
 
 /// The route that counts in place of the one into the tunnel. Metric 1 can't be undercut; nobody uses it.
 fn refusal(through: &Through) -> Option<OwnRoute> {
     let metric = through.metric.checked_sub(1).filter(|&metric| metric > 0)?;
-    Some(OwnRoute { to: through.to, from: through.from, metric, way: Way::Unreachable })
+    Some(OwnRoute { to: through.to, from: through.from, metric, via: Via::Unreachable, source: None })
 }

@@ -71,14 +71,14 @@ pub struct PeerStatus {
     /// The last moves, the latest first.
     pub history: Vec<Move>,
     /// Only of a peer that we go to, or probe.
-    pub chase: Option<ChaseStatus>,
+    pub dial: Option<DialStatus>,
     /// What is wrong with it, in the order of weight; empty when nothing is known to be.
     pub problems: Vec<Problem>,
 }
 
 /// What is known of the way to a peer that we go to.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ChaseStatus {
+pub struct DialStatus {
     /// It is silent: what says so, and for how long.
     pub silent: Option<(Evidence, Duration)>,
     /// Where it may be, in the order of the configuration.

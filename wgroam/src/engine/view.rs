@@ -6,7 +6,7 @@ use std::time::Instant;
 use super::constants::GONE_FOR;
 use super::device::DeviceState;
 use super::peer::PeerState;
-use super::{CandidateStatus, ChaseStatus, DeviceStatus, Engine, PeerStatus, Problem, Status};
+use super::{CandidateStatus, DeviceStatus, DialStatus, Engine, PeerStatus, Problem, Status};
 use crate::config;
 use crate::model::Interface;
 
@@ -62,12 +62,12 @@ impl Engine {
             keepalive: seen.keepalive,
             moves: peer.moves,
             history: peer.history(now),
-            chase: self.chase_status(now, interface, peer),
+            dial: self.dial_status(now, interface, peer),
             problems: self.problems(now, interface, peer),
         }
     }
 
-    fn chase_status(&self, now: Instant, interface: Interface, peer: &PeerState) -> Option<ChaseStatus> {
+    fn dial_status(&self, now: Instant, interface: Interface, peer: &PeerState) -> Option<DialStatus> {
         let section = self.settings.chased(interface, peer.seen.public_key)?;
         let chased = peer.chased.as_ref()?;
         let age = |then: Instant| now.saturating_duration_since(then);
@@ -76,7 +76,7 @@ impl Engine {
             let (host, error) = (candidate.host.clone(), error.map(ToString::to_string));
             CandidateStatus { host, port: candidate.port, addresses, error }
         };
-        Some(ChaseStatus {
+        Some(DialStatus {
             silent: chased.ladder.as_ref().map(|ladder| (ladder.evidence, age(ladder.since))),
             candidates: section.endpoints.iter().map(candidate).collect(),
             steps: chased.steps.iter().map(|&(when, step)| (age(when), step)).collect(),

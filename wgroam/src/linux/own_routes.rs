@@ -14,7 +14,7 @@ use super::netlink::wire::{Bytes, Malformed, Request};
 use super::netlink::{Failure, Socket};
 use super::route::message::{RTA_VIA, Route, whole_route};
 use crate::model::Interface;
-use crate::routing::{Hop, MainRoute, OwnRoute, PROTOCOL, Question, Survey, Way, Ways};
+use crate::routing::{Hop, MainRoute, OwnRoute, PROTOCOL, RouteAnswer, RouteQuery, RouteTable, Via};
 
 /// A dump that something changes under is asked for again, so often.
 const ATTEMPTS: u32 = 5;
@@ -90,7 +90,7 @@ impl OwnRoutes {
         let ours = self.list().map_err(|failure| Error::Failed(*route, failure))?;
         match ours.iter().find(|other| other.same_place(route)) {
             None => Err(Error::Taken(*route)),
-            Some(same) if same.way == route.way => Ok(()),
+            Some(same) if same.via == route.via => Ok(()),
             Some(other) => {
                 self.remove(other)?;
                 self.change(libc::RTM_NEWROUTE, flags, route).map_err(|failure| explain(route, failure))
@@ -109,19 +109,19 @@ impl OwnRoutes {
 
     /// All routes of ours, as left by whichever of us made them.
     pub fn list(&mut self) -> Result<Vec<OwnRoute>, Failure> {
-        Ok(self.survey(&Question::default(), &|_| None)?.own)
+        Ok(self.survey(&RouteQuery::default(), &|_| None)?.own)
     }
 
     /// Reads the main table for the answer to the question, which leaves the uplinks open. `ifindex` gives a tunnel's
     /// number. Takes a millisecond for a thousand routes.
     pub fn survey(
         &mut self,
-        question: &Question,
+        question: &RouteQuery,
         ifindex: &dyn Fn(Interface) -> Option<u32>,
-    ) -> Result<Ways, Failure> {
+    ) -> Result<RouteAnswer, Failure> {
         let mut attempt = 0;
         loop {
-            let mut survey = Survey::new(question, ifindex);
+            let mut survey = RouteTable::new(question, ifindex);
             let flags = (libc::NLM_F_REQUEST | libc::NLM_F_DUMP) as u16;
             let request = Request::new(libc::RTM_GETROUTE, flags, &[0; HEADER]);
             let asked = self.socket()?.ask(request, &mut |message| {
@@ -172,10 +172,10 @@ fn write(kind: u16, flags: u16, route: &OwnRoute) -> Request {
     } else {
         (libc::AF_INET6, libc::RT_SCOPE_UNIVERSE, libc::RT_SCOPE_UNIVERSE)
     };
-    let (scope, route_type, hop_flags) = match route.way {
-        Way::Unreachable => (universe, libc::RTN_UNREACHABLE, 0),
-        Way::By(Hop { gateway: None, .. }) => (link, libc::RTN_UNICAST, 0),
-        Way::By(Hop { gateway: Some(_), .. }) => (universe, libc::RTN_UNICAST, RTNH_F_ONLINK),
+    let (scope, route_type, hop_flags) = match route.via {
+        Via::Unreachable => (universe, libc::RTN_UNREACHABLE, 0),
+        Via::By(Hop { gateway: None, .. }) => (link, libc::RTN_UNICAST, 0),
+        Via::By(Hop { gateway: Some(_), .. }) => (universe, libc::RTN_UNICAST, RTNH_F_ONLINK),
     };
     let from_length = route.from.map_or(0, |from| from.length());
     let table = libc::RT_TABLE_MAIN;
@@ -188,7 +188,7 @@ fn write(kind: u16, flags: u16, route: &OwnRoute) -> Request {
         octets(&mut request, libc::RTA_SRC, &[], from.address());
     }
     request.attribute(libc::RTA_PRIORITY, &route.metric.to_ne_bytes());
-    if let Way::By(hop) = route.way {
+    if let Via::By(hop) = route.via {
         request.attribute(libc::RTA_OIF, &hop.ifindex.to_ne_bytes());
         match hop.gateway {
             Some(gateway) if gateway.is_ipv4() == route.to.address().is_ipv4() => {
@@ -238,7 +238,8 @@ fn read(payload: Bytes) -> Result<Option<MainRoute>, Malformed> {
         from: (from.length() > 0).then_some(from),
         metric,
         // IPv6 says that a route that leads nowhere leads to the loopback device.
-        hop: hops.first().copied().filter(|_| unicast),
+        hops: if unicast { hops } else { Vec::new() },
+        source: None,
         protocol: payload.u8(5)?,
         unreachable: route_type == libc::RTN_UNREACHABLE,
     }))

@@ -19,7 +19,7 @@ use crate::config::Config;
 use crate::engine::Step;
 use crate::initiation::Verdict;
 use crate::model::{Interface, PublicKey};
-use crate::routing::{OwnRoute, Way};
+use crate::routing::{OwnRoute, Via};
 
 /// A length of time as people say it: `4s`, `12m`, `3h 12m`, `5d 2h`.
 pub fn ago(time: Duration) -> String {
@@ -62,12 +62,12 @@ fn json_step(json: &mut json::Json, step: Step) {
 fn json_route(json: &mut json::Json, route: &OwnRoute) {
     json.string("to", &route.to.to_string());
     json.maybe_string("from", route.from.map(|from| from.to_string()).as_deref());
-    let gateway = match route.way {
-        Way::By(hop) => hop.gateway,
-        Way::Unreachable => None,
+    let gateway = match route.via {
+        Via::By(hop) => hop.gateway,
+        Via::Unreachable => None,
     };
     json.maybe_string("via", gateway.map(|gateway| gateway.to_string()).as_deref());
-    json.bool("unreachable", route.way == Way::Unreachable);
+    json.bool("unreachable", route.via == Via::Unreachable);
 }
 
 /// What a person calls a peer: the name of its section, else nothing.

@@ -6,8 +6,9 @@ use super::{
     json_route, json_step, name_of, own_clock_text, short, verdict_key, verdict_text, verdict_word, who,
 };
 use crate::config::Config;
-use crate::engine::{Report, WanChange};
+use crate::engine::Report;
 use crate::model::{Interface, PublicKey, WallTime};
+use crate::wan::WanChange;
 
 /// One event as a line of text, without time and newline.
 pub fn report_text(report: &Report, config: &Config) -> String {
@@ -70,6 +71,7 @@ pub fn report_text(report: &Report, config: &Config) -> String {
             WanChange::Address(device, address) => format!("WAN: {device} has the address {address}"),
             WanChange::Route(Some(device)) => format!("WAN: the default route is on {device}"),
             WanChange::Route(None) => "WAN: no default route".to_string(),
+            WanChange::Rules => "WAN: the policy rules changed".to_string(),
         },
         Report::ClockStepped => "the clock was set".to_string(),
         Report::OwnClock { behind: Some(behind) } => own_clock_text(*behind),
@@ -158,6 +160,7 @@ pub fn report_json(report: &Report, config: &Config, wall: WallTime) -> String {
                 json.string("change", "address");
                 json.string("address", &address.to_string());
             }
+            WanChange::Rules => json.string("change", "rules"),
             WanChange::Route(device) => {
                 json.maybe_string("device", device.as_ref().map(Interface::as_str));
                 json.string("change", "route");

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::json::Json;
 use super::{ago, json_route, json_step, own_clock_text, verdict_key, verdict_text, verdict_word, who};
-use crate::engine::{CandidateStatus, ChaseStatus, DeviceStatus, PeerStatus, Problem, Status};
+use crate::engine::{CandidateStatus, DeviceStatus, DialStatus, PeerStatus, Problem, Status};
 use crate::model::Interface;
 
 /// How wide the text is at most, where its words allow.
@@ -64,7 +64,7 @@ fn device_text(text: &mut String, device: &DeviceStatus) {
 }
 
 /// Where it may be, what its silence is, and what was done about it.
-fn chase_text(text: &mut String, chase: &ChaseStatus) {
+fn dial_text(text: &mut String, chase: &DialStatus) {
     for candidate in &chase.candidates {
         let CandidateStatus { host, port, addresses, error } = candidate;
         let addresses: Vec<_> = addresses.iter().map(ToString::to_string).collect();
@@ -98,13 +98,13 @@ fn peer_text(text: &mut String, peer: &PeerStatus) {
         (Some(endpoint), ..) => {
             let _ = writeln!(text, "    at {endpoint}");
         }
-        (None, ..) if peer.chase.as_ref().is_some_and(|chase| !chase.candidates.is_empty()) => {
+        (None, ..) if peer.dial.as_ref().is_some_and(|chase| !chase.candidates.is_empty()) => {
             text.push_str("    no address of it is known yet\n");
         }
         (None, ..) => text.push_str("    it has not called yet: nobody knows where it is\n"),
     }
-    if let Some(chase) = &peer.chase {
-        chase_text(text, chase);
+    if let Some(chase) = &peer.dial {
+        dial_text(text, chase);
     }
     let handshake = match (peer.handshake_age, peer.alive) {
         // WireGuard says when the last one was, and forgot its keys since.
@@ -204,7 +204,7 @@ pub fn status_json(status: &Status, uptime: Duration) -> String {
 }
 
 /// The members `silent`, `silent_s`, `round_trip_s`, `candidates` and `steps`; none for a peer that is not chased.
-fn chase_json(json: &mut Json, chase: &ChaseStatus) {
+fn dial_json(json: &mut Json, chase: &DialStatus) {
     json.maybe_string("silent", chase.silent.map(|(evidence, _)| evidence.word()));
     json.seconds("silent_s", chase.silent.map(|(_, since)| since));
     json.seconds("round_trip_s", chase.round_trip);
@@ -236,8 +236,8 @@ fn peer_json(json: &mut Json, peer: &PeerStatus) {
     json.number("tx_bytes", peer.tx_bytes);
     json.number("keepalive", peer.keepalive.into());
     json.number("moves", peer.moves);
-    if let Some(chase) = &peer.chase {
-        chase_json(json, chase);
+    if let Some(chase) = &peer.dial {
+        dial_json(json, chase);
     }
     json.objects("history", &peer.history, |json, step| {
         json.seconds("age_s", Some(step.age));

@@ -218,7 +218,7 @@ pub fn another_port_is_taken_at_once_and_the_session_survives(create: Create) {
     let mut ports = vec![51820];
     for _ in 0..3 {
         let handshake = peer(&wireguard.device(wg0()).unwrap().0, &public1).last_handshake;
-        wireguard.rotate_port(wg0()).unwrap();
+        wireguard.set_port(wg0(), 0).unwrap();
         let port = wireguard.device(wg0()).unwrap().0.listen_port;
         assert!(port != 0 && !ports.contains(&port), "{port} after {ports:?}");
         ports.push(port);

@@ -4,10 +4,11 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 use wgroam::config::Config;
-use wgroam::engine::{Action, Engine, Event, Evidence, Reason, Remembered, Report, Step, WanChange};
+use wgroam::engine::{Action, Engine, Event, Evidence, Reason, Remembered, Report, Step};
 use wgroam::initiation::{Timestamp, Verdict};
 use wgroam::model::{Device, Interface, Peer, PublicKey, WallTime};
-use wgroam::routing::Ways;
+use wgroam::routing::RouteAnswer;
+use wgroam::wan::WanChange;
 
 pub const ALICE: PublicKey = PublicKey([1; 32]);
 pub const BOB: PublicKey = PublicKey([2; 32]);
@@ -55,7 +56,7 @@ pub struct Bench {
     /// Does setting an endpoint have no effect?
     pub refuses: bool,
     /// What the main table says. Its `own` are the routes that the engine made.
-    pub ways: Ways,
+    pub ways: RouteAnswer,
     /// How often it asked for that.
     pub questions: usize,
     /// Seconds that the wall clock was set forward.
@@ -84,7 +85,7 @@ impl Bench {
             now: start,
             device,
             refuses: false,
-            ways: Ways::default(),
+            ways: RouteAnswer::default(),
             questions: 0,
             clock_step: 0,
             log: Vec::new(),
@@ -127,10 +128,11 @@ impl Bench {
                     let found = self.device.peers.iter_mut().find(|p| p.public_key == *peer);
                     found.unwrap().endpoint = Some(*endpoint);
                 }
-                Action::FindWays(question) => {
+                Action::QueryRoutes(question) => {
                     let targets = question.targets.clone();
                     self.questions += 1;
-                    self.engine.handle_event(self.now, Event::Ways(Ways { targets, ..self.ways.clone() }));
+                    self.engine
+                        .handle_event(self.now, Event::Routes(RouteAnswer { targets, ..self.ways.clone() }));
                     continue;
                 }
                 Action::AddRoute(route) => {

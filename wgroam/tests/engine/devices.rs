@@ -228,7 +228,7 @@ fn looking_again_lets_those_try_anew_that_have_no_session_and_disturbs_nobody_el
     let mut alive = peer(BOB, Some(at(2)));
     alive.last_handshake = Some(WallTime { seconds: WALL - 10, nanos: 0 });
     let mut bench = Bench::settled(vec![], vec![peer(ALICE, Some(at(1))), alive]);
-    bench.event(Event::Command(Command::LookAgain));
+    bench.event(Event::Command(Command::Retry));
     let poked = bench.log.iter().filter_map(|(_, action)| match action {
         Action::Poke { peer, reason, .. } => Some((*peer, *reason)),
         _ => None,

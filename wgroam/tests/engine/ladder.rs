@@ -5,9 +5,8 @@ use std::net::SocketAddr;
 
 use wgroam::config::Config;
 use wgroam::engine::constants::{BACKOFF_MAX, DEAD, SILENCE};
-use wgroam::engine::{
-    Action, Command, Event, Evidence, Problem, Reason, Report, ResolveError, Step, WanChange,
-};
+use wgroam::engine::{Action, Command, Event, Evidence, Problem, Reason, Report, ResolveError, Step};
+use wgroam::wan::WanChange;
 
 use super::bench::{ALICE, BOB, Bench, at, millis, peer, secs, wan_address, wg0};
 use super::chased::{
@@ -290,7 +289,7 @@ fn any_event_ends_a_rest() {
         Event::ClockStepped { wall: Default::default() },
         Event::Command(Command::Poke { interface: None, peer: None }),
         Event::Command(Command::Poke { interface: Some(wg0()), peer: Some(ALICE) }),
-        Event::Command(Command::LookAgain),
+        Event::Command(Command::Retry),
     ];
     for event in events {
         let mut bench = resting();

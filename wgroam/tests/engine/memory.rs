@@ -2,9 +2,10 @@
 //! What is remembered: where a peer was good by which WAN, and what the time says about our own clock.
 
 use wgroam::config::{self, Candidate, Config};
-use wgroam::engine::{Event, Reason, Remembered, Report, WanChange};
+use wgroam::engine::{Event, Reason, Remembered, Report};
 use wgroam::initiation::{Timestamp, Verdict};
 use wgroam::model::{Interface, WallTime};
+use wgroam::wan::WanChange;
 
 use super::bench::{ALICE, BOB, Bench, WALL, at, millis, peer, remembered, secs, wg0};
 

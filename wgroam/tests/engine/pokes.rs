@@ -3,8 +3,9 @@
 
 use wgroam::config::{self, Config};
 use wgroam::engine::constants::POKE_SPACING;
-use wgroam::engine::{Action, Command, Event, Reason, Report, WanChange};
+use wgroam::engine::{Action, Command, Event, Reason, Report};
 use wgroam::model::WallTime;
+use wgroam::wan::WanChange;
 
 use super::bench::{ALICE, BOB, Bench, WALL, at, millis, peer, secs, wan_address, wg0};
 

@@ -5,9 +5,10 @@ use std::net::{IpAddr, SocketAddr};
 
 use super::bench::{ALICE, BOB, Bench, at, millis, peer, secs, wan_address, wg0};
 use wgroam::config::{self, Config};
-use wgroam::engine::{Action, Event, Report, WanChange};
+use wgroam::engine::{Action, Event, Report};
 use wgroam::model::Peer;
-use wgroam::routing::{Hop, OwnRoute, Prefix, Purpose, Through, Way};
+use wgroam::routing::{Hop, OwnRoute, Prefix, Purpose, Through, Via};
+use wgroam::wan::WanChange;
 
 const WAN: Hop = Hop { ifindex: 2, gateway: None };
 const LTE: Hop = Hop { ifindex: 3, gateway: None };
@@ -49,18 +50,18 @@ fn full(peers: Vec<Peer>, unreachable: bool) -> Bench {
     bench.ways.led = vec![(home(), wg0())];
     bench.ways.uplinks = [Some(WAN), None];
     let (to, from) = (prefix("::/0"), Some(prefix("2001:db8:a::/64")));
-    bench.ways.through = vec![Through { interface: wg0(), to, from, metric: 256 }];
+    bench.ways.through = vec![Through { interfaces: vec![wg0()], to, from, metric: 256 }];
     bench.event(Event::DeviceUp { interface: wg0() });
     bench
 }
 
 fn by(hop: Hop) -> OwnRoute {
-    OwnRoute { to: Prefix::host(home()), from: None, metric: 0, way: Way::By(hop) }
+    OwnRoute { to: Prefix::host(home()), from: None, metric: 0, via: Via::By(hop), source: None }
 }
 
 fn refusal() -> OwnRoute {
     let (to, from) = (prefix("::/0"), Some(prefix("2001:db8:a::/64")));
-    OwnRoute { to, from, metric: 255, way: Way::Unreachable }
+    OwnRoute { to, from, metric: 255, via: Via::Unreachable, source: None }
 }
 
 /// Peers with a session and an endpoint.
@@ -141,7 +142,7 @@ fn without_any_uplink_the_endpoint_leads_nowhere_rather_than_into_the_tunnel() {
     let mut bench = full(vec![alive(ALICE, Some(at(1)))], true);
     bench.ways.uplinks[0] = None;
     bench.event(wan_address());
-    assert_eq!(bench.ways.own, [OwnRoute { way: Way::Unreachable, ..by(WAN) }]);
+    assert_eq!(bench.ways.own, [OwnRoute { via: Via::Unreachable, ..by(WAN) }]);
 }
 
 #[test]
@@ -286,7 +287,7 @@ fn a_route_by_nobodys_choice_of_metric_is_undercut_and_metric_1_is_let_alone() {
         let mut bench = full(vec![peer(ALICE, None)], true);
         bench.ways.through[0].metric = metric;
         bench.run(secs(8));
-        let own = bench.ways.own.iter().find(|route| route.way == Way::Unreachable);
+        let own = bench.ways.own.iter().find(|route| route.via == Via::Unreachable);
         assert_eq!(own.map(|route| route.metric), refused);
     }
 }

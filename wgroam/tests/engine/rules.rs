@@ -101,7 +101,7 @@ fn a_peer_that_was_heard_is_only_added_anew_when_the_owner_allows_it() {
 
 #[test]
 fn after_a_step_of_the_clock_who_was_never_heard_is_added_anew_with_its_endpoint() {
-    for event in [Event::ClockStepped { wall: Default::default() }, Event::Command(Command::LookAgain)] {
+    for event in [Event::ClockStepped { wall: Default::default() }, Event::Command(Command::Retry)] {
         let mut bench = start(vec![alice()], vec![peer(ALICE, None)]);
         bench.run(secs(33));
         bench.log.clear();
@@ -145,7 +145,7 @@ fn who_is_heard_just_before_it_is_added_anew_is_not() {
     let mut bench = start(vec![alice()], vec![peer(ALICE, None)]);
     bench.run(millis(100));
     bench.log.clear();
-    bench.event(Event::Command(Command::LookAgain));
+    bench.event(Event::Command(Command::Retry));
     assert_eq!(bench.pokes(), [], "too soon after the last");
     bench.device.peers[0].rx_bytes = 148;
     bench.run(millis(300));
@@ -156,7 +156,7 @@ fn who_is_heard_just_before_it_is_added_anew_is_not() {
 #[test]
 fn looking_again_disturbs_nobody_who_has_a_session() {
     let mut bench = at_home(alice(), vec![]);
-    bench.event(Event::Command(Command::LookAgain));
+    bench.event(Event::Command(Command::Retry));
     bench.run(secs(20));
     assert_eq!((bench.pokes(), bench.sets(), bench.steps()), (vec![], vec![], vec![]));
 }
@@ -168,7 +168,7 @@ fn two_silent_peers_have_the_port_changed_once_for_both() {
     let mut bench = start(vec![alice(), bob], vec![peer(ALICE, None), peer(BOB, None)]);
     bench.run(secs(300));
     let changed: Vec<_> =
-        bench.log.iter().filter(|(_, action)| matches!(action, Action::RotatePort { .. })).collect();
+        bench.log.iter().filter(|(_, action)| matches!(action, Action::SetPort { .. })).collect();
     assert!(changed.len() > 5, "{}", changed.len());
     let closest = changed.windows(2).map(|pair| pair[1].0 - pair[0].0).min().unwrap();
     assert!(closest >= REKEY_TIMEOUT, "{closest:?} from one change to the next");

@@ -198,7 +198,7 @@ proptest! {
         for (_, action) in &court.actions {
             let kind = match action {
                 Action::Poke { interface, peer, .. } => format!("poke {interface} {peer}"),
-                Action::RotatePort { interface } => format!("rotate {interface}"),
+                Action::SetPort { interface, .. } => format!("rotate {interface}"),
                 Action::Resolve { host } => format!("ask {host}"),
                 Action::ReaddPeer { interface, peer, .. } => format!("re-add {interface} {peer}"),
                 _ => continue,

@@ -278,7 +278,7 @@ impl Court {
                 _ => {}
             }
             // One question is for all tunnels.
-            if !matches!(action, Action::FindWays(_)) {
+            if !matches!(action, Action::QueryRoutes(_)) {
                 self.actions.push((self.now - self.start, action.clone()));
             }
             match action {
@@ -322,7 +322,7 @@ impl Court {
                     }
                     set = Some(at);
                 }
-                Action::RotatePort { interface } => {
+                Action::SetPort { interface, .. } => {
                     self.judge_rotate(interface);
                     self.outside.rotate(interface);
                 }
@@ -338,14 +338,14 @@ impl Court {
                     self.outside.ask(self.now, &host);
                 }
                 Action::TakeSnapshot { interface } => self.look(interface),
-                Action::FindWays(question) => {
+                Action::QueryRoutes(question) => {
                     let ways = self.table.ways(question);
-                    self.engine.handle_event(self.now, Event::Ways(ways));
+                    self.engine.handle_event(self.now, Event::Routes(ways));
                 }
                 Action::AddRoute(route) => self.table.add(route),
                 Action::RemoveRoute(route) => self.table.remove(&route),
                 Action::Report(report) => self.judge_report(&report),
-                Action::Remember => {}
+                Action::Remember | Action::Forget { .. } => {}
             }
         }
     }

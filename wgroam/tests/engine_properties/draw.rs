@@ -5,9 +5,10 @@ use proptest::prelude::*;
 use std::net::SocketAddr;
 use std::time::Duration;
 use wgroam::config::{self, Config};
-use wgroam::engine::{Command, Event, Remembered, WanChange};
+use wgroam::engine::{Command, Event, Remembered};
 use wgroam::initiation::{Timestamp, Verdict};
 use wgroam::model::{Interface, PublicKey, WallTime};
+use wgroam::wan::WanChange;
 
 use super::outside::{Dns, Echo, Load, Reach};
 
@@ -114,7 +115,7 @@ pub fn step() -> impl Strategy<Value = Step> {
         1 => (0..2_000_000_000_u64).prop_map(|seconds| Event::ClockStepped { wall: WallTime { seconds, nanos: 0 } }),
         1 => (proptest::option::of(device.clone()), proptest::option::of((0..5_usize).prop_map(key)))
             .prop_map(|(interface, peer)| Event::Command(Command::Poke { interface, peer })),
-        1 => Just(Event::Command(Command::LookAgain)),
+        1 => Just(Event::Command(Command::Retry)),
     ];
     let wait = prop_oneof![
         Just(Duration::ZERO),

@@ -6,8 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 use wgroam::config::{self, Config, Family};
-use wgroam::engine::WanChange;
 use wgroam::model::{Device, Interface, Peer, WallTime};
+use wgroam::wan::WanChange;
 
 use super::draw::Key;
 use super::outside::Answer;

@@ -5,8 +5,9 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use wgroam::config::{Candidate, Config, Family, Peer, RotatePort, Tunnel};
-use wgroam::engine::{Action, Command, Event, WanChange};
+use wgroam::engine::{Action, Command, Event};
 use wgroam::model::WallTime;
+use wgroam::wan::WanChange;
 
 use super::court::Court;
 use super::draw::{Change, Step, interface, key};
@@ -66,7 +67,7 @@ fn a_peer_that_has_just_come_to_life_keeps_its_port() {
         let wall = court.wall();
         court.devices.get_mut(&interface(0)).unwrap().peers[1].last_handshake = Some(wall);
         court.wait(millis(2_000));
-        rotated |= did(&court, |action| matches!(action, Action::RotatePort { .. }));
+        rotated |= did(&court, |action| matches!(action, Action::SetPort { .. }));
     }
     assert!(rotated, "nothing was put to the test");
 }

@@ -62,7 +62,7 @@ impl World {
                     }
                     self.flush(host);
                 }
-                (Action::Poke { .. } | Action::Remember, _) => {}
+                (Action::Poke { .. } | Action::Remember | Action::Forget { .. }, _) => {}
                 (Action::Resolve { host: name }, _) if name == SILENT_NAME => {}
                 (Action::Resolve { host: name }, _) => {
                     router.questions += 1;
@@ -79,8 +79,9 @@ impl World {
                     wireguard.transmit(now, wall, Payload::Ping(PROBE + u64::from(token)));
                     self.flush(host);
                 }
-                (Action::RotatePort { .. }, Some(wireguard)) => {
-                    wireguard.port = 32_768 + (self.rng.next() % 28_000) as u16;
+                (Action::SetPort { port, .. }, Some(wireguard)) => {
+                    let free = 32_768 + (self.rng.next() % 28_000) as u16;
+                    wireguard.port = if port == 0 { free } else { port };
                 }
                 (Action::ReaddPeer { endpoint, .. }, Some(wireguard)) => {
                     if let Some((endpoint, reason)) = endpoint {
@@ -90,12 +91,12 @@ impl World {
                     self.referee.begin(host);
                     self.flush(host);
                 }
-                (Action::Probe { .. } | Action::RotatePort { .. } | Action::ReaddPeer { .. }, None) => {}
-                (Action::FindWays(question), _) => {
+                (Action::Probe { .. } | Action::SetPort { .. } | Action::ReaddPeer { .. }, None) => {}
+                (Action::QueryRoutes(question), _) => {
                     let ways = router.ways(question);
                     let instant = self.instant();
                     if let Some(engine) = &mut self.hosts[host].engine {
-                        engine.handle_event(instant, Event::Ways(ways));
+                        engine.handle_event(instant, Event::Routes(ways));
                     }
                 }
                 (Action::AddRoute(route), _) => {

@@ -9,7 +9,7 @@ use wgroam::config::Config;
 use wgroam::engine::{Engine, Reason, Report};
 use wgroam::initiation::{Timestamp, Verdict};
 use wgroam::model::{Interface, Peer, PublicKey, WallTime};
-use wgroam::routing::{Hop, OwnRoute, Prefix, Question, Through, Way, Ways};
+use wgroam::routing::{Hop, Led, OwnRoute, Prefix, RouteAnswer, RouteQuery, Through, Via};
 
 use super::wireguard::{Body, Time, WireGuard};
 
@@ -98,33 +98,40 @@ impl Host {
     }
 
     /// What the main table says.
-    pub(super) fn ways(&self, question: Question) -> Ways {
+    pub(super) fn ways(&self, question: RouteQuery) -> RouteAnswer {
         let everything = Prefix::new("2000::".parse().unwrap(), 3);
-        let through =
-            |&interface: &Interface| Through { interface, to: everything, from: None, metric: 1024 };
+        let through = |&interface: &Interface| Through {
+            interfaces: vec![interface],
+            to: everything,
+            from: None,
+            metric: 1024,
+        };
         let into = question.tunnels.first().filter(|_| self.full);
-        let led = into.map(|&tunnel| question.targets.iter().map(|&target| (target, tunnel)).collect());
-        Ways {
+        let led = into.map(|&tunnel| {
+            question.targets.iter().map(|&target| Led { target, interface: tunnel, inside: false }).collect()
+        });
+        RouteAnswer {
             led: led.unwrap_or_default(),
             through: question.tunnels.iter().map(through).collect(),
             targets: question.targets,
             own: self.own_routes.clone(),
             uplinks: [self.uplink; 2],
+            ..RouteAnswer::default()
         }
     }
 
     /// Does WireGuard's packet leave, and not come back into the tunnel?
     pub(super) fn leaves(&self, destination: IpAddr) -> bool {
         let host = self.own_routes.iter().find(|route| route.to == Prefix::host(destination));
-        let way = host.map(|route| route.way);
+        let way = host.map(|route| route.via);
         match self.full {
-            true => way == self.uplink.map(Way::By),
+            true => way == self.uplink.map(Via::By),
             false => self.uplink.is_some(),
         }
     }
 
     pub(super) fn refuses(&self) -> bool {
-        self.own_routes.iter().any(|route| route.way == Way::Unreachable && route.to.length() == 3)
+        self.own_routes.iter().any(|route| route.via == Via::Unreachable && route.to.length() == 3)
     }
 
     /// What the packet tap and the verifier would say. None: the tap's filter lets no data packets through.

@@ -131,7 +131,7 @@ impl World {
                 }
                 true
             }
-            Action::RotatePort { .. } => true,
+            Action::SetPort { .. } => true,
             _ => return,
         };
         referee.judged += 1;

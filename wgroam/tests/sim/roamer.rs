@@ -5,7 +5,8 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use wgroam::config::{self, Config};
-use wgroam::engine::{Event, Evidence, Problem, Report, Step, WanChange};
+use wgroam::engine::{Event, Evidence, Problem, Report, Step};
+use wgroam::wan::WanChange;
 
 use super::wireguard::Time;
 use super::world::{DEBOUNCE, Happening, KEYS, OTHER_PORT, PORT, R1, R2, World};

@@ -4,8 +4,9 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use wgroam::engine::{Event, WanChange};
-use wgroam::routing::{Hop, Way};
+use wgroam::engine::Event;
+use wgroam::routing::{Hop, Via};
+use wgroam::wan::WanChange;
 
 use super::roamer::{config, home};
 use super::world::{DEBOUNCE, PORT, R1, R2, World};
@@ -29,7 +30,7 @@ fn full(seed: u64) -> World {
 fn uplink(world: &mut World, hop: Option<Hop>) {
     let host = &mut world.hosts[R1];
     host.uplink = hop;
-    host.own_routes.retain(|route| route.way == Way::Unreachable);
+    host.own_routes.retain(|route| route.via == Via::Unreachable);
     world.run(DEBOUNCE);
     let device = hop.map(|_| "wan".parse().unwrap());
     world.tell(R1, Event::WanChanged(WanChange::Route(device)));

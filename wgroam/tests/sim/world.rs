@@ -8,8 +8,9 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use wgroam::config::Config;
-use wgroam::engine::{DeviceStatus, Engine, Event, Remembered, WanChange};
+use wgroam::engine::{DeviceStatus, Engine, Event, Remembered};
 use wgroam::model::{Interface, PublicKey};
+use wgroam::wan::WanChange;
 
 use super::host::Host;
 use super::nat::Nat;

@@ -7,8 +7,8 @@ use nix::sys::socket::SockProtocol;
 
 use super::super::netlink::wire::{Message, Request};
 use super::super::netlink::{Failure, Socket};
+use super::lookup::{self, Lookup};
 use super::message::{self, Address, DefaultRoute, Link, Told};
-use super::way::{self, Way};
 use crate::model::Interface;
 
 /// A dump that something changes under is asked for again, so often. Each takes well under a millisecond.
@@ -73,10 +73,10 @@ impl Links {
 
     /// Where a packet to this address would go, as `ip route get` says: from this address, or from any if there is none,
     /// with this mark. None: nowhere. Nothing is sent.
-    pub fn way(&mut self, to: IpAddr, from: Option<IpAddr>, mark: u32) -> Result<Option<Way>, Failure> {
+    pub fn lookup(&mut self, to: IpAddr, from: Option<IpAddr>, mark: u32) -> Result<Option<Lookup>, Failure> {
         let mut found = None;
-        let asked = self.socket()?.ask(way::question(to, from, mark), &mut |message| {
-            found = way::read(message)?.or(found);
+        let asked = self.socket()?.ask(lookup::question(to, from, mark), &mut |message| {
+            found = lookup::read(message)?.or(found);
             Ok(())
         });
         match asked {

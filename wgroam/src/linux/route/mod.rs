@@ -3,12 +3,12 @@
 //! is read in [`message`], what differs between two moments is found in [`state`]; here are the socket and the clock.
 
 mod link;
+mod lookup;
 pub mod message;
 pub mod state;
-mod way;
 
 pub use link::Links;
-pub use way::Way;
+pub use lookup::Lookup;
 
 use std::io;
 use std::net::IpAddr;
@@ -19,9 +19,9 @@ use nix::sys::socket::SockProtocol;
 
 use super::netlink::{Drained, Socket};
 use super::wireguard::uapi;
-use crate::engine::WanChange;
 use crate::model::Interface;
 use crate::routing::Hop;
+use crate::wan::WanChange;
 use message::{Kind, Link, Told};
 use state::{Known, Lost, State};
 

@@ -4,9 +4,9 @@
 use std::net::IpAddr;
 
 use super::message::{Address, DefaultRoute, Link};
-use crate::engine::WanChange;
 use crate::model::Interface;
 use crate::routing::Hop;
+use crate::wan::WanChange;
 
 /// A link, and what it is to us.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

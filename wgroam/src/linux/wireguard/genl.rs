@@ -176,11 +176,11 @@ impl Backend for Kernel {
         self.set(link, peer, &poke(keepalive))
     }
 
-    fn rotate_port(&mut self, link: &Link) -> Result<(), Error> {
+    fn set_port(&mut self, link: &Link, port: u16) -> Result<(), Error> {
         self.ask(link, &mut |socket, family| {
             let mut request = command(family, WG_CMD_SET_DEVICE, libc::NLM_F_ACK);
             request.attribute(WGDEVICE_A_IFINDEX, &link.ifindex.to_ne_bytes());
-            request.attribute(WGDEVICE_A_LISTEN_PORT, &0_u16.to_ne_bytes());
+            request.attribute(WGDEVICE_A_LISTEN_PORT, &port.to_ne_bytes());
             socket.ask(request, &mut |_| Ok(()))
         })
     }

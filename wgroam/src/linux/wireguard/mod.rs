@@ -30,9 +30,9 @@ pub trait Backend {
     /// (seconds, 0 = off). On an interface that is down nothing is sent.
     fn poke(&mut self, link: &Link, peer: &PublicKey, keepalive: u16) -> Result<(), Error>;
 
-    /// Has WireGuard listen on another port, a random one, at once. The sessions survive. On an interface that is
-    /// down it chooses the port when it comes up; until then it is 0.
-    fn rotate_port(&mut self, link: &Link) -> Result<(), Error>;
+    /// Has WireGuard listen on another port at once; 0: on a random one. The sessions survive. On an interface that is
+    /// down it chooses a random port when it comes up; until then it is 0.
+    fn set_port(&mut self, link: &Link, port: u16) -> Result<(), Error>;
 
     /// What makes up the peer; it says, too, whether there is one.
     fn kept(&mut self, link: &Link, peer: &PublicKey) -> Result<Kept, Error>;
@@ -94,10 +94,10 @@ impl WireGuard {
         backend.poke(&link, peer, keepalive)
     }
 
-    /// Another source port: [`Backend::rotate_port`]. Not where the owner set a port that others rely on.
-    pub fn rotate_port(&mut self, interface: Interface) -> Result<(), Error> {
+    /// Another source port: [`Backend::set_port`].
+    pub fn set_port(&mut self, interface: Interface, port: u16) -> Result<(), Error> {
         let (link, backend) = self.backend(interface)?;
-        backend.rotate_port(&link)
+        backend.set_port(&link, port)
     }
 
     /// The networks that the peer may send from and is sent to, with their prefix lengths; none if there is no such peer.

@@ -46,8 +46,8 @@ impl Backend for Userspace {
         ask(link.interface, &request, &mut |_, _| Ok(()))
     }
 
-    fn rotate_port(&mut self, link: &Link) -> Result<(), Error> {
-        ask(link.interface, "set=1\nlisten_port=0\n\n", &mut |_, _| Ok(()))
+    fn set_port(&mut self, link: &Link, port: u16) -> Result<(), Error> {
+        ask(link.interface, &format!("set=1\nlisten_port={port}\n\n"), &mut |_, _| Ok(()))
     }
 
     fn kept(&mut self, link: &Link, peer: &PublicKey) -> Result<Kept, Error> {

@@ -12,7 +12,7 @@ const HEADER: usize = 12;
 
 /// Where a packet would go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Way {
+pub struct Lookup {
     /// By this link.
     pub ifindex: u32,
     /// From this address.
@@ -35,13 +35,13 @@ pub(super) fn question(to: IpAddr, from: Option<IpAddr>, mark: u32) -> Request {
     request
 }
 
-pub(super) fn read(message: &Message) -> Result<Option<Way>, Malformed> {
+pub(super) fn read(message: &Message) -> Result<Option<Lookup>, Malformed> {
     if message.kind != libc::RTM_NEWROUTE {
         return Ok(None);
     }
     let payload = message.payload;
     let ipv6 = i32::from(payload.u8(0)?) == libc::AF_INET6;
-    let mut way = Way { ifindex: 0, source: None, local: payload.u8(7)? == libc::RTN_LOCAL };
+    let mut way = Lookup { ifindex: 0, source: None, local: payload.u8(7)? == libc::RTN_LOCAL };
     for attribute in payload.from(HEADER).attributes() {
         let attribute = attribute?;
         match attribute.kind {
