@@ -11,7 +11,7 @@ use std::process::Command;
 
 use common::{Process, enter_own_network, run, shell, wait_until};
 use nix::net::if_::if_nametoindex;
-use wgroam::linux::route::{Links, Way};
+use wgroam::linux::route::{Links, Lookup};
 use wgroam::linux::trace::{Trace, trace};
 
 const PORT: u16 = 51820;
@@ -117,10 +117,10 @@ fn the_kernel_says_where_a_packet_would_go() {
     let mut links = Links::default();
     let mut way = |to: &str, from: Option<&str>, mark| {
         let from = from.map(|from| from.parse::<IpAddr>().unwrap());
-        links.way(to.parse().unwrap(), from, mark).unwrap()
+        links.lookup(to.parse().unwrap(), from, mark).unwrap()
     };
     let by_wan =
-        |source: &str| Some(Way { ifindex: wan, source: Some(source.parse().unwrap()), local: false });
+        |source: &str| Some(Lookup { ifindex: wan, source: Some(source.parse().unwrap()), local: false });
     assert_eq!(way("198.51.100.2", None, 0), None);
     assert_eq!(way("2001:db8:ffff::1", None, 0), None);
     run("ip route add default via 10.0.1.1");

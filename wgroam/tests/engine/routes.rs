@@ -7,7 +7,7 @@ use super::bench::{ALICE, BOB, Bench, at, millis, peer, secs, wan_address, wg0};
 use wgroam::config::{self, Config};
 use wgroam::engine::{Action, Event, Report};
 use wgroam::model::Peer;
-use wgroam::routing::{Hop, OwnRoute, Prefix, Purpose, Through, Via};
+use wgroam::routing::{Hop, Led, OwnRoute, Prefix, Purpose, Through, Via};
 use wgroam::wan::WanChange;
 
 const WAN: Hop = Hop { ifindex: 2, gateway: None };
@@ -47,7 +47,7 @@ fn prefix(text: &str) -> Prefix {
 /// A tunnel that carries everything, itself included, and the LAN's IPv6.
 fn full(peers: Vec<Peer>, unreachable: bool) -> Bench {
     let mut bench = Bench::new(config(unreachable), vec![], peers);
-    bench.ways.led = vec![(home(), wg0())];
+    bench.ways.led = vec![Led { target: home(), interface: wg0(), inside: false }];
     bench.ways.uplinks = [Some(WAN), None];
     let (to, from) = (prefix("::/0"), Some(prefix("2001:db8:a::/64")));
     bench.ways.through = vec![Through { interfaces: vec![wg0()], to, from, metric: 256 }];
@@ -107,7 +107,7 @@ fn an_endpoint_that_is_reached_by_the_wan_gets_no_route() {
 #[test]
 fn packets_that_are_marked_are_the_owners_to_route() {
     let mut bench = Bench::new(config(true), vec![], vec![alive(ALICE, Some(at(1)))]);
-    bench.ways.led = vec![(home(), wg0())];
+    bench.ways.led = vec![Led { target: home(), interface: wg0(), inside: false }];
     bench.ways.uplinks = [Some(WAN), None];
     bench.device.fwmark = 51820;
     bench.event(Event::DeviceUp { interface: wg0() });
@@ -237,7 +237,7 @@ fn routes_go_with_their_interface() {
 #[test]
 fn what_an_earlier_run_left_behind_is_kept_when_needed_and_removed_when_not() {
     let mut bench = Bench::new(config(true), vec![], vec![alive(ALICE, Some(at(1)))]);
-    bench.ways.led = vec![(home(), wg0())];
+    bench.ways.led = vec![Led { target: home(), interface: wg0(), inside: false }];
     bench.ways.uplinks = [Some(WAN), None];
     let stale = OwnRoute { to: Prefix::host([192, 0, 2, 99].into()), ..by(LTE) };
     bench.ways.own = vec![by(WAN), stale, refusal()];
