@@ -1,9 +1,29 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Plays one scenario and reports it as a dict that becomes a line of JSON."""
 import time
+import traceback
+from pathlib import Path
 
 from .lab import Lab, LabError
 from .scenarios import SCENARIOS
+
+
+HERE = Path(__file__).parent
+
+
+def in_a_line(error):
+    """What went wrong, for a line that may be cut: first the lab's step, from the scenario down to where it failed."""
+    if isinstance(error, LabError):
+        text = str(error)
+    else:
+        text = f"{type(error).__name__}: {error}"
+    # Frames of the lab's own, less this file's: the scenario is the first one.
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if HERE in Path(frame.filename).parents]
+    frames = [frame for frame in frames if frame.filename != __file__]
+    if not frames:
+        return text
+    steps = " > ".join(frame.name for frame in frames)
+    return f"in {steps} ({Path(frames[-1].filename).name}:{frames[-1].lineno}): {text}"
 
 
 def play(name, settings, narrate):
@@ -43,7 +63,10 @@ def play(name, settings, narrate):
                     stage.close()
                     if not report["ok"]:
                         report["logs"] = stage.logs()
-    except (LabError, OSError) as error:
-        report["problems"] = [*(stage.problems if stage is not None else ()), str(error)]
+    # Whatever it was, and not only what the lab foresees: who reads the log of many runs sees a line of each.
+    except Exception as error:
+        report["problems"] = [*(stage.problems if stage is not None else ()), in_a_line(error)]
+        if not isinstance(error, (LabError, OSError)):
+            report["traceback"] = traceback.format_exc().splitlines()
     report["took_s"] = round(time.monotonic() - begun, 1)
     return report

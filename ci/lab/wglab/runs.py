@@ -70,7 +70,8 @@ class Runs:
         try:
             return json.loads(out.strip().splitlines()[-1])
         except (json.JSONDecodeError, IndexError):
-            raise LabError(f"{shlex.join(command)} failed: {err.strip()}") from None
+            lines = err.strip().splitlines() or ["it printed nothing"]
+            raise LabError("\n".join([f"{lines[-1].strip()}: {shlex.join(command)} failed", *lines])) from None
 
     def stop(self):
         """Ends what still plays, and waits for that."""

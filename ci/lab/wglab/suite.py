@@ -135,6 +135,9 @@ def verdict(step, report, before):
         allowed = (before["recovery_s"] or before["limit_s"]) + NOISE
         good = good and seconds is not None and seconds <= allowed
         words += f", no worse than the {allowed - NOISE:.2f} s with {before['with']}"
+    # The first line may be all that is left of a long log.
+    if not good and report["problems"]:
+        words += ": " + "; ".join(problem.partition("\n")[0] for problem in report["problems"])
     return good, words
 
 

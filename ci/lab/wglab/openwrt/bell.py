@@ -5,13 +5,18 @@ import threading
 
 from ..lab import LabError
 
-# Asks, and is done when it is done.
+# Asks, and is done when it is done. What was meant for somebody who did not wait is passed over.
 TELL = """#!/bin/sh
 exec 9> /tmp/lab.lock
 flock 9
-echo "$*" > /tmp/lab.asked
-read -r answer < /tmp/lab.answer
-[ "$answer" = done ] || { echo "$answer" >&2; exit 1; }
+echo "$$ $*" > /tmp/lab.asked
+while read -r to answer; do
+	[ "$to" = $$ ] || continue
+	[ "$answer" = done ] && exit 0
+	echo "$answer" >&2
+	exit 1
+done < /tmp/lab.answer
+exit 1
 """
 # As OpenWrt's /sbin/ifup and ifdown: reload, down and up; of an interface that netifd does not know they say so, and exit 0.
 IFUP = """#!/bin/sh
@@ -30,28 +35,36 @@ class Bell:
         root.write("sbin/tell", TELL, 0o755)
         for name in ("ifup", "ifdown"):
             root.write(f"sbin/{name}", IFUP, 0o755)
+        # Both ends of both stay open, and what is said is a line. A child that another thread starts has all that is open
+        # here until its exec: were an end opened anew each time, it would seem to be there for whoever comes next.
+        self.pipes = {}
         for name in ("asked", "answer"):
             os.mkfifo(root.path / f"tmp/lab.{name}")
+            self.pipes[name] = os.open(root.path / f"tmp/lab.{name}", os.O_RDWR | os.O_CLOEXEC)
         threading.Thread(target=self._serve, daemon=True).start()
 
     def _serve(self):
-        while True:
-            with open(self.root.path / "tmp/lab.asked", encoding="utf-8") as pipe:
-                asked = pipe.read().strip()
-            if asked == "close":
-                return
-            try:
-                self.do(*asked.split())
-                said = "done"
-            except (LabError, OSError, AssertionError) as error:
-                self.failure = said = " ".join(str(error).split())
-            with open(self.root.path / "tmp/lab.answer", "w", encoding="utf-8") as pipe:
-                pipe.write(said + "\n")
+        # A closed pipe's number may be another file's: who reads it closes it.
+        with open(self.pipes["asked"], encoding="utf-8") as asked, open(self.pipes["answer"], "wb", buffering=0) as told:
+            for line in asked:
+                who, *words = line.split()
+                if words == ["close"]:
+                    return
+                told.write(f"{who} {self._answer(words)}\n".encode())
+
+    def _answer(self, words):
+        try:
+            self.do(*words)
+        # Whatever it was: who asked is told, and the next one is served.
+        except Exception as error:
+            kind = "" if isinstance(error, (LabError, OSError, AssertionError)) else f"{type(error).__name__}: "
+            self.failure = kind + " ".join(str(error).split())
+            return self.failure
+        return "done"
 
     def close(self):
-        """Nobody asks any more."""
-        with open(self.root.path / "tmp/lab.asked", "w", encoding="utf-8") as pipe:
-            pipe.write("close\n")
+        """Nobody is answered any more."""
+        os.write(self.pipes["asked"], b"0 close\n")
 
 
 def answer(netifd, action, name=""):

@@ -5,6 +5,7 @@ release with its own idea of what a reload changes. What a provider hands out (p
 ci/openwrt/test_recorded_netifd.py holds it against what real netifds did."""
 import ipaddress
 import json
+import subprocess
 import threading
 import time
 
@@ -173,8 +174,8 @@ class Netifd:
                     try:
                         if interface is not None and self._resolves(interface):
                             self._set_up(name)
-                    except LabError as error:
-                        self.failure = str(error)
+                    except (LabError, OSError, subprocess.SubprocessError) as error:
+                        self.failure = f"{name}: {error}"
                     del self.pending[name]
                     self._refresh()
                     self.work.notify_all()

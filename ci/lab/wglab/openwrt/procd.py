@@ -2,9 +2,10 @@
 """procd in miniature: what init scripts and `ubus call network` of a router do. They are stand-ins that tell the lab by a pipe
 and wait for its answer; wgroam's own init script is the package's, and what it told procd is done here."""
 import queue
+import subprocess
 import threading
 
-from ..lab import LabError
+from ..lab import UP_SECONDS, LabError
 from .bell import Bell, answer
 from .fw4 import Firewall
 from .netifd import Netifd
@@ -23,6 +24,7 @@ class Procd:
         self.netifd = Netifd(router, root, kind, delegated, release)
         self.odhcpd = Odhcpd(router, root, release)
         self.daemon = None
+        self.failure = None
         self.netifd.happened = self._hotplug
         self.netifd.changed = self._odhcpd
         self.events = queue.SimpleQueue()
@@ -43,7 +45,7 @@ class Procd:
 
     def check(self):
         """Fails when something that was asked for failed."""
-        for failure in (self.bell.failure, self.netifd.failure):
+        for failure in (self.bell.failure, self.netifd.failure, self.failure):
             if failure is not None:
                 raise LabError(f"{self.router.node}: {failure}")
 
@@ -77,7 +79,11 @@ class Procd:
         """One after the other, as netifd does it."""
         while True:
             action, name, device = self.events.get()
-            self.root.run("/sbin/hotplug-call", "iface", ACTION=action, INTERFACE=name, DEVICE=device)
+            try:
+                self.root.run("/sbin/hotplug-call", "iface", ACTION=action, INTERFACE=name, DEVICE=device)
+            # The router's files go before this thread does.
+            except (LabError, OSError, subprocess.SubprocessError) as error:
+                self.failure = f"hotplug of {action} {name}: {error}"
 
     def _firewall(self):
         with self.netifd.lock:
@@ -97,15 +103,20 @@ class Procd:
         """Does what wgroam's init script has told procd last."""
         for method, _ in self.root.told():
             if method == "delete" and self.daemon is not None:
-                self.daemon.terminate()
-                self.daemon.wait(5)
-                self.daemon = None
+                self._stop()
         instances = self.root.instances()
         self.root.forget_calls()
         running = self.daemon is not None and self.daemon.poll() is None
         if instances is not None and "daemon" in instances and not running:
             self.daemon = self.root.daemon(instances["daemon"])
         elif instances == {} and running:
-            self.daemon.terminate()
-            self.daemon.wait(5)
-            self.daemon = None
+            self._stop()
+
+    def _stop(self):
+        """How fast it stops is not what is asked here: procd's 5 s are, in kills."""
+        self.daemon.terminate()
+        try:
+            self.daemon.wait(UP_SECONDS)
+        except subprocess.TimeoutExpired:
+            raise LabError(f"{self.router.node}: wgroam does not stop within {UP_SECONDS} s") from None
+        self.daemon = None

@@ -17,7 +17,7 @@ MS_REMOUNT = 0x20
 DEVICES = {"null": 3, "zero": 5, "random": 8, "urandom": 9}  # mem(4) and random(4): major 1
 BORROWED = {"wg": "usr/bin/wg", "nft": "usr/sbin/nft", "flock": "usr/bin/flock", "setpriv": "test/setpriv"}
 ENVIRONMENT = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/root"}
-SECONDS = 120  # longer takes no command
+SECONDS = 240  # longer takes no command, a minute for the first handshake included
 
 
 def prepare():
@@ -77,16 +77,23 @@ class Root(scratch.Root):
 
     def run(self, *words, stdin="", check=False, **environment):
         """Runs something to its end, as a person who is logged in does."""
-        ran = subprocess.run(
-            words,
-            input=stdin,
-            capture_output=True,
-            text=True,
-            env={**ENVIRONMENT, **environment},
-            timeout=SECONDS,
-            check=False,
-            preexec_fn=self.enter,
-        )
+        try:
+            ran = subprocess.run(
+                words,
+                input=stdin,
+                capture_output=True,
+                text=True,
+                env={**ENVIRONMENT, **environment},
+                timeout=SECONDS,
+                check=False,
+                preexec_fn=self.enter,
+            )
+        except subprocess.TimeoutExpired as error:
+            said = (error.stderr or error.stdout or b"").decode(errors="replace").strip()
+            # What it started is still there: the last one is what it waits for.
+            runs = "; ".join(command.strip() for command in self.running_in_it())
+            name = f"{self.router.node}: {' '.join(words)}"
+            raise LabError(f"{name}: not done within {SECONDS} s; there run: {runs}; it said: {said}") from None
         if check and ran.returncode != 0:
             said = (ran.stderr or ran.stdout).strip()
             raise LabError(f"{self.router.node}: {' '.join(words)}: exit code {ran.returncode}: {said}")
