@@ -32,6 +32,7 @@ config interface 'wgr'
 	option proto 'wireguard'
 	option private_key '{SECRET}'
 	list addresses 'fd00:99::2/64'
+	option listen_port '51820'
 	option nohostroute '1'
 
 config wireguard_wgr 'home'

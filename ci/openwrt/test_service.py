@@ -268,6 +268,7 @@ package network
 
 config interface 'wgr'
 	option proto 'wireguard'
+	option listen_port '51820'
 	option nohostroute '1'
 
 config wireguard_wgr 'home'

@@ -3,7 +3,7 @@
 //! Plain data; nothing here decides anything.
 
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::str::FromStr;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -232,6 +232,14 @@ pub fn digits<N: TryFrom<u64>>(text: &str) -> Option<N> {
         if text.bytes().all(|byte| byte.is_ascii_digit()) { text.parse().ok() } else { None }
     }
     number(text).and_then(|number| number.try_into().ok())
+}
+
+/// Can no host have this address? Nowhere, everybody at once, and IPv4 in the disguise of IPv6, which is for sockets alone.
+pub fn is_nobodys(ip: IpAddr) -> bool {
+    match ip {
+        IpAddr::V4(ip) => ip.octets()[0] == 0 || ip.is_multicast() || ip.is_broadcast(),
+        IpAddr::V6(ip) => ip.is_unspecified() || ip.is_multicast() || ip.to_ipv4_mapped().is_some(),
+    }
 }
 
 #[cfg(test)]

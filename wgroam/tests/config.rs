@@ -85,6 +85,16 @@ fn a_wrong_word_is_told_with_its_place_and_what_is_allowed() {
 }
 
 #[test]
+fn an_endpoint_at_an_address_of_nobody_is_told_with_its_place_and_the_remedy() {
+    let text = format!("{}\tlist endpoint '0.0.0.0:51820'\n", peer("home", "wgr", KEY));
+    assert_eq!(
+        mistakes(&text),
+        ["/etc/config/wgroam:4: peer 'home', option 'endpoint': '0.0.0.0:51820': nobody can have that address; \
+          allowed: the other end's name or its own address, IPv4 without ::ffff:"]
+    );
+}
+
+#[test]
 fn every_mistake_of_a_file_is_told_in_the_order_of_its_lines() {
     let text = "config wgroam 'globals'\n\toption enabled 'maybe'\n\toption log_level 'loud'\n\tlist wan 'a/b'\n\
                 config tunnel 'a_name_that_is_too_long'\n\

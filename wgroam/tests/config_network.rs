@@ -361,3 +361,39 @@ fn wireguard_interfaces_of_package_network_are_known_by_name() {
     assert_eq!(names, ["wg2", "wgr"]);
     assert_eq!(load("").config.interfaces, []);
 }
+
+#[test]
+fn the_ports_by_which_others_find_us_are_known() {
+    let of = |listen: &str| {
+        let loaded = load(&format!("package network\n{}", interface("wg0", listen)));
+        assert_eq!((loaded.warnings.len(), loaded.config.interfaces.len()), (0, 1), "{listen}");
+        loaded.config.listen_ports.iter().map(|(name, port)| format!("{name} {port}")).collect::<Vec<_>>()
+    };
+    assert_eq!(of("\toption listen_port '51820'\n"), ["wg0 51820"]);
+    assert_eq!(of("\toption listen_port 1\n"), ["wg0 1"]);
+    // wg takes any port then; what it does not take at all is netifd's to complain of.
+    for none in
+        ["", "\toption listen_port '0'\n", "\toption listen_port ''\n", "\toption listen_port '65536'\n"]
+    {
+        assert_eq!(of(none), [""; 0], "{none}");
+    }
+    let listening = "\toption proto '{}'\n\toption listen_port '51820'\n";
+    for (kind, name) in [("interface", "tun0"), ("wireguard_wg0", "peer")] {
+        let other = format!("config {kind} '{name}'\n{}", listening.replace("{}", "l2tp"));
+        assert_eq!(load(&format!("package network\n{other}")).config.listen_ports, [], "{kind}");
+    }
+    let off = interface("wg0", "\toption listen_port '51820'\n\toption disabled '1'\n");
+    assert_eq!(load(&format!("package network\n{off}")).config.listen_ports, []);
+}
+
+#[test]
+fn an_address_of_nobody_is_a_warning_and_its_peer_is_not_gone_to() {
+    for host in ["0.0.0.0", "::", "[::]", "::ffff:192.0.2.1", "224.0.0.1", "ff02::1", "255.255.255.255"] {
+        let endpoint = format!("\toption endpoint_host '{host}'");
+        let loaded = load(&format!("package network\n{}{}", interface("wg0", ""), section("wg0", KEY, &endpoint)));
+        assert_eq!(loaded.config.peers, [], "{host}");
+        let [warning] = loaded.warnings.as_slice() else { panic!("{host}: {:?}", loaded.warnings) };
+        let warning = warning.to_string();
+        assert!(warning.contains(host) && warning.contains("nobody can have that address; allowed: "), "{warning}");
+    }
+}

@@ -28,6 +28,8 @@ pub struct Config {
     pub peers: Vec<Peer>,
     /// WireGuard interfaces of package network, each once, in order; those that are disabled are not among them.
     pub interfaces: Vec<Interface>,
+    /// Those of them that have a listen port there, which is how others find them, in order.
+    pub listen_ports: Vec<(Interface, u16)>,
 }
 
 /// The section `config wgroam 'globals'`.

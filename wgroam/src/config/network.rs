@@ -25,6 +25,7 @@ pub(super) const PACKAGE: &str = "network";
 pub(super) const OPTIONS: &[&str] = &[
     "proto",
     "disabled",
+    "listen_port",
     "nohostroute",
     "public_key",
     "endpoint_host",
@@ -86,8 +87,13 @@ pub(super) fn take_over(parsed: &Parsed, source: &str, loaded: &mut Loaded) {
     let notes = &mut loaded.notes;
     // An earlier text may have had some.
     loaded.config.interfaces.clear();
-    for name in interfaces.keys() {
+    loaded.config.listen_ports.clear();
+    for (name, section) in interfaces.iter() {
         loaded.config.interfaces.push(*name);
+        // 0 is any, as is none.
+        if let Some(port) = text(section, "listen_port").and_then(|text| value::port(text).ok()) {
+            loaded.config.listen_ports.push((*name, port));
+        }
     }
     loaded.config.take_over(&peers, &mut |number, peer| {
         if notes.len() < MAX_WARNINGS {

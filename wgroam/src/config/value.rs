@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::finding::What;
 use super::{Candidate, Family, LogLevel, RotatePort};
-use crate::model::{Interface, PublicKey};
+use crate::model::{Interface, PublicKey, is_nobodys};
 
 /// A Boolean as OpenWrt writes it (config_get_bool of /lib/functions.sh, and rpcd's and netifd's readers).
 pub(super) fn boolean(text: &str) -> Result<bool, What> {
@@ -98,8 +98,14 @@ pub(super) fn candidate(text: &str) -> Result<Candidate, What> {
         None if host.parse::<Ipv4Addr>().is_ok() || is_host_name(host) => host,
         None => return bad("neither a host name nor an address; allowed: as in home.example.net:51820"),
     };
-    Ok(Candidate { host: host.to_owned(), port })
+    match host.parse() {
+        Ok(ip) if is_nobodys(ip) => bad(NOBODYS),
+        _ => Ok(Candidate { host: host.to_owned(), port }),
+    }
 }
+
+const NOBODYS: &str =
+    "nobody can have that address; allowed: the other end's name or its own address, IPv4 without ::ffff:";
 
 const WRONG_PORT: &str = "the port is wrong; allowed: 1 to 65535";
 
@@ -114,13 +120,14 @@ pub(super) fn port(text: &str) -> Result<u16, What> {
 /// A host as package network has it: a name, or an address with or without brackets. Given back without.
 pub(super) fn host(text: &str) -> Result<String, What> {
     let bare = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(text);
-    if bare.parse::<IpAddr>().is_ok() || is_host_name(text) {
-        return Ok(bare.to_owned());
-    }
-    Err(bad_value(
-        text,
-        "neither a host name nor an address; allowed: as in home.example.net, without a port",
-    ))
+    let reason = match bare.parse() {
+        Ok(ip) if is_nobodys(ip) => NOBODYS,
+        Err(_) if !is_host_name(text) => {
+            "neither a host name nor an address; allowed: as in home.example.net, without a port"
+        }
+        _ => return Ok(bare.to_owned()),
+    };
+    Err(bad_value(text, reason))
 }
 
 /// Host names as resolvers take them: labels of 1 to 63 letters, digits, `-` and `_`, 253 bytes in all (RFC 1035,
@@ -167,6 +174,9 @@ mod tests {
             ("192.0.2.7:443", "192.0.2.7", 443),
             ("[2001:db8::7]:65535", "2001:db8::7", 65535),
             ("r2_home:51820", "r2_home", 51820),
+            // A relay of the owner's.
+            ("127.0.0.1:51820", "127.0.0.1", 51820),
+            ("[::1]:51820", "::1", 51820),
         ] {
             assert_eq!(host_and_port(text), Some((host.to_owned(), port)), "{text}");
         }
@@ -190,6 +200,16 @@ mod tests {
             ("ho me:51820", "neither"),
             ("home..net:51820", "neither"),
             (":51820", "neither"),
+            ("0.0.0.0:51820", "nobody can have"),
+            ("0.1.2.3:51820", "nobody can have"),
+            ("224.0.0.1:51820", "nobody can have"),
+            ("239.255.255.250:51820", "nobody can have"),
+            ("255.255.255.255:51820", "nobody can have"),
+            ("[::]:51820", "nobody can have"),
+            ("[0:0::0]:51820", "nobody can have"),
+            ("[ff02::1]:51820", "nobody can have"),
+            ("[::ffff:192.0.2.1]:51820", "nobody can have"),
+            ("[::ffff:c000:201]:51820", "nobody can have"),
         ] {
             let what = candidate(text).expect_err(text).to_string();
             assert!(what.contains(reason), "{text}: {what}");

@@ -323,6 +323,7 @@ impl Daemon {
             Some(network) => self.network = network,
             None => {
                 loaded.config.interfaces.clone_from(&self.config.interfaces);
+                loaded.config.listen_ports.clone_from(&self.config.listen_ports);
                 loaded.config.take_over(&self.network, &mut |_, _| {});
             }
         }

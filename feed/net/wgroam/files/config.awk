@@ -6,7 +6,7 @@
 # A value in the export is '...', with '\'' for each quote in it, and may go over several lines.
 
 BEGIN {
-	split("proto disabled nohostroute", names, " ")
+	split("proto disabled listen_port nohostroute", names, " ")
 	for (i in names) of_interface[names[i]] = 1
 	split("public_key endpoint_host endpoint_port persistent_keepalive description disabled", names, " ")
 	for (i in names) of_peer[names[i]] = 1
