@@ -89,8 +89,10 @@ fn an_endpoint_at_an_address_of_nobody_is_told_with_its_place_and_the_remedy() {
     let text = format!("{}\tlist endpoint '0.0.0.0:51820'\n", peer("home", "wgr", KEY));
     assert_eq!(
         mistakes(&text),
-        ["/etc/config/wgroam:4: peer 'home', option 'endpoint': '0.0.0.0:51820': nobody can have that address; \
-          allowed: the other end's name or its own address, IPv4 without ::ffff:"]
+        [
+            "/etc/config/wgroam:4: peer 'home', option 'endpoint': '0.0.0.0:51820': nobody can have that address; \
+          allowed: the other end's name or its own address, IPv4 without ::ffff:"
+        ]
     );
 }
 

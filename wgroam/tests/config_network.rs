@@ -390,10 +390,14 @@ fn the_ports_by_which_others_find_us_are_known() {
 fn an_address_of_nobody_is_a_warning_and_its_peer_is_not_gone_to() {
     for host in ["0.0.0.0", "::", "[::]", "::ffff:192.0.2.1", "224.0.0.1", "ff02::1", "255.255.255.255"] {
         let endpoint = format!("\toption endpoint_host '{host}'");
-        let loaded = load(&format!("package network\n{}{}", interface("wg0", ""), section("wg0", KEY, &endpoint)));
+        let loaded =
+            load(&format!("package network\n{}{}", interface("wg0", ""), section("wg0", KEY, &endpoint)));
         assert_eq!(loaded.config.peers, [], "{host}");
         let [warning] = loaded.warnings.as_slice() else { panic!("{host}: {:?}", loaded.warnings) };
         let warning = warning.to_string();
-        assert!(warning.contains(host) && warning.contains("nobody can have that address; allowed: "), "{warning}");
+        assert!(
+            warning.contains(host) && warning.contains("nobody can have that address; allowed: "),
+            "{warning}"
+        );
     }
 }
