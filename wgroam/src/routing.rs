@@ -54,6 +54,19 @@ impl Prefix {
         self.length
     }
 
+    /// An address in it that somebody could send to: one that is for documentation, where it has such.
+    pub fn some_address(&self) -> IpAddr {
+        let documentation = match self.address {
+            IpAddr::V4(_) => IpAddr::from([192, 0, 2, 1]),
+            IpAddr::V6(_) => IpAddr::from([0x2001, 0xdb8, 0, 0, 0, 0, 0, 1]),
+        };
+        match self.address {
+            _ if self.contains(documentation) => documentation,
+            IpAddr::V4(ip) => Ipv4Addr::from_bits(ip.to_bits() | 1).into(),
+            IpAddr::V6(ip) => Ipv6Addr::from_bits(ip.to_bits() | 1).into(),
+        }
+    }
+
     /// Does the address lie in it?
     pub fn contains(&self, address: IpAddr) -> bool {
         address.is_ipv4() == self.address.is_ipv4() && Self::new(address, self.length) == *self

@@ -43,12 +43,24 @@ impl Asking {
 
     /// Sends one echo request through the interface.
     pub fn probe(&mut self, interface: Interface, target: IpAddr, token: u16) -> io::Result<()> {
-        if self.echo.is_none() {
-            let mut echo = Echo::open()?;
-            self.registry.register(&mut echo, self.echo_token, Interest::READABLE)?;
-            self.echo = Some(echo);
-        }
-        self.echo.as_mut().map_or(Ok(()), |echo| echo.send(interface, target, token))
+        self.echo()?.send(interface, target, token)
+    }
+
+    /// Sends something that the router at the other end answers.
+    pub fn wake(&mut self, interface: Interface, target: IpAddr) -> io::Result<()> {
+        self.echo()?.wake(interface, target)
+    }
+
+    fn echo(&mut self) -> io::Result<&mut Echo> {
+        let echo = match self.echo.take() {
+            Some(echo) => echo,
+            None => {
+                let mut echo = Echo::open()?;
+                self.registry.register(&mut echo, self.echo_token, Interest::READABLE)?;
+                echo
+            }
+        };
+        Ok(self.echo.insert(echo))
     }
 }
 

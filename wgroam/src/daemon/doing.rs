@@ -27,6 +27,11 @@ impl Daemon {
                         log::debug!("probe: {error}");
                     }
                 }
+                Action::Wake { interface, target } => {
+                    if let Err(error) = self.asking.wake(*interface, *target) {
+                        log::debug!("wake: {error}");
+                    }
+                }
                 Action::QueryRoutes(question) => self.query_routes(now, question),
                 Action::AddRoute(route) => self.change_route(|routes| routes.add(route)),
                 Action::RemoveRoute(route) => self.change_route(|routes| routes.remove(route)),

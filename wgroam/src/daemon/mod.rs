@@ -342,6 +342,8 @@ impl Daemon {
     }
 
     fn stop(mut self) {
+        self.engine.stop();
+        self.carry_out(Instant::now());
         self.remove_routes();
         self.keeper.stop(&self.engine.memory());
         log::info!("stopped");

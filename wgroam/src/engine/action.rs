@@ -84,6 +84,14 @@ pub enum Action {
         /// call there, and then the other end takes no call of the new one for 20 ms (INITIATIONS_PER_SECOND).
         endpoint: Option<(SocketAddr, Reason)>,
     },
+    /// Send one packet of data through the tunnel that its far end is likely to answer at once (an ICMPv6 echo request with
+    /// hop limit 1): what the LAN would send, if it were not refused. Nothing waits for a reply; bytes that come in tell.
+    Wake {
+        /// Through this interface.
+        interface: Interface,
+        /// To this address, which is routed through it.
+        target: IpAddr,
+    },
     /// Find out what the main table says, and bring an [`super::Event::Routes`] at once: what comes after this in the queue
     /// may hang on it.
     QueryRoutes(RouteQuery),
@@ -115,6 +123,8 @@ pub enum Reason {
     Remembered,
     /// The configuration names it, or an address of a name that it names.
     Candidate,
+    /// Nothing answered where it was tried: back to where it was.
+    Returned,
     /// The peer is silent: see [`super::Evidence`].
     Silence,
     /// Our own WAN changed.
@@ -136,6 +146,7 @@ impl Reason {
             Reason::Found => "found",
             Reason::Remembered => "remembered",
             Reason::Candidate => "candidate",
+            Reason::Returned => "returned",
             Reason::Silence => "silence",
             Reason::WanChanged => "wan-changed",
             Reason::DeviceReturned => "device-returned",
@@ -153,6 +164,7 @@ impl fmt::Display for Reason {
             Reason::Found => "it was set when wgroam first looked",
             Reason::Remembered => "the last good endpoint, from memory",
             Reason::Candidate => "the configuration says it may be there",
+            Reason::Returned => "nothing answered elsewhere: back to where it was",
             Reason::Silence => "it is silent",
             Reason::WanChanged => "our own WAN changed",
             Reason::DeviceReturned => "the interface came back",

@@ -44,12 +44,12 @@ pub const SETTLE: [Duration; 8] = [
 pub const RETURN_WINDOW: Duration = secs(5);
 /// Planned looks are rounded up to this, so that events that come together share one, and a burst of events plans a
 /// bounded number. Half of [`LEARN_DELAY`], the shortest delay that matters.
-pub const LOOK_GRID: Duration = millis(50);
+pub const POLL_GRID: Duration = millis(50);
 /// Between two looks at a device at the least, so that a burst of events that are urgent shares one.
-pub const LOOK_SPACING: Duration = millis(10);
+pub const POLL_SPACING: Duration = millis(10);
 /// Time that is given to a device for each of its peers before the next look: dumping 5,000 peers takes some
 /// milliseconds, so at 100 us a peer (0.5 s for 5,000) looking takes a few percent of a CPU at the worst.
-pub const LOOK_PER_PEER: Duration = Duration::from_micros(100);
+pub const POLL_PER_PEER: Duration = Duration::from_micros(100);
 /// A snapshot that was not answered in this time is lost: a local dump takes milliseconds.
 pub const ANSWER_LIMIT: Duration = secs(2);
 
@@ -72,6 +72,17 @@ pub const OWN_CLOCK_SLACK: Duration = secs(60);
 pub const NOT_TAKEN_BURST: u32 = 10;
 /// See [`NOT_TAKEN_BURST`].
 pub const NOT_TAKEN_REFILL: Duration = secs(10);
+
+/// A snapshot proves that an initiation was taken only if the one before is younger than this: in ten seconds WireGuard
+/// may have got three responses, whose bytes look like those of an initiation.
+pub const TAKEN_WITHIN: Duration = secs(10);
+/// ... and if it got less than this beside the initiation: a full packet of an odd MTU looks like anything.
+pub const TAKEN_REST: u64 = 400;
+/// The time of an initiation may differ from the time at which it is expected by so much: its way, and the steps in which
+/// the kernel writes it. What was recorded earlier than that is not fresh.
+pub const FRESH_SLACK: Duration = secs(3);
+/// ... and by this part of the time that has passed since the last one that was taken: 250 ppm, for two clocks.
+pub const CLOCK_DRIFT: u32 = 4096;
 
 // Pokes and the endpoints that go before them.
 
@@ -98,7 +109,14 @@ pub const PACE_TICK: Duration = millis(20);
 /// between; what fails thrice is refused for a reason.
 pub const SEEDS: u8 = 3;
 
-// Silence, and what is done about it (ladder.rs).
+/// A keepalive, and a packet of data at the least (an IP header, padded), as WireGuard counts them.
+pub const KEEPALIVE_BYTES: u64 = 32;
+/// Data packets come in steps of this, but for those that fill the MTU.
+pub const DATA_STEP: u64 = 16;
+/// An initiation. No sum of data packets, which come in steps of 16, comes to one or two of these.
+pub const INITIATION_BYTES: u64 = 148;
+
+// Silence, and what is done about it (peer/silence.rs, peer/recovery.rs).
 
 /// A new initiation to a peer may go out this long after the last one (messages.h: REKEY_TIMEOUT). Not ours to choose.
 pub const REKEY_TIMEOUT: Duration = secs(5);
@@ -107,6 +125,21 @@ pub const REKEY_WINDOW: Duration = millis(5500);
 /// WireGuard answers data with a keepalive after this time when it has nothing else to say (messages.h:
 /// KEEPALIVE_TIMEOUT, 10 s); and a second for the way. Later silence is proof.
 pub const DEAD: Duration = secs(11);
+/// Silence after which another source port is tried, where nobody relies on the one of now. Less than proof: a session that
+/// works after all goes on at the new port.
+pub const PORT_AFTER: Duration = secs(8);
+/// With a target for probes, data that is unanswered for so long is worth one.
+pub const PROBE_AFTER: Duration = millis(1500);
+/// While the LAN is refused and a session lasts, we send data in its place, this often: the first that is answered shows
+/// that the way is open again.
+pub const WAKE_INTERVAL: Duration = millis(250);
+/// WireGuard makes one initiation in [`REKEY_TIMEOUT`]. Who wants the next one to go elsewhere has to be there before it;
+/// the last one was seen up to [`WATCH_INTERVAL`] after it went out.
+pub const SLOT: Duration = millis(4400);
+/// Elsewhere for so long at the most without having sent anything that tells; and a poke more after a part of it.
+pub const TRIAL_MAX: Duration = millis(2500);
+/// See [`TRIAL_MAX`].
+pub const TRIAL_POKE: Duration = millis(800);
 /// The same while our WAN changed lately ([`WAN_RECENT`]): that the path is another one weighs as much as half the time.
 pub const DEAD_AFTER_WAN: Duration = secs(6);
 /// See [`DEAD_AFTER_WAN`].
@@ -183,15 +216,11 @@ pub const ADOPT_FOR: Duration = secs(2);
 /// trips on a bad day. With a session it gets [`HANDSHAKE_AFTER`]: until then what the LAN sends is what tells of each
 /// address whether it answers, and later only handshakes tell.
 pub const REFUSE_AFTER: Duration = secs(2);
-/// While a session lasts, only data that is not answered makes WireGuard try handshakes, for [`HANDSHAKE_AFTER`] and 90 s
-/// (messages.h: REKEY_ATTEMPT_TIME); the side that did not begin the session makes none for a keepalive. A LAN that is
-/// refused sends no data. So it is let in every so many seconds of silence, ...
-pub const GAP_EVERY: u64 = 106;
-/// ... for so many: longer than a rest of the ladder at that time.
-pub const GAP: u64 = 5;
 /// A peer that calls is coming back, and if its handshake is lost only data of the LAN's leads to ours: after
 /// KEEPALIVE_TIMEOUT + REKEY_TIMEOUT and its jitter. So the LAN is not refused for this long.
 pub const CALLED_FOR: Duration = secs(20);
+/// Somebody who removes our routes gets them back this soon, and not sooner.
+pub const ROUTES_SPACING: Duration = millis(300);
 /// While a peer is silent the routes are looked at again after the same part of that time as the names
 /// ([`REST_PART`]), but not oftener than this: who sets up a tunnel adds routes after the link is up.
 pub const ROUTES_AGAIN: Duration = secs(1);

@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use super::Remembered;
 use super::constants::*;
-use super::peer::usable;
+use super::peer::{PeerId, usable};
 use crate::initiation::Timestamp;
-use crate::model::{Interface, PublicKey, WallTime};
+use crate::model::{Interface, WallTime};
 use crate::sorted::SortedMap;
 
 #[derive(Debug, Default)]
@@ -17,8 +17,8 @@ struct Entry {
     endpoint: Option<SocketAddr>,
     confirmed: WallTime,
     newest: Option<Timestamp>,
-    /// Did WireGuard complete a handshake after an initiation that we saw? Only then `newest` says what is fresh: the
-    /// first initiation that a new daemon sees may be a recording.
+    /// Did WireGuard take one that bore it, or an older one, while we watched? Only then it is handed on: what a recording
+    /// says is nothing to keep.
     proven: bool,
     /// The candidate that was good last, for each WAN, the latest first.
     good: Vec<(Interface, SocketAddr)>,
@@ -35,7 +35,7 @@ pub(super) enum Changed {
 /// All that is remembered.
 #[derive(Debug, Default)]
 pub(super) struct Memory {
-    entries: SortedMap<(Interface, PublicKey), Entry>,
+    entries: SortedMap<PeerId, Entry>,
     /// The newest time in it.
     latest: WallTime,
 }
@@ -54,7 +54,7 @@ impl Memory {
                 proven: r.newest.is_some(),
                 good: r.good,
             };
-            *memory.entry(r.interface, r.peer) = entry;
+            *memory.entry(PeerId { interface: r.interface, key: r.peer }) = entry;
         }
         memory
     }
@@ -62,9 +62,9 @@ impl Memory {
     /// For the state file: by interface and key.
     pub fn list(&self) -> Vec<Remembered> {
         let kept = self.entries.iter().filter(|(_, entry)| entry.endpoint.is_some() || entry.proven);
-        kept.map(|(&(interface, peer), entry)| Remembered {
-            interface,
-            peer,
+        kept.map(|(id, entry)| Remembered {
+            interface: id.interface,
+            peer: id.key,
             endpoint: entry.endpoint,
             confirmed: entry.confirmed,
             newest: entry.newest.filter(|_| entry.proven),
@@ -74,8 +74,8 @@ impl Memory {
     }
 
     /// Where the peer was last proven to be.
-    pub fn endpoint(&self, interface: Interface, peer: PublicKey) -> Option<SocketAddr> {
-        self.entries.get(&(interface, peer))?.endpoint
+    pub fn endpoint(&self, id: PeerId) -> Option<SocketAddr> {
+        self.entries.get(&id)?.endpoint
     }
 
     /// By how much a clock that shows this is behind the newest time that is remembered.
@@ -84,8 +84,8 @@ impl Memory {
     }
 
     /// The same for what is remembered of one peer.
-    pub fn confirmed_ahead_of(&self, interface: Interface, peer: PublicKey, wall: WallTime) -> Duration {
-        self.entries.get(&(interface, peer)).map_or(Duration::ZERO, |entry| entry.confirmed.since(wall))
+    pub fn confirmed_ahead_of(&self, id: PeerId, wall: WallTime) -> Duration {
+        self.entries.get(&id).map_or(Duration::ZERO, |entry| entry.confirmed.since(wall))
     }
 
     /// It is this late, and no later: the clock ran ahead when what is remembered as later was.
@@ -96,34 +96,23 @@ impl Memory {
     }
 
     /// Where the peer was good last: by this WAN, else by any.
-    pub fn best(&self, interface: Interface, peer: PublicKey, wan: Option<Interface>) -> Option<SocketAddr> {
-        let entry = self.entries.get(&(interface, peer))?;
+    pub fn best(&self, id: PeerId, wan: Option<Interface>) -> Option<SocketAddr> {
+        let entry = self.entries.get(&id)?;
         let good = &entry.good;
         let here = good.iter().find(|&&(other, _)| Some(other) == wan);
         here.map(|&(_, endpoint)| endpoint).or(entry.endpoint)
     }
 
     /// The newest timestamp seen of the peer.
-    pub fn newest(&self, interface: Interface, peer: PublicKey) -> Option<Timestamp> {
-        self.entries.get(&(interface, peer))?.newest
-    }
-
-    /// Is there a timestamp to tell fresh from recorded by?
-    pub fn proven(&self, interface: Interface, peer: PublicKey) -> bool {
-        self.entries.get(&(interface, peer)).is_some_and(|entry| entry.proven)
+    pub fn newest(&self, id: PeerId) -> Option<Timestamp> {
+        self.entries.get(&id)?.newest
     }
 
     /// Authenticated traffic came from there. An entry's time never goes back: while our clock is behind, what is newer
     /// must not be taken for older.
-    pub fn confirm(
-        &mut self,
-        interface: Interface,
-        peer: PublicKey,
-        endpoint: SocketAddr,
-        wall: WallTime,
-    ) -> Changed {
+    pub fn confirm(&mut self, id: PeerId, endpoint: SocketAddr, wall: WallTime) -> Changed {
         self.latest = self.latest.max(wall);
-        let entry = self.entry(interface, peer);
+        let entry = self.entry(id);
         let confirmed = wall.max(entry.confirmed);
         let moved = entry.endpoint != Some(endpoint);
         if !moved && confirmed.since(entry.confirmed) < CONFIRM_STEP {
@@ -135,14 +124,8 @@ impl Memory {
     }
 
     /// Something authenticated came from this candidate, by this WAN.
-    pub fn note_good(
-        &mut self,
-        interface: Interface,
-        peer: PublicKey,
-        wan: Interface,
-        endpoint: SocketAddr,
-    ) -> Changed {
-        let good = &mut self.entry(interface, peer).good;
+    pub fn note_good(&mut self, id: PeerId, wan: Interface, endpoint: SocketAddr) -> Changed {
+        let good = &mut self.entry(id).good;
         if good.first() == Some(&(wan, endpoint)) {
             return Changed::Nothing;
         }
@@ -153,8 +136,8 @@ impl Memory {
     }
 
     /// An authentic initiation bore this timestamp.
-    pub fn note_newest(&mut self, interface: Interface, peer: PublicKey, timestamp: Timestamp) -> Changed {
-        let entry = self.entry(interface, peer);
+    pub fn note_newest(&mut self, id: PeerId, timestamp: Timestamp) -> Changed {
+        let entry = self.entry(id);
         if entry.newest >= Some(timestamp) {
             return Changed::Nothing;
         }
@@ -162,10 +145,10 @@ impl Memory {
         if entry.proven { Changed::Details } else { Changed::Nothing }
     }
 
-    /// WireGuard completed a handshake after such an initiation.
-    pub fn prove(&mut self, interface: Interface, peer: PublicKey) -> Changed {
-        match self.entries.get_mut(&(interface, peer)) {
-            Some(entry) if !entry.proven && entry.newest.is_some() => {
+    /// WireGuard took the initiation that bore this one: whatever bears an older one is a replay, now and after a restart.
+    pub fn prove(&mut self, id: PeerId, timestamp: Timestamp) -> Changed {
+        match self.entries.get_mut(&id) {
+            Some(entry) if !entry.proven && entry.newest >= Some(timestamp) => {
                 entry.proven = true;
                 Changed::Details
             }
@@ -173,8 +156,8 @@ impl Memory {
         }
     }
 
-    fn entry(&mut self, interface: Interface, peer: PublicKey) -> &mut Entry {
-        let key = (interface, peer);
+    fn entry(&mut self, id: PeerId) -> &mut Entry {
+        let key = id;
         if self.entries.len() >= MEMORY_MAX && !self.entries.contains_key(&key) {
             let oldest = self.entries.iter().min_by_key(|(_, entry)| entry.confirmed).map(|(key, _)| *key);
             if let Some(oldest) = oldest {
@@ -188,6 +171,11 @@ impl Memory {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::PublicKey;
+
+    fn id(key: [u8; 32]) -> PeerId {
+        PeerId { interface: "wg0".parse().unwrap(), key: PublicKey(key) }
+    }
 
     fn at(seconds: u64) -> WallTime {
         WallTime { seconds, nanos: 0 }
@@ -195,12 +183,11 @@ mod tests {
 
     #[test]
     fn it_never_grows_over_its_bound_and_forgets_the_oldest() {
-        let interface = "wg0".parse().unwrap();
         let mut memory = Memory::default();
         for n in 0..MEMORY_MAX as u64 + 10 {
             let mut key = [0; 32];
             key[..8].copy_from_slice(&n.to_be_bytes());
-            memory.confirm(interface, PublicKey(key), ([192, 0, 2, 1], 1).into(), at(n + 1));
+            memory.confirm(id(key), ([192, 0, 2, 1], 1).into(), at(n + 1));
         }
         let list = memory.list();
         assert_eq!(list.len(), MEMORY_MAX);
@@ -208,12 +195,11 @@ mod tests {
     }
 
     #[test]
-    fn a_timestamp_that_no_handshake_followed_is_not_handed_on() {
-        let (interface, peer) = ("wg0".parse().unwrap(), PublicKey([1; 32]));
+    fn a_timestamp_that_wireguard_was_not_seen_to_take_is_not_handed_on() {
         let mut memory = Memory::default();
-        memory.note_newest(interface, peer, Timestamp([1; 12]));
+        memory.note_newest(id([1; 32]), Timestamp([1; 12]));
         assert!(memory.list().is_empty());
-        assert_eq!(memory.prove(interface, peer), Changed::Details);
+        assert_eq!(memory.prove(id([1; 32]), Timestamp([1; 12])), Changed::Details);
         assert_eq!(memory.list()[0].newest, Some(Timestamp([1; 12])));
     }
 }

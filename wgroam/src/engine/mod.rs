@@ -3,27 +3,19 @@
 //! passes all of that in, so that the same events always give the same actions. How it decides: docs/design/engine.md.
 
 mod action;
-mod chase;
 pub mod constants;
+mod context;
 mod device;
-mod errands;
 mod event;
-mod initiations;
-mod ladder;
-mod look;
 mod memory;
 mod names;
+mod outbox;
 mod peer;
-mod probes;
 mod rate;
-mod replies;
 mod report;
 mod routes;
 mod settings;
-mod snapshot;
 mod status;
-mod strangers;
-mod timer;
 mod view;
 
 pub use action::{Action, Reason};
@@ -33,22 +25,21 @@ pub use status::{
     CandidateStatus, DeviceStatus, DialStatus, Move, PeerStatus, Problem, Status, StrangerStatus,
 };
 
-use std::collections::VecDeque;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use self::constants::*;
-use self::device::DeviceState;
-use self::errands::Errands;
-use self::look::Ticks;
+use self::context::Context;
+use self::device::{Device, Ticks, earliest};
 use self::memory::{Changed, Memory};
 use self::names::Names;
+use self::outbox::{Note, Outbox};
+use self::peer::PeerId;
 use self::rate::Rate;
 use self::routes::Routes;
 use self::settings::Settings;
-use self::timer::{Timer, TimerTable};
 use crate::config::Config;
-use crate::initiation::Timestamp;
+use crate::initiation::{Timestamp, Verdict};
 use crate::model::{Interface, PublicKey, WallTime};
 use crate::sorted::SortedMap;
 use crate::wan::WanChange;
@@ -79,27 +70,39 @@ pub struct Engine {
     settings: Settings,
     ticks: Ticks,
     /// Interfaces that are watched, and those that were and are gone.
-    devices: SortedMap<Interface, DeviceState>,
+    devices: SortedMap<Interface, Device>,
     /// WireGuard interfaces that exist and are not ours to watch.
     unwatched: Vec<Interface>,
     memory: Memory,
     /// When a change of the memory is to be told, and when one was told last.
     save_at: Option<Instant>,
     saved_at: Option<Instant>,
-    errands: Errands,
     names: Names,
     routes: Routes,
+    /// Addresses that are this machine's own, and its links' broadcast addresses; sorted.
+    own: Vec<IpAddr>,
     /// The device that carries the best default route, as far as we were told.
     wan: Option<Interface>,
     /// By how much our own clock is behind what is remembered, if it looks wrong.
     clock_behind: Option<Duration>,
-    /// A peer had the port of its interface changed, at this look.
-    rotated: bool,
-    /// Of the last probe.
-    token: u16,
     stranger_reports: Rate,
-    timers: TimerTable,
-    actions: VecDeque<Action>,
+    outbox: Outbox,
+}
+
+/// What is read, of an engine whose devices and outbox are written.
+macro_rules! context {
+    ($engine:expr, $now:expr) => {
+        Context {
+            now: $now,
+            ticks: &$engine.ticks,
+            settings: &$engine.settings,
+            names: &$engine.names,
+            memory: &$engine.memory,
+            routes: &$engine.routes.answer,
+            own: &$engine.own,
+            wan: $engine.wan,
+        }
+    };
 }
 
 impl Engine {
@@ -116,16 +119,13 @@ impl Engine {
             memory: Memory::new(memory),
             save_at: None,
             saved_at: None,
-            errands: Errands::default(),
             names,
             routes: Routes::new(now),
+            own: Vec::new(),
             wan: None,
             clock_behind: None,
-            rotated: false,
-            token: 0,
             stranger_reports: Rate::default(),
-            timers: TimerTable::default(),
-            actions: VecDeque::new(),
+            outbox: Outbox::default(),
         };
         engine.work(now);
         engine
@@ -143,26 +143,35 @@ impl Engine {
             Event::DeviceGone { interface } => self.on_device_gone(now, interface),
             Event::Snapshot { device, wall } => {
                 self.judge_clock(wall);
-                self.on_snapshot(now, device, wall);
+                let context = context!(self, now);
+                // A late answer about a device that is gone tells nothing.
+                if let Some(known) = self.devices.get_mut(&device.interface).filter(|known| known.present()) {
+                    known.take_in(&context, &mut self.outbox, &device, wall);
+                }
+                self.take_notes(now);
             }
             Event::Initiation { interface, source, verdict } => {
                 if !self.on_initiation(now, interface, source, verdict) {
                     return;
                 }
             }
-            Event::OwnAddresses(_) => {}
-            Event::RoutesChanged => self.routes.want(),
+            Event::OwnAddresses(own) => self.own = own,
+            Event::RoutesChanged => self.routes.want_soon(now),
             Event::WanChanged(change) => self.on_wan_changed(now, change),
             Event::ClockStepped { wall } => {
-                self.report(Report::ClockStepped);
+                self.outbox.report(Report::ClockStepped);
                 self.judge_clock(wall);
                 self.try_afresh(now, Reason::ClockStepped);
             }
-            Event::Resolved { host, answer } => self.on_resolved(now, host, answer),
+            Event::Resolved { host, answer } => self.on_resolved(now, &host, answer),
             Event::ProbeReply { interface, target, token } => {
-                self.on_probe_reply(now, interface, target, token);
+                let context = context!(self, now);
+                if let Some(device) = self.devices.get_mut(&interface) {
+                    device.take_reply(&context, &mut self.outbox, target, token);
+                }
+                self.take_notes(now);
             }
-            Event::Routes(ways) => self.on_route_answer(ways),
+            Event::Routes(answer) => self.routes.take(answer),
             Event::Command(command) => self.on_command(now, command),
         }
         self.work(now);
@@ -170,11 +179,9 @@ impl Engine {
 
     /// Does what was put off until now. Harmless when called too early.
     pub fn handle_timeout(&mut self, now: Instant) {
-        while let Some(timer) = self.timers.take_expired(now) {
-            match timer {
-                Timer::Poll => self.poll_devices(now),
-                // work() does whatever is due.
-                Timer::Look(_) | Timer::Pace | Timer::Remember | Timer::Names | Timer::Routes => {}
+        for device in self.devices.values_mut().filter(|device| device.present()) {
+            if device.polls.ask_on_tick(now, &self.ticks) {
+                self.outbox.push(Action::TakeSnapshot { interface: device.interface });
             }
         }
         self.work(now);
@@ -182,17 +189,19 @@ impl Engine {
 
     /// What is to be done next; None: wait for an event or the deadline.
     pub fn poll_action(&mut self) -> Option<Action> {
-        let action = self.actions.pop_front();
-        if action.is_none() {
-            // A crowd that moved at once leaves room for thousands.
-            self.actions.shrink_to(ACTIONS_KEPT);
-        }
-        action
+        self.outbox.pop()
     }
 
     /// When [`Engine::handle_timeout`] wants to be called.
     pub fn next_deadline(&self) -> Option<Instant> {
-        self.timers.next_timeout()
+        let devices = self.devices.values().filter(|device| device.present());
+        let polls = devices.map(|device| {
+            let planned = device.polls.next(device.peers.len());
+            planned.map_or(device.polls.tick, |planned| planned.min(device.polls.tick))
+        });
+        let rest =
+            [self.routes.deadline(), self.names.deadline(), self.save_at, self.outbox.pokes.deadline()];
+        rest.into_iter().fold(polls.min(), earliest)
     }
 
     /// What is worth keeping over a restart, by interface and key. [`Action::Remember`] tells when it changed.
@@ -202,24 +211,28 @@ impl Engine {
 
     /// The newest initiation timestamp that is remembered of a peer.
     pub fn newest(&self, interface: Interface, peer: &PublicKey) -> Option<Timestamp> {
-        self.memory.newest(interface, *peer)
+        self.memory.newest(PeerId { interface, key: *peer })
     }
 
     /// Goes on with another configuration. What it does not change is not disturbed.
     pub fn reload(&mut self, now: Instant, config: Config) {
         let old = std::mem::replace(&mut self.settings, Settings::new(config));
         self.names.set(now, self.settings.hosts());
+        let context = context!(self, now);
         for device in self.devices.values_mut() {
             for peer in device.peers.values_mut() {
-                let (interface, key) = (device.interface, peer.seen.public_key);
-                if old.peer(interface, key) != self.settings.peer(interface, key) {
-                    peer.begin_anew(now);
+                if old.peer(peer.id) != context.settings.peer(peer.id) {
+                    peer.begin_anew(&context, &mut self.outbox);
+                    device.polls.now(now, &self.ticks);
                 }
             }
         }
-        let dropped = |device: &&DeviceState| device.present() && !self.settings.watches(device.interface);
+        let dropped = |device: &&Device| device.present() && !self.settings.watches(device.interface);
         let dropped: Vec<_> = self.devices.values().filter(dropped).map(|device| device.interface).collect();
         for interface in dropped {
+            if let Some(device) = self.devices.get(&interface) {
+                device.take_back(&mut self.outbox);
+            }
             self.on_device_gone(now, interface);
             self.unwatched.push(interface);
         }
@@ -230,8 +243,9 @@ impl Engine {
         self.work(now);
     }
 
-    fn report(&mut self, report: Report) {
-        self.actions.push_back(Action::Report(report));
+    /// The end: what is being tried is taken back. Carry out what [`Engine::poll_action`] yields, and call nothing else.
+    pub fn stop(&mut self) {
+        self.devices.values().for_each(|device| device.take_back(&mut self.outbox));
     }
 
     /// The memory changed: told at once when an endpoint did, else on the next tick.
@@ -244,46 +258,67 @@ impl Engine {
         self.save_at = Some(self.save_at.map_or(wanted, |planned| planned.min(wanted)));
     }
 
-    /// Does what is due, and sets the timers for the rest.
+    /// Takes down what devices and peers left to be noted.
+    fn take_notes(&mut self, now: Instant) {
+        for note in self.outbox.take_notes() {
+            let changed = match note {
+                Note::Taken(id, timestamp) => self.memory.prove(id, timestamp),
+                Note::Confirmed(id, endpoint, wall) => self.memory.confirm(id, endpoint, wall),
+                Note::Good(id, wan, endpoint) => self.memory.note_good(id, wan, endpoint),
+                Note::ClockRanAhead(wall) => {
+                    let changed = self.memory.set_back(wall);
+                    self.judge_clock(wall);
+                    changed
+                }
+                Note::Name(host) => {
+                    self.names.want(now, &host);
+                    Changed::Nothing
+                }
+                Note::Routes => {
+                    self.routes.want(now);
+                    Changed::Nothing
+                }
+            };
+            self.remember(now, changed);
+        }
+    }
+
+    /// Does what is due.
     fn work(&mut self, now: Instant) {
-        self.ask_routes(now);
+        let query = self.routes.due(&context!(self, now), &self.devices);
+        self.routes.note_asked(now, query.as_ref());
+        self.outbox.extend(query.map(Action::QueryRoutes));
         // A route comes before the packet that needs it; the answer leads here again.
         if !self.routes.asking(now) {
             self.do_what_is_due(now);
         }
-        self.timers.set(Timer::Routes, self.routes.deadline());
-        self.timers.set(Timer::Names, self.names.deadline());
-        self.timers.set(Timer::Remember, self.save_at);
-        for device in self.devices.values() {
-            let next = device.looks.next(device.peers.len());
-            self.timers.set(Timer::Look(device.interface), next);
-        }
-        let polls = self.devices.values().filter(|device| device.present()).map(|device| device.looks.poll);
-        self.timers.set(Timer::Poll, polls.min());
-        self.timers.set(Timer::Pace, self.errands.deadline());
     }
 
     fn do_what_is_due(&mut self, now: Instant) {
-        self.arrange_routes(now);
-        self.run_errands(now);
+        let needed = routes::needed(&context!(self, now), &self.devices);
+        self.routes.arrange(&needed, now, &mut self.outbox);
+        self.poke_who_is_due(now);
         while let Some(host) = self.names.due(now) {
-            self.actions.push_back(Action::Resolve { host });
+            self.outbox.push(Action::Resolve { host });
         }
         if self.save_at.is_some_and(|moment| moment <= now) {
             (self.save_at, self.saved_at) = (None, Some(now));
-            self.actions.push_back(Action::Remember);
+            self.outbox.push(Action::Remember);
         }
         for device in self.devices.values_mut() {
-            if device.looks.ask_planned(now, device.peers.len()) {
-                self.actions.push_back(Action::TakeSnapshot { interface: device.interface });
+            if device.polls.ask_planned(now, device.peers.len()) {
+                self.outbox.push(Action::TakeSnapshot { interface: device.interface });
             }
         }
     }
 
-    fn poll_devices(&mut self, now: Instant) {
-        for device in self.devices.values_mut().filter(|device| device.present()) {
-            if device.looks.ask_polled(now, &self.ticks) {
-                self.actions.push_back(Action::TakeSnapshot { interface: device.interface });
+    fn poke_who_is_due(&mut self, now: Instant) {
+        let context = context!(self, now);
+        while let Some(id) = self.outbox.pokes.next(now) {
+            let Some(device) = self.devices.get_mut(&id.interface) else { continue };
+            let ready = device.present() && device.up;
+            if let Some(peer) = device.peers.get_mut(&id.key) {
+                peer.poke(&context, &mut self.outbox, &mut device.polls, ready);
             }
         }
     }
@@ -295,28 +330,15 @@ impl Engine {
             }
             return;
         }
-        self.routes.want();
-        let new = || DeviceState::new(interface, now, &self.ticks);
+        self.routes.want(now);
+        let new = || Device::new(interface, now, &self.ticks);
         self.devices.get_or_insert_with(interface, new).settle(now, &self.ticks);
     }
 
     fn on_device_gone(&mut self, now: Instant, interface: Interface) {
         self.unwatched.retain(|&unwatched| unwatched != interface);
         let Some(device) = self.devices.get_mut(&interface).filter(|device| device.present()) else { return };
-        device.gone = Some(now);
-        device.up = false;
-        device.looks.clear();
-        (device.wan_changed, device.afresh, device.wished) = (None, None, None);
-        for peer in device.peers.values_mut() {
-            self.errands.cancel(interface, peer);
-            (peer.pending, peer.repeat, peer.wished) = (None, None, None);
-        }
-        let announced = std::mem::take(&mut device.announced);
-        self.actions.push_back(Action::Forget { interface });
-        if announced {
-            self.report(Report::DeviceGone { interface });
-        }
-        self.timers.stop(Timer::Look(interface));
+        device.leave(now, &mut self.outbox);
         let gone =
             || self.devices.values().filter_map(|device| device.gone.map(|since| (since, device.interface)));
         if gone().count() > GONE_MAX
@@ -324,6 +346,26 @@ impl Engine {
         {
             self.devices.remove(&oldest);
         }
+    }
+
+    /// Returns whether anything is to be done.
+    fn on_initiation(
+        &mut self,
+        now: Instant,
+        interface: Interface,
+        source: SocketAddr,
+        verdict: Verdict,
+    ) -> bool {
+        let context = context!(self, now);
+        let Some(device) = self.devices.get_mut(&interface).filter(|device| device.present()) else {
+            return false;
+        };
+        let acts = device.hear(&context, &mut self.outbox, source, verdict, &mut self.stranger_reports);
+        if let Verdict::Authentic { peer: key, timestamp } = verdict {
+            let changed = self.memory.note_newest(PeerId { interface, key }, timestamp);
+            self.remember(now, changed);
+        }
+        acts
     }
 
     fn on_wan_changed(&mut self, now: Instant, change: WanChange) {
@@ -335,11 +377,25 @@ impl Engine {
         if way_out {
             self.names.reset(now);
         }
-        self.routes.want();
-        self.report(Report::WanChanged(change));
+        self.routes.want(now);
+        self.outbox.report(Report::WanChanged(change));
         for device in self.devices.values_mut().filter(|device| way_out && device.present()) {
-            device.wan_changed = Some(now);
-            device.looks.now(now, &self.ticks);
+            device.waiting.wan_changed = Some(now);
+            device.polls.now(now, &self.ticks);
+        }
+    }
+
+    fn on_resolved(&mut self, now: Instant, host: &str, answer: Result<Vec<IpAddr>, ResolveError>) {
+        let old = self.names.lookup(host).0;
+        let changed = self.names.answer(now, host, &answer);
+        if answer.is_ok() {
+            let context = context!(self, now);
+            for device in self.devices.values_mut().filter(|device| device.present()) {
+                device.hear_name(&context, host, &old, changed);
+            }
+        }
+        if changed {
+            self.outbox.report(Report::Name { host: host.to_owned(), answer });
         }
     }
 
@@ -347,18 +403,18 @@ impl Engine {
     fn judge_clock(&mut self, wall: WallTime) {
         let behind = Some(self.memory.ahead_of(wall)).filter(|&behind| behind >= OWN_CLOCK_SLACK);
         if behind.is_some() != self.clock_behind.is_some() {
-            self.report(Report::OwnClock { behind });
+            self.outbox.report(Report::OwnClock { behind });
         }
         self.clock_behind = behind;
     }
 
     /// What failed so far may work now: whoever has no session tries again, and nobody else is disturbed. A clock that
-    /// is slewed gives no event; whoever sets it can have us look again.
+    /// is slewed gives no event; whoever sets it can have everything polled again.
     fn try_afresh(&mut self, now: Instant, reason: Reason) {
         self.names.reset(now);
         for device in self.devices.values_mut().filter(|device| device.present()) {
-            device.afresh = Some((now, reason));
-            device.looks.now(now, &self.ticks);
+            device.waiting.afresh = Some((now, reason));
+            device.polls.now(now, &self.ticks);
         }
     }
 
@@ -368,15 +424,15 @@ impl Engine {
             Command::Poke { interface, peer } => (interface, peer),
         };
         let wanted =
-            |device: &&mut DeviceState| device.present() && only.is_none_or(|only| only == device.interface);
+            |device: &&mut Device| device.present() && only.is_none_or(|only| only == device.interface);
         for device in self.devices.values_mut().filter(wanted) {
             match peer.map(|key| device.peers.get_mut(&key)) {
-                None => device.wished = Some(now),
-                Some(Some(peer)) => peer.wished = Some(now),
+                None => device.waiting.command = Some(now),
+                Some(Some(peer)) => peer.poke_wanted = Some(now),
                 // No such peer here.
                 Some(None) => continue,
             }
-            device.looks.now(now, &self.ticks);
+            device.polls.now(now, &self.ticks);
         }
     }
 }

@@ -117,13 +117,23 @@ impl Names {
         (name.map(known).unwrap_or_default(), error)
     }
 
+    /// Is this one of the addresses that it stands for?
+    pub fn stands_for(&self, host: &str, ip: IpAddr) -> bool {
+        self.names.get(host).is_some_and(|name| name.addresses.contains(&ip))
+    }
+
+    /// Is a question open, or was there no good answer since then?
+    pub fn is_unknown(&self, host: &str, since: Instant) -> bool {
+        self.names.get(host).is_some_and(|name| name.answered.is_none_or(|answered| answered < since))
+    }
+
     /// Where the peer may be: candidate by candidate, each address once.
     pub fn endpoints(&self, section: &config::Peer) -> Vec<SocketAddr> {
         let mut list = Vec::new();
         for candidate in &section.endpoints {
             for ip in self.lookup(&candidate.host).0 {
                 let endpoint = SocketAddr::new(ip, candidate.port);
-                if section.family.takes(ip) && super::peer::usable(endpoint) && !list.contains(&endpoint) {
+                if section.family.takes(ip) && !list.contains(&endpoint) {
                     list.push(endpoint);
                 }
             }

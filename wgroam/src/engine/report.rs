@@ -145,8 +145,10 @@ pub enum Step {
     Probe,
     /// Set another address, and poked.
     Try(SocketAddr),
-    /// Changed our source port, and poked.
-    RotatePort,
+    /// Changed our source port, and poked: to this one, or to one that the kernel chose (0).
+    ChangePort(u16),
+    /// Nothing answered: went back to this endpoint, and to the port of before.
+    GoBack(SocketAddr),
     /// Removed the peer and added it again.
     Readd,
     /// Nothing helped: wait for this long, then begin again.
@@ -161,7 +163,9 @@ impl Step {
             Step::ClearSource => "clear-source",
             Step::Probe => "probe",
             Step::Try(_) => "try",
-            Step::RotatePort => "rotate-port",
+            Step::ChangePort(0) => "rotate-port",
+            Step::ChangePort(_) => "restore-port",
+            Step::GoBack(_) => "go-back",
             Step::Readd => "readd",
             Step::Rest(_) => "rest",
         }
@@ -175,7 +179,9 @@ impl fmt::Display for Step {
             Step::ClearSource => f.write_str("cleared the source address and poked it"),
             Step::Probe => f.write_str("probed through the tunnel"),
             Step::Try(endpoint) => write!(f, "tried {endpoint}"),
-            Step::RotatePort => f.write_str("took another source port"),
+            Step::ChangePort(0) => f.write_str("took another source port"),
+            Step::ChangePort(port) => write!(f, "went back to source port {port}"),
+            Step::GoBack(endpoint) => write!(f, "went back to {endpoint}"),
             Step::Readd => f.write_str("removed and added it again"),
             Step::Rest(time) => write!(f, "nothing helped, next round in {} s", time.as_secs()),
         }

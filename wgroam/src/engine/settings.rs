@@ -1,27 +1,30 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! The configuration as the engine asks it.
 
+use super::context::Context;
+use super::peer::PeerId;
 use crate::config::{self, Config, RotatePort};
-use crate::model::{Interface, Peer, PublicKey};
+use crate::model::{Interface, Peer};
 use crate::sorted::SortedMap;
 
 /// A [`Config`] with an index.
 #[derive(Debug)]
 pub(super) struct Settings {
     config: Config,
-    peers: SortedMap<(Interface, PublicKey), usize>,
-    /// Those that we go to: few, where there may be thousands.
-    gone_to: Vec<usize>,
+    peers: SortedMap<PeerId, usize>,
+    /// Those that are dialed: few, where there may be thousands.
+    dials: Vec<usize>,
 }
 
 impl Settings {
     pub fn new(config: Config) -> Self {
         let indexed = config.peers.iter().enumerate();
-        let peers = indexed.map(|(at, peer)| ((peer.tunnel, peer.public_key), at)).collect();
-        let mut settings = Self { config, peers, gone_to: Vec::new() };
+        let peers =
+            indexed.map(|(at, peer)| (PeerId { interface: peer.tunnel, key: peer.public_key }, at)).collect();
+        let mut settings = Self { config, peers, dials: Vec::new() };
         let peers = settings.config.peers.iter();
-        let goes = |peer: &config::Peer| !peer.endpoints.is_empty() && settings.watches(peer.tunnel);
-        settings.gone_to = peers.enumerate().filter(|(_, peer)| goes(peer)).map(|(at, _)| at).collect();
+        let dialed = |peer: &config::Peer| !peer.endpoints.is_empty() && settings.watches(peer.tunnel);
+        settings.dials = peers.enumerate().filter(|(_, peer)| dialed(peer)).map(|(at, _)| at).collect();
         settings
     }
 
@@ -45,23 +48,28 @@ impl Settings {
     }
 
     /// The peer's section.
-    pub fn peer(&self, interface: Interface, peer: PublicKey) -> Option<&config::Peer> {
-        self.peers.get(&(interface, peer)).map(|&at| &self.config.peers[at])
+    pub fn peer(&self, id: PeerId) -> Option<&config::Peer> {
+        self.peers.get(&id).map(|&at| &self.config.peers[at])
     }
 
-    /// The section of a peer that we go to, or probe.
-    pub fn chased(&self, interface: Interface, peer: PublicKey) -> Option<&config::Peer> {
-        self.peer(interface, peer).filter(|section| !section.endpoints.is_empty() || section.probe.is_some())
+    /// The section of a peer that is dialed, or probed.
+    pub fn dialed(&self, id: PeerId) -> Option<&config::Peer> {
+        self.peer(id).filter(|section| !section.endpoints.is_empty() || section.probe.is_some())
     }
 
-    /// Peers that we go to.
-    pub fn gone_to(&self) -> impl Iterator<Item = &config::Peer> {
-        self.gone_to.iter().filter_map(|&at| self.config.peers.get(at))
+    /// Is it dialed?
+    pub fn dials(&self, id: PeerId) -> bool {
+        self.peer(id).is_some_and(|section| !section.endpoints.is_empty())
     }
 
-    /// Do we go to anybody on this interface?
-    pub fn chases(&self, interface: Interface) -> bool {
-        self.gone_to().any(|peer| peer.tunnel == interface)
+    /// Peers that are dialed.
+    pub fn all_dialed(&self) -> impl Iterator<Item = &config::Peer> {
+        self.dials.iter().filter_map(|&at| self.config.peers.get(at))
+    }
+
+    /// Is anybody dialed on this interface?
+    pub fn dials_on(&self, interface: Interface) -> bool {
+        self.all_dialed().any(|peer| peer.tunnel == interface)
     }
 
     /// Is the LAN to be refused when nobody on this interface answers?
@@ -70,27 +78,46 @@ impl Settings {
         tunnel.is_none_or(|tunnel| tunnel.unreachable)
     }
 
-    /// The names and addresses of all peers that we go to.
+    /// The names and addresses of all peers that are dialed.
     pub fn hosts(&self) -> impl Iterator<Item = &str> {
-        self.gone_to().flat_map(|peer| &peer.endpoints).map(|candidate| candidate.host.as_str())
+        self.all_dialed().flat_map(|peer| &peer.endpoints).map(|candidate| candidate.host.as_str())
+    }
+
+    /// The port that the interface is set up with, where package network says so.
+    pub fn listen_port(&self, interface: Interface) -> Option<u16> {
+        let set = self.config.listen_ports.iter().find(|(of, _)| *of == interface);
+        set.map(|&(_, port)| port)
     }
 
     /// May the source port of the interface change, as far as these, its peers, are concerned? Not when somebody may
-    /// rely on it: whoever is not chased has to find us where we are. Whether the port was configured can't be seen.
-    pub fn rotates(&self, interface: Interface, mut peers: impl Iterator<Item = PublicKey>) -> bool {
+    /// rely on it: a port that was set up; a peer that is not dialed, which has to find us where we are. One whose names
+    /// stand for this router itself is such a peer.
+    pub fn changes_port(
+        &self,
+        context: &Context,
+        interface: Interface,
+        mut peers: impl Iterator<Item = PeerId>,
+    ) -> bool {
         let mut tunnels = self.config.tunnels.iter();
         let awaited = |peer: &config::Peer| peer.tunnel == interface && peer.endpoints.is_empty();
-        let chased = |key| self.peer(interface, key).is_some_and(|peer| !peer.endpoints.is_empty());
+        let elsewhere = |section: &config::Peer| {
+            let all = context.names.endpoints(section);
+            !section.endpoints.is_empty() && !all.iter().any(|endpoint| context.is_ours(endpoint.ip()))
+        };
         match tunnels.find(|tunnel| tunnel.interface == interface).map(|tunnel| tunnel.rotate_port) {
             Some(RotatePort::Always) => true,
             Some(RotatePort::Never) => false,
-            Some(RotatePort::Auto) | None => !self.config.peers.iter().any(awaited) && peers.all(chased),
+            Some(RotatePort::Auto) | None => {
+                self.listen_port(interface).is_none()
+                    && !self.config.peers.iter().any(awaited)
+                    && peers.all(|id| self.peer(id).is_some_and(elsewhere))
+            }
         }
     }
 
     /// The keepalive that a poke leaves behind: what the peer has, else what its section says, else none.
     pub fn keepalive(&self, interface: Interface, peer: &Peer) -> u16 {
-        let configured = || self.peer(interface, peer.public_key)?.keepalive;
+        let configured = || self.peer(PeerId { interface, key: peer.public_key })?.keepalive;
         if peer.keepalive > 0 { peer.keepalive } else { configured().unwrap_or(0) }
     }
 }

@@ -4,8 +4,8 @@
 use std::time::Instant;
 
 use super::constants::GONE_FOR;
-use super::device::DeviceState;
-use super::peer::PeerState;
+use super::device::Device;
+use super::peer::Peer;
 use super::{CandidateStatus, DeviceStatus, DialStatus, Engine, PeerStatus, Problem, Status};
 use crate::config;
 use crate::model::Interface;
@@ -25,13 +25,13 @@ impl Engine {
     }
 
     /// Not one that is gone for long and that nobody expects back. Should it return, it is known all the same.
-    fn shows(&self, device: &DeviceState, now: Instant) -> bool {
+    fn shows(&self, device: &Device, now: Instant) -> bool {
         let interface = device.interface;
         self.settings.watches(interface)
             && (device.gone.is_none_or(|since| now < since + GONE_FOR) || self.settings.expects(interface))
     }
 
-    fn device_status(&self, now: Instant, device: &DeviceState) -> DeviceStatus {
+    fn device_status(&self, now: Instant, device: &Device) -> DeviceStatus {
         DeviceStatus {
             interface: device.interface,
             present: device.present(),
@@ -39,37 +39,37 @@ impl Engine {
             public_key: device.public_key,
             listen_port: device.listen_port,
             routes: self.routes.of(device.interface),
-            peers: device.present_peers().map(|peer| self.peer_status(now, device.interface, peer)).collect(),
+            peers: device.present_peers().map(|peer| self.peer_status(now, peer)).collect(),
             strangers: device.strangers.list(now),
             strangers_forgotten: device.strangers.forgotten,
         }
     }
 
-    fn peer_status(&self, now: Instant, interface: Interface, peer: &PeerState) -> PeerStatus {
-        let seen = &peer.seen;
+    fn peer_status(&self, now: Instant, peer: &Peer) -> PeerStatus {
+        let (contact, seen) = (&peer.contact, &peer.contact.seen);
         let age = |then: Instant| now.saturating_duration_since(then);
         PeerStatus {
             public_key: seen.public_key,
-            name: self.settings.peer(interface, seen.public_key).map(|section| section.name.clone()),
+            name: self.settings.peer(peer.id).map(|section| section.name.clone()),
             endpoint: seen.endpoint,
-            reason: peer.reason,
-            endpoint_age: seen.endpoint.map(|_| age(peer.since)),
+            reason: contact.reason,
+            endpoint_age: seen.endpoint.map(|_| age(contact.since)),
             last_handshake: seen.last_handshake,
-            handshake_age: peer.handshake_age(now),
-            alive: peer.alive(now),
+            handshake_age: contact.handshake_age(now),
+            alive: contact.alive(now),
             rx_bytes: seen.rx_bytes,
             tx_bytes: seen.tx_bytes,
             keepalive: seen.keepalive,
-            moves: peer.moves,
-            history: peer.history(now),
-            dial: self.dial_status(now, interface, peer),
-            problems: self.problems(now, interface, peer),
+            moves: contact.moves,
+            history: contact.history(now),
+            dial: self.dial_status(now, peer),
+            problems: self.problems(now, peer),
         }
     }
 
-    fn dial_status(&self, now: Instant, interface: Interface, peer: &PeerState) -> Option<DialStatus> {
-        let section = self.settings.chased(interface, peer.seen.public_key)?;
-        let chased = peer.chased.as_ref()?;
+    fn dial_status(&self, now: Instant, peer: &Peer) -> Option<DialStatus> {
+        let section = self.settings.dialed(peer.id)?;
+        let dialed = peer.dialed.as_ref()?;
         let age = |then: Instant| now.saturating_duration_since(then);
         let candidate = |candidate: &config::Candidate| {
             let (addresses, error) = self.names.lookup(&candidate.host);
@@ -77,20 +77,21 @@ impl Engine {
             CandidateStatus { host, port: candidate.port, addresses, error }
         };
         Some(DialStatus {
-            silent: chased.ladder.as_ref().map(|ladder| (ladder.evidence, age(ladder.since))),
+            silent: dialed.silent().map(|(evidence, since)| (evidence, age(since))),
             candidates: section.endpoints.iter().map(candidate).collect(),
-            steps: chased.steps.iter().map(|&(when, step)| (age(when), step)).collect(),
-            round_trip: chased.probes.round_trip,
+            steps: dialed.steps.iter().map(|&(when, step)| (age(when), step)).collect(),
+            round_trip: dialed.round_trip(),
         })
     }
 
-    fn problems(&self, now: Instant, interface: Interface, peer: &PeerState) -> Vec<Problem> {
+    fn problems(&self, now: Instant, peer: &Peer) -> Vec<Problem> {
         let age = |then: Instant| now.saturating_duration_since(then);
         let not_taken =
-            peer.not_taken.map(|n| Problem::NotTaken { source: n.source, up: n.up, age: age(n.at) });
-        let behind = peer.clock_behind.map(|(behind, at)| Problem::ClockBehind { behind, age: age(at) });
-        let mute = peer.chased.as_ref().is_some_and(|chased| chased.probes.mute(now));
-        let section = self.settings.chased(interface, peer.seen.public_key).filter(|_| mute);
+            peer.calls.not_taken.map(|n| Problem::NotTaken { source: n.source, up: n.up, age: age(n.at) });
+        let behind =
+            peer.calls.clock_behind.map(|(behind, at)| Problem::ClockBehind { behind, age: age(at) });
+        let mute = peer.dialed.as_ref().is_some_and(|dialed| dialed.is_mute(now));
+        let section = self.settings.dialed(peer.id).filter(|_| mute);
         let mute = section.and_then(|section| section.probe).map(|target| Problem::ProbeMute { target });
         not_taken.into_iter().chain(behind).chain(mute).collect()
     }

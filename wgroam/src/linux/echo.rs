@@ -95,7 +95,16 @@ impl Echo {
     /// down, has no route to the target (IPv6), no peer of it has the target among its allowed IPs, that peer has no
     /// endpoint, a firewall on this machine drops it.
     pub fn send(&mut self, interface: Interface, target: IpAddr, token: u16) -> io::Result<()> {
-        self.send_sized(interface, target, token, 0)
+        self.send_any(interface, target, token, 0, false)
+    }
+
+    /// Sends one that goes no further than the router at the other end of the tunnel, which answers it at once whoever the
+    /// target is (RFC 4443, 3.3). What comes in is not brought here: it is WireGuard's counters that tell.
+    ///
+    /// # Errors
+    /// As [`Echo::send`].
+    pub fn wake(&mut self, interface: Interface, target: IpAddr) -> io::Result<()> {
+        self.send_any(interface, target, 0, 0, true)
     }
 
     /// As [`Echo::send`], a packet of so many bytes with its IP header, never in fragments; a smaller number counts as the
@@ -106,6 +115,17 @@ impl Echo {
         target: IpAddr,
         token: u16,
         size: usize,
+    ) -> io::Result<()> {
+        self.send_any(interface, target, token, size, false)
+    }
+
+    fn send_any(
+        &mut self,
+        interface: Interface,
+        target: IpAddr,
+        token: u16,
+        size: usize,
+        near: bool,
     ) -> io::Result<()> {
         let ip_header = if target.is_ipv4() { 20 } else { 40 };
         // Zeroes, which change no checksum.
@@ -121,7 +141,7 @@ impl Echo {
                 by.ipi_ifindex = ifindex as _;
                 let to = SockaddrIn::from(SocketAddrV4::new(ip, 0));
                 let parts = [IoSlice::new(&packet), IoSlice::new(&padding)];
-                transmit(&self.v4, &parts, ControlMessage::Ipv4PacketInfo(&by), &to)
+                transmit(&self.v4, &parts, &[ControlMessage::Ipv4PacketInfo(&by)], &to)
             }
             (IpAddr::V6(ip), Some(v6)) => {
                 let packet = self.mark.request(ECHO_REQUEST_V6, ifindex, target, token);
@@ -131,7 +151,9 @@ impl Echo {
                 let scope = if ip.is_unicast_link_local() { ifindex } else { 0 };
                 let to = SockaddrIn6::from(SocketAddrV6::new(ip, 0, 0, scope));
                 let parts = [IoSlice::new(&packet), IoSlice::new(&padding)];
-                transmit(v6, &parts, ControlMessage::Ipv6PacketInfo(&by), &to)
+                let hops = ControlMessage::Ipv6HopLimit(&1);
+                let by = [ControlMessage::Ipv6PacketInfo(&by), hops];
+                transmit(v6, &parts, if near { &by } else { &by[..1] }, &to)
             }
             (IpAddr::V6(_), None) => Err(Errno::EAFNOSUPPORT),
         };
@@ -265,11 +287,11 @@ pub(super) fn set<T>(socket: &OwnedFd, level: c_int, option: c_int, value: &T) -
 fn transmit(
     socket: &OwnedFd,
     parts: &[IoSlice],
-    by: ControlMessage,
+    by: &[ControlMessage],
     to: &impl SockaddrLike,
 ) -> Result<(), Errno> {
     loop {
-        match sendmsg(socket.as_raw_fd(), parts, &[by], MsgFlags::empty(), Some(to)) {
+        match sendmsg(socket.as_raw_fd(), parts, by, MsgFlags::empty(), Some(to)) {
             Ok(_) => return Ok(()),
             Err(Errno::EINTR) => {}
             Err(errno) => return Err(errno),

@@ -345,7 +345,7 @@ impl Court {
                 Action::AddRoute(route) => self.table.add(route),
                 Action::RemoveRoute(route) => self.table.remove(&route),
                 Action::Report(report) => self.judge_report(&report),
-                Action::Remember | Action::Forget { .. } => {}
+                Action::Remember | Action::Forget { .. } | Action::Wake { .. } => {}
             }
         }
     }

@@ -15,6 +15,8 @@ const ANSWER_TIME: Duration = Duration::from_millis(1);
 const DNS_TIME: Duration = Duration::from_millis(30);
 /// Pings from here on are the engine's probes.
 pub(super) const PROBE: u64 = 1 << 40;
+/// What it sends in the LAN's place: a probe that nobody waits for.
+const WAKE: u64 = PROBE;
 
 impl World {
     /// Tells the host's engine, if it has one, and does what it wants.
@@ -79,6 +81,10 @@ impl World {
                     wireguard.transmit(now, wall, Payload::Ping(PROBE + u64::from(token)));
                     self.flush(host);
                 }
+                (Action::Wake { .. }, Some(wireguard)) => {
+                    wireguard.transmit(now, wall, Payload::Ping(WAKE));
+                    self.flush(host);
+                }
                 (Action::SetPort { port, .. }, Some(wireguard)) => {
                     let free = 32_768 + (self.rng.next() % 28_000) as u16;
                     wireguard.port = if port == 0 { free } else { port };
@@ -91,7 +97,13 @@ impl World {
                     self.referee.begin(host);
                     self.flush(host);
                 }
-                (Action::Probe { .. } | Action::SetPort { .. } | Action::ReaddPeer { .. }, None) => {}
+                (
+                    Action::Probe { .. }
+                    | Action::Wake { .. }
+                    | Action::SetPort { .. }
+                    | Action::ReaddPeer { .. },
+                    None,
+                ) => {}
                 (Action::QueryRoutes(question), _) => {
                     let ways = router.ways(question);
                     let instant = self.instant();

@@ -4,11 +4,11 @@
 
 use std::time::{Duration, Instant};
 
-use super::constants::*;
+use super::super::constants::*;
 
 /// The ticks that all devices share: the engine's start, and every [`SNAPSHOT_INTERVAL`] from there.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Ticks {
+pub(in crate::engine) struct Ticks {
     start: Instant,
 }
 
@@ -26,16 +26,16 @@ impl Ticks {
 
     /// The first moment of the look grid that is not before `moment`.
     fn grid(&self, moment: Instant) -> Instant {
-        let cells = nanos(moment.saturating_duration_since(self.start)).div_ceil(nanos(LOOK_GRID));
+        let cells = nanos(moment.saturating_duration_since(self.start)).div_ceil(nanos(POLL_GRID));
         // 50 ms times 2^32 are six years, hence not Duration * u32.
-        self.start + Duration::from_nanos(cells.saturating_mul(nanos(LOOK_GRID)))
+        self.start + Duration::from_nanos(cells.saturating_mul(nanos(POLL_GRID)))
     }
 }
 
-/// The looks at one device.
+/// The polls at one device.
 #[derive(Debug)]
-pub(super) struct Looks {
-    /// Moments at which a look is wanted, each once. Few, by the grid.
+pub(in crate::engine) struct Polls {
+    /// Moments at which a snapshot is wanted, each once. Few, by the grid.
     planned: Vec<Instant>,
     /// The question that has no answer yet.
     asked: Option<Instant>,
@@ -44,12 +44,12 @@ pub(super) struct Looks {
     /// When the last answer came.
     pub answered: Option<Instant>,
     /// The tick of the next regular look.
-    pub poll: Instant,
-    /// Until then regular looks come at the fast pace.
+    pub tick: Instant,
+    /// Until then regular polls come at the fast pace.
     fast_until: Instant,
 }
 
-impl Looks {
+impl Polls {
     /// For a device that was just heard of.
     pub fn new(now: Instant, ticks: &Ticks) -> Self {
         Self {
@@ -57,7 +57,7 @@ impl Looks {
             asked: None,
             last_asked: None,
             answered: None,
-            poll: ticks.after(now, 1),
+            tick: ticks.after(now, 1),
             fast_until: now + FAST_FOR,
         }
     }
@@ -81,7 +81,7 @@ impl Looks {
     /// Back to the fast pace.
     pub fn hurry(&mut self, now: Instant, ticks: &Ticks) {
         self.fast_until = now + FAST_FOR;
-        self.poll = ticks.after(now, 1);
+        self.tick = ticks.after(now, 1);
     }
 
     /// When the next planned look may be taken, `peers` being the size of the device. Not before an open question is
@@ -103,11 +103,11 @@ impl Looks {
     }
 
     /// The same for the tick.
-    pub fn ask_polled(&mut self, now: Instant, ticks: &Ticks) -> bool {
-        if self.poll > now {
+    pub fn ask_on_tick(&mut self, now: Instant, ticks: &Ticks) -> bool {
+        if self.tick > now {
             return false;
         }
-        self.poll = ticks.after(now, if now < self.fast_until { 1 } else { IDLE_TICKS });
+        self.tick = ticks.after(now, if now < self.fast_until { 1 } else { IDLE_TICKS });
         let open = self.asked.is_some_and(|asked| now < asked + ANSWER_LIMIT);
         if !open {
             self.ask(now);
@@ -132,7 +132,7 @@ impl Looks {
         if reason {
             self.fast_until = self.fast_until.max(now + FAST_FOR);
         }
-        self.poll = ticks.after(now, if now < self.fast_until { 1 } else { IDLE_TICKS });
+        self.tick = ticks.after(now, if now < self.fast_until { 1 } else { IDLE_TICKS });
     }
 
     /// The device is gone: nothing to look at.
@@ -150,7 +150,7 @@ const fn nanos(duration: Duration) -> u64 {
 /// The least time from one look to the next.
 fn spacing(peers: usize) -> Duration {
     let peers = u32::try_from(peers).unwrap_or(u32::MAX);
-    LOOK_PER_PEER.saturating_mul(peers).max(LOOK_SPACING)
+    POLL_PER_PEER.saturating_mul(peers).max(POLL_SPACING)
 }
 
 #[cfg(test)]
@@ -172,38 +172,38 @@ mod tests {
     fn a_burst_of_wishes_is_one_look() {
         let start = Instant::now();
         let ticks = Ticks::new(start);
-        let mut looks = Looks::new(start, &ticks);
+        let mut polls = Polls::new(start, &ticks);
         for n in 0..40 {
-            looks.at(start + n * MILLI, &ticks);
+            polls.at(start + n * MILLI, &ticks);
         }
-        assert_eq!(looks.planned.len(), 2);
-        assert!(looks.ask_planned(start, 1));
-        assert!(!looks.ask_planned(start + LOOK_GRID, 1), "one question at a time");
-        looks.answer(start + MILLI);
-        assert!(looks.ask_planned(start + LOOK_GRID, 1));
+        assert_eq!(polls.planned.len(), 2);
+        assert!(polls.ask_planned(start, 1));
+        assert!(!polls.ask_planned(start + POLL_GRID, 1), "one question at a time");
+        polls.answer(start + MILLI);
+        assert!(polls.ask_planned(start + POLL_GRID, 1));
     }
 
     #[test]
     fn a_big_device_is_looked_at_less_often() {
         let start = Instant::now();
         let ticks = Ticks::new(start);
-        let mut looks = Looks::new(start, &ticks);
-        looks.now(start, &ticks);
-        assert!(looks.ask_planned(start, 5000));
-        looks.answer(start);
-        looks.now(start + MILLI, &ticks);
-        assert_eq!(looks.next(5000), Some(start + 500 * MILLI));
+        let mut polls = Polls::new(start, &ticks);
+        polls.now(start, &ticks);
+        assert!(polls.ask_planned(start, 5000));
+        polls.answer(start);
+        polls.now(start + MILLI, &ticks);
+        assert_eq!(polls.next(5000), Some(start + 500 * MILLI));
     }
 
     #[test]
     fn a_lost_answer_does_not_stop_the_looking() {
         let start = Instant::now();
         let ticks = Ticks::new(start);
-        let mut looks = Looks::new(start, &ticks);
-        looks.now(start, &ticks);
-        assert!(looks.ask_planned(start, 1));
-        looks.now(start + MILLI, &ticks);
-        assert_eq!(looks.next(1), Some(start + ANSWER_LIMIT));
-        assert!(looks.ask_planned(start + ANSWER_LIMIT, 1));
+        let mut polls = Polls::new(start, &ticks);
+        polls.now(start, &ticks);
+        assert!(polls.ask_planned(start, 1));
+        polls.now(start + MILLI, &ticks);
+        assert_eq!(polls.next(1), Some(start + ANSWER_LIMIT));
+        assert!(polls.ask_planned(start + ANSWER_LIMIT, 1));
     }
 }

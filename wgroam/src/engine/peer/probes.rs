@@ -4,10 +4,10 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use super::constants::*;
+use super::super::constants::*;
 
 #[derive(Debug, Default)]
-pub(super) struct Probes {
+pub(in crate::engine) struct Probes {
     /// Without reply, the oldest first.
     waiting: VecDeque<(u16, Instant)>,
     /// Waited for or not: a sign of life that came in with its reply has ended the waiting.

@@ -6,8 +6,8 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Instant;
 
-use super::StrangerStatus;
-use super::constants::*;
+use super::super::StrangerStatus;
+use super::super::constants::*;
 use crate::initiation::Verdict;
 use crate::model::PublicKey;
 
@@ -57,7 +57,7 @@ struct Stranger {
 
 /// The table of one device.
 #[derive(Debug, Default)]
-pub(super) struct Strangers {
+pub(in crate::engine) struct Strangers {
     /// Few enough to look at each.
     entries: Vec<(Who, Stranger)>,
     /// Packets that have no entry (any more).

@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! What a decision about a device or a peer may rest on beside the device and the peer: all of it is only read.
+
+use std::net::{IpAddr, SocketAddr};
+use std::time::Instant;
+
+use super::device::Ticks;
+use super::memory::Memory;
+use super::names::Names;
+use super::peer::{PeerId, usable};
+use super::settings::Settings;
+use crate::config;
+use crate::model::Interface;
+use crate::routing::RouteAnswer;
+
+/// The moment, and what is known at it.
+#[derive(Clone, Copy)]
+pub(super) struct Context<'a> {
+    pub now: Instant,
+    pub ticks: &'a Ticks,
+    pub settings: &'a Settings,
+    pub names: &'a Names,
+    pub memory: &'a Memory,
+    pub routes: &'a RouteAnswer,
+    /// Addresses that are this machine's own, and its links' broadcast addresses; sorted.
+    pub own: &'a [IpAddr],
+    /// The device that carries the best default route.
+    pub wan: Option<Interface>,
+}
+
+impl Context<'_> {
+    /// Can somebody else be at this endpoint? What the owner wrote as an address is his: a relay on this machine, say.
+    pub fn takes(&self, section: Option<&config::Peer>, endpoint: SocketAddr) -> bool {
+        let written =
+            || section.is_some_and(|section| section.endpoints.iter().any(|other| is(other, endpoint)));
+        usable(endpoint) && (!self.is_ours(endpoint.ip()) || written())
+    }
+
+    /// Where the peer was good last, by this WAN or by any.
+    pub fn proven(&self, id: PeerId) -> Option<SocketAddr> {
+        let section = self.settings.peer(id);
+        self.memory.best(id, self.wan).filter(|&endpoint| self.takes(section, endpoint))
+    }
+
+    /// Where a peer that is dialed may be, the likeliest first: where it was good last, whatever its names say today; then
+    /// what they say, candidate by candidate; last what lies in a network of a tunnel's own. Each once.
+    pub fn candidates(&self, section: &config::Peer) -> Vec<SocketAddr> {
+        let proven = self.proven(PeerId { interface: section.tunnel, key: section.public_key });
+        let proven = proven.filter(|endpoint| section.family.takes(endpoint.ip()));
+        let mut list: Vec<SocketAddr> = proven.into_iter().collect();
+        for endpoint in self.named(section) {
+            if !list.contains(&endpoint) {
+                list.push(endpoint);
+            }
+        }
+        // Stable: in each half the order stays.
+        list.sort_by_key(|endpoint| Some(*endpoint) != proven && self.routes.is_inside(endpoint.ip()));
+        list
+    }
+
+    /// What its candidates stand for.
+    pub fn named(&self, section: &config::Peer) -> Vec<SocketAddr> {
+        let all = self.names.endpoints(section).into_iter();
+        all.filter(|&endpoint| self.takes(Some(section), endpoint)).collect()
+    }
+
+    /// Is this an address of this machine?
+    pub fn is_ours(&self, ip: IpAddr) -> bool {
+        ip.is_loopback() || self.own.binary_search(&ip).is_ok()
+    }
+}
+
+fn is(candidate: &config::Candidate, endpoint: SocketAddr) -> bool {
+    candidate.host.parse() == Ok(endpoint.ip()) && candidate.port == endpoint.port()
+}

@@ -1,0 +1,176 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! What a peer's initiations prove: that WireGuard took one, and that a later one is fresh. What onlookers can make of
+//! each observation: docs/design/engine.md, "Proof".
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use super::super::constants::*;
+use super::same;
+use super::{Observed, Poll};
+use crate::initiation::Timestamp;
+
+/// An authentic initiation of which it is not known yet whether WireGuard took it.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::engine) struct Call {
+    pub source: SocketAddr,
+    pub seen: Instant,
+    /// Is it proven to be newer than all that WireGuard took?
+    pub fresh: bool,
+    /// Did something authenticated come since the last snapshot before it?
+    pub answered: bool,
+}
+
+/// An initiation that WireGuard did not take.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::engine) struct NotTaken {
+    pub source: SocketAddr,
+    pub up: bool,
+    pub at: Instant,
+}
+
+/// What became of the last initiation.
+pub(super) enum Judged {
+    /// There is none, it was taken, or it is not known before that moment.
+    Open(Option<Instant>),
+    NotTaken(Call),
+}
+
+/// The initiations of one peer.
+#[derive(Debug, Default)]
+pub(in crate::engine) struct Calls {
+    pending: Option<Call>,
+    /// The last authentic one.
+    last: Option<(SocketAddr, Timestamp, Instant)>,
+    /// How many since the last snapshot was asked for.
+    heard: u32,
+    /// One that WireGuard took while we watched: its timestamp, and when.
+    taken: Option<(Timestamp, Instant)>,
+    /// The last sign of life.
+    lived: Option<Instant>,
+    pub not_taken: Option<NotTaken>,
+    /// Authentic and older than the newest one: by how much.
+    pub clock_behind: Option<(Duration, Instant)>,
+    /// One like that, and where it came from; and when the last one was answered.
+    late: Option<(SocketAddr, Instant)>,
+    late_answered: Option<Instant>,
+}
+
+impl Calls {
+    /// An authentic initiation was heard.
+    pub fn hear(&mut self, now: Instant, source: SocketAddr, timestamp: Timestamp) {
+        self.clock_behind = None;
+        self.last = Some((source, timestamp, now));
+        self.heard = self.heard.saturating_add(1);
+        let fresh = self.is_fresh(now, timestamp);
+        self.pending = Some(Call { source, seen: now, fresh, answered: false });
+    }
+
+    /// One was heard that is authentic and not newer than another: a recording, or the peer's clock is behind.
+    pub fn hear_late(&mut self, now: Instant, source: SocketAddr, behind: Duration) {
+        self.clock_behind = Some((behind, now));
+        self.late = Some((source, now));
+    }
+
+    /// Is it newer than all that WireGuard took, also than what was never heard here? A recording shows the time at which it
+    /// was made. So what is sent now shows the time of the last one that was taken under our eyes, and the time that has
+    /// passed since. And if it is younger than that can tell, WireGuard must not have taken anything for as long.
+    fn is_fresh(&self, now: Instant, timestamp: Timestamp) -> bool {
+        let Some((taken, at)) = self.taken else { return false };
+        let passed = now.saturating_duration_since(at);
+        let slack = FRESH_SLACK + passed / CLOCK_DRIFT;
+        let quiet = self.lived.is_none_or(|lived| now >= lived + slack + FRESH_SLACK);
+        timestamp > taken && timestamp.since(&taken) + slack >= passed && quiet
+    }
+
+    /// Did WireGuard take the initiation that was heard since the last snapshot? Only then its endpoint is the source *and*
+    /// the bytes received grew by an initiation's. More than one initiation, a long time, or bytes that may be something
+    /// else prove nothing.
+    pub fn judge_taken(
+        &mut self,
+        poll: &Poll,
+        endpoint: Option<SocketAddr>,
+        seen: &Observed,
+    ) -> Option<Timestamp> {
+        if seen.life {
+            self.lived = Some(poll.now);
+        }
+        let heard = std::mem::take(&mut self.heard);
+        let (source, timestamp, at) = self.last?;
+        if at > poll.asked {
+            // Heard while the snapshot was under way: it may be in it or not, and spoils the next one too.
+            self.heard = 2;
+            return None;
+        }
+        let brief = poll.last.is_some_and(|last| poll.now < last + TAKEN_WITHIN);
+        let rest = seen.received.checked_sub(INITIATION_BYTES)?;
+        let bytes = rest % DATA_STEP == 0 && rest < TAKEN_REST;
+        if heard != 1 || !brief || !bytes || !same(endpoint, Some(source)) {
+            return None;
+        }
+        self.taken = Some((timestamp, at));
+        Some(timestamp)
+    }
+
+    /// Did an authentic initiation come from there lately?
+    pub fn came_from(&self, endpoint: SocketAddr, now: Instant) -> bool {
+        self.last.is_some_and(|(source, _, when)| {
+            same(Some(source), Some(endpoint)) && now.saturating_duration_since(when) <= VERIFIED_FOR
+        })
+    }
+
+    /// Was one heard so lately that a new handshake may be its?
+    pub fn heard_lately(&self, now: Instant) -> bool {
+        self.last.is_some_and(|(.., when)| now <= when + VERIFIED_FOR)
+    }
+
+    /// Something authenticated came: whatever was wrong is over.
+    pub fn note_life(&mut self) {
+        (self.not_taken, self.clock_behind, self.late) = (None, None, None);
+        if let Some(pending) = &mut self.pending {
+            pending.answered = true;
+        }
+    }
+
+    /// Did WireGuard take the last one?
+    pub(super) fn judge(&mut self, poll: &Poll) -> Judged {
+        let Some(call) = self.pending.filter(|call| poll.asked >= call.seen + LEARN_DELAY) else {
+            return Judged::Open(None);
+        };
+        // Since the last snapshot before the initiation, which may be a while before it: in doubt for what WireGuard has.
+        if !call.answered && poll.up && poll.asked < call.seen + TAKE_LIMIT {
+            return Judged::Open(Some(call.seen + TAKE_LIMIT));
+        }
+        self.pending = None;
+        if call.answered { Judged::Open(None) } else { Judged::NotTaken(call) }
+    }
+
+    /// True when that is news.
+    pub(super) fn note_not_taken(&mut self, call: &Call, up: bool) -> bool {
+        let news = self.not_taken.is_none_or(|old| (old.source.ip(), old.up) != (call.source.ip(), up));
+        self.not_taken = Some(NotTaken { source: call.source, up, at: call.seen });
+        news
+    }
+
+    /// Is there a late one from where the peer is, that is to be answered with a call of ours?
+    pub(super) fn take_late(&mut self, poll: &Poll, endpoint: Option<SocketAddr>) -> bool {
+        let due = |&mut (_, seen): &mut (SocketAddr, Instant)| poll.up && poll.asked >= seen + LEARN_DELAY;
+        let Some((source, _)) = self.late.take_if(due) else { return false };
+        let spaced = self.late_answered.is_none_or(|last| poll.now >= last + REKEY_TIMEOUT);
+        let answered = spaced && same(endpoint, Some(source));
+        if answered {
+            self.late_answered = Some(poll.now);
+        }
+        answered
+    }
+
+    /// The interface is gone.
+    pub fn drop_pending(&mut self) {
+        self.pending = None;
+    }
+
+    /// WireGuard lost all it knew: it takes older ones again, which moves nothing of ours.
+    pub fn reset(&mut self) {
+        (self.pending, self.late) = (None, None);
+    }
+}

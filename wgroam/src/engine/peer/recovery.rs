@@ -1,0 +1,305 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! What is done about the silence of a peer that is dialed: a state machine. Each transition is a function here; what may
+//! be tried, and how it is taken back, is in [`super::trial`]. The diagram: docs/design/engine.md, "Recovery".
+
+use std::net::SocketAddr;
+use std::time::Instant;
+
+use super::super::constants::*;
+use super::super::names::backoff;
+use super::super::{Evidence, Reason, Step};
+use super::same;
+use super::trial::{Round, Trial, Turn};
+
+/// How far the recovery of a peer is.
+#[derive(Debug, Default)]
+pub(super) enum Recovery {
+    /// The peer answers, as far as is known.
+    #[default]
+    Idle,
+    /// First steps, which take nothing from a session that works.
+    Gently { outage: Outage, next: Gentle, due: Instant },
+    /// It is sure that the way of now does not work, or its name stands for another address: one way after the other is
+    /// tried, each for a moment, and taken back.
+    Trying { outage: Outage, round: Round, trial: Option<Trial>, due: Instant },
+    /// All was tried, and everything is as it was before.
+    Resting { outage: Outage, until: Instant },
+}
+
+/// The first steps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Gentle {
+    Poke,
+    ClearSource,
+    Probe,
+}
+
+/// A silence.
+#[derive(Debug)]
+pub(super) struct Outage {
+    pub evidence: Evidence,
+    /// Silent since then. An event moves it to now: it is the time that backoffs grow with.
+    pub since: Instant,
+    pub last_step: Option<Step>,
+    /// When the names were asked for.
+    pub names_asked: Option<Instant>,
+    /// What the names stand for since just now: it is tried first.
+    pub news: Vec<SocketAddr>,
+    /// Where WireGuard is when nothing is being tried: what proved itself, or what somebody else set. None: it has nothing
+    /// but what we set.
+    pub home: Option<SocketAddr>,
+    /// The first round since the last event: as fast as may be.
+    pub quick: bool,
+    pub rounds: u32,
+    /// The chance of the endpoint of now: since when, and when something was sent there that is to be answered.
+    pub chance: Chance,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Chance {
+    pub since: Instant,
+    pub sent_at: Option<Instant>,
+}
+
+impl Chance {
+    pub fn begin(now: Instant) -> Self {
+        Self { since: now, sent_at: None }
+    }
+}
+
+impl Outage {
+    fn new(evidence: Evidence, since: Instant, now: Instant) -> Self {
+        Self {
+            evidence,
+            since,
+            last_step: None,
+            names_asked: None,
+            news: Vec::new(),
+            home: None,
+            quick: true,
+            rounds: 0,
+            chance: Chance::begin(now),
+        }
+    }
+}
+
+impl Recovery {
+    /// Something says that the peer is silent.
+    pub fn begin(evidence: Evidence, since: Instant, now: Instant) -> Self {
+        Recovery::Gently { outage: Outage::new(evidence, since, now), next: Gentle::Poke, due: now }
+    }
+
+    pub fn outage(&self) -> Option<&Outage> {
+        match self {
+            Recovery::Idle => None,
+            Recovery::Gently { outage, .. }
+            | Recovery::Trying { outage, .. }
+            | Recovery::Resting { outage, .. } => Some(outage),
+        }
+    }
+
+    pub fn outage_mut(&mut self) -> Option<&mut Outage> {
+        match self {
+            Recovery::Idle => None,
+            Recovery::Gently { outage, .. }
+            | Recovery::Trying { outage, .. }
+            | Recovery::Resting { outage, .. } => Some(outage),
+        }
+    }
+
+    /// What is being tried.
+    pub fn trial(&self) -> Option<&Trial> {
+        match self {
+            Recovery::Trying { trial, .. } => trial.as_ref(),
+            _ => None,
+        }
+    }
+
+    /// An event makes all that was tried void, and begins anew. What is being tried is taken back.
+    pub fn restart(self, turn: &mut Turn, next: Gentle, due: Instant) -> Self {
+        let now = turn.context.now;
+        let mut outage = match self {
+            Recovery::Idle => return Recovery::Idle,
+            Recovery::Trying { mut outage, trial: Some(trial), .. } => {
+                trial.take_back(turn, &mut outage);
+                outage
+            }
+            Recovery::Gently { outage, .. }
+            | Recovery::Trying { outage, .. }
+            | Recovery::Resting { outage, .. } => outage,
+        };
+        (outage.since, outage.quick, outage.rounds) = (now, true, 0);
+        outage.chance = Chance::begin(now);
+        Recovery::Gently { outage, next, due }
+    }
+
+    /// Its names stand for something else: what is new is tried as soon as it may be.
+    pub fn hear_news(self, now: Instant, news: impl Iterator<Item = SocketAddr>) -> Self {
+        let (mut outage, round, trial) = match self {
+            Recovery::Idle => return Recovery::Idle,
+            Recovery::Trying { outage, round, trial, .. } => (outage, round, trial),
+            Recovery::Gently { outage, .. } | Recovery::Resting { outage, .. } => {
+                (outage, Round::default(), None)
+            }
+        };
+        outage.news.extend(news);
+        Recovery::Trying { outage, round, trial, due: now }
+    }
+
+    /// Takes the next step, if it is time.
+    pub fn advance(mut self, turn: &mut Turn) -> Self {
+        let now = turn.context.now;
+        // What somebody else sets, or WireGuard learns, is where it is at home from now on.
+        let theirs = turn.contact.seen.endpoint.filter(|_| !turn.contact.is_on_trial());
+        if let (Some(outage), Some(_)) = (self.outage_mut(), theirs) {
+            outage.home = theirs;
+        }
+        // A poke that waits for its turn, or an endpoint that was just set: first see what comes of it.
+        if turn.is_busy() {
+            return self;
+        }
+        match self {
+            Recovery::Gently { outage, .. } if turn.stale && !turn.must_wait(&outage) => {
+                Self::start_round(outage, turn)
+            }
+            Recovery::Gently { outage, next, due } if due <= now => Self::step_gently(outage, next, turn),
+            Recovery::Trying { outage, round, trial: Some(trial), due } => {
+                Self::watch_trial(outage, round, trial, due, turn)
+            }
+            Recovery::Trying { outage, round, trial: None, due } if due <= now || turn.stale => {
+                Self::try_next(outage, round, turn)
+            }
+            Recovery::Resting { outage, .. } if turn.stale => Self::start_round(outage, turn),
+            Recovery::Resting { outage, until } if until <= now => {
+                Recovery::Gently { outage, next: Gentle::Poke, due: now }.advance(turn)
+            }
+            other => other,
+        }
+    }
+
+    fn step_gently(mut outage: Outage, next: Gentle, turn: &mut Turn) -> Self {
+        let now = turn.context.now;
+        if turn.contact.seen.endpoint.is_none() {
+            return Self::start_round(outage, turn);
+        }
+        // Without a session WireGuard only sends initiations, one in 5 s: there is nothing to ask for twice.
+        let alive = turn.contact.alive(now);
+        match next {
+            Gentle::Poke if alive => {
+                turn.poke(Reason::Silence, None, false);
+                outage.chance = Chance::begin(now);
+                turn.tell(&mut outage, Step::Poke);
+                Recovery::Gently { outage, next: Gentle::ClearSource, due: now + STEP }
+            }
+            Gentle::Poke | Gentle::ClearSource => {
+                // Not while the answer to an initiation may be on its way.
+                let waits = turn.pokes.last.is_some_and(|last| now < last + STEP);
+                let readd = !waits && turn.is_harmless_to_readd(&outage);
+                turn.poke(Reason::Silence, None, readd);
+                turn.clear_source();
+                turn.tell(&mut outage, Step::ClearSource);
+                Recovery::Gently { outage, next: Gentle::Probe, due: now + STEP }
+            }
+            Gentle::Probe if alive && turn.section.probe.is_some() => {
+                turn.probe();
+                turn.tell(&mut outage, Step::Probe);
+                Recovery::Trying { outage, round: Round::default(), trial: None, due: now + STEP }
+            }
+            Gentle::Probe => Self::start_round(outage, turn),
+        }
+    }
+
+    /// From here on one way after the other is tried.
+    fn start_round(outage: Outage, turn: &mut Turn) -> Self {
+        Self::try_next(outage, Round::default(), turn)
+    }
+
+    /// The next way, once that of now had its chance.
+    fn try_next(mut outage: Outage, mut round: Round, turn: &mut Turn) -> Self {
+        let now = turn.context.now;
+        let here = turn.contact.seen.endpoint;
+        if !std::mem::replace(&mut round.begun, true) {
+            outage.rounds = outage.rounds.saturating_add(1);
+            let proven = || turn.context.proven(turn.id);
+            outage.home = outage.home.or_else(proven);
+            // What we set in an earlier life, and what was never heard from, is on trial until it answers.
+            if let (Some(here), Some(home)) = (here, outage.home)
+                && !same(Some(here), Some(home))
+                && turn.contact.is_on_trial()
+            {
+                let trial = Trial::of(here, home);
+                return Recovery::Trying { outage, round, trial: Some(trial), due: now + WATCH_INTERVAL };
+            }
+        }
+        if let Some(here) = here {
+            if let Some(due) = turn.wait_here(&outage, &round) {
+                return Recovery::Trying { outage, round, trial: None, due };
+            }
+            round.note_tried(here);
+        }
+        match Trial::choose(&mut outage, &mut round, turn) {
+            Some(trial) => {
+                // A probe goes there as soon as the endpoint is seen to be there.
+                let due = now + if turn.section.probe.is_some() { LEARN_DELAY } else { WATCH_INTERVAL };
+                Recovery::Trying { outage, round, trial: Some(trial), due }
+            }
+            // So far it is only likely that nothing works.
+            None if here.is_some() && !turn.is_sure() => {
+                Recovery::Trying { outage, round, trial: None, due: now + WATCH_INTERVAL }
+            }
+            None if turn.readds(&outage, &round) => {
+                // From here on WireGuard knows nothing of it, and each address takes a second.
+                outage.quick = now < outage.since + QUICK_FOR;
+                outage.chance = Chance::begin(now);
+                turn.poke(Reason::Silence, None, true);
+                turn.silence.probes.clear();
+                turn.tell(&mut outage, Step::Readd);
+                let round = Round::after_readd();
+                Recovery::Trying { outage, round, trial: None, due: now + WATCH_INTERVAL }
+            }
+            None => Self::rest(outage, turn),
+        }
+    }
+
+    /// The trial of now: is it over?
+    fn watch_trial(
+        mut outage: Outage,
+        mut round: Round,
+        mut trial: Trial,
+        due: Instant,
+        turn: &mut Turn,
+    ) -> Self {
+        let now = turn.context.now;
+        if trial.is_void(turn.contact) {
+            // Somebody else moved the peer meanwhile: that is not ours to take back.
+            trial.take_back_port(turn, &mut outage);
+            outage.chance = Chance::begin(now);
+            return Recovery::Trying { outage, round, trial: None, due: now };
+        }
+        if due > now && !trial.is_over(&outage, turn) {
+            return Recovery::Trying { outage, round, trial: Some(trial), due };
+        }
+        if !trial.is_over(&outage, turn) {
+            let due = trial.keep_up(&mut outage, turn);
+            return Recovery::Trying { outage, round, trial: Some(trial), due };
+        }
+        round.note_tried(trial.endpoint());
+        let returned = trial.take_back(turn, &mut outage);
+        let due = if returned { now + WATCH_INTERVAL } else { now };
+        let next = Recovery::Trying { outage, round, trial: None, due };
+        // Where there is nothing to go back to, the next way comes at once.
+        if returned { next } else { next.advance(turn) }
+    }
+
+    fn rest(mut outage: Outage, turn: &mut Turn) -> Self {
+        let now = turn.context.now;
+        let rest = backoff(now.saturating_duration_since(outage.since), REST_PART, REST_MIN);
+        // Without any address there is nothing to rest from: the names have to be answered first.
+        if !turn.candidates.is_empty() || turn.contact.seen.endpoint.is_some() {
+            turn.rest_elsewhere(&mut outage);
+            outage.quick = false;
+            turn.tell(&mut outage, Step::Rest(rest));
+        }
+        Recovery::Resting { outage, until: now + rest }
+    }
+}

@@ -1,0 +1,320 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! Ways that are tried while a peer is silent: another endpoint, another source port, or both. Each knows how it is taken
+//! back, so that nothing stays that did not bring an answer.
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::time::Instant;
+
+use super::super::constants::*;
+use super::super::context::Context;
+use super::super::outbox::Outbox;
+use super::super::{Action, Reason, Report, Step};
+use super::recovery::{Chance, Outage};
+use super::silence::Silence;
+use super::{Contact, PeerId, Pokes, same, turn};
+use crate::config;
+
+/// What was tried since the peer was last left in peace.
+#[derive(Debug, Default)]
+pub(super) struct Round {
+    pub begun: bool,
+    tried: Vec<SocketAddr>,
+    port_tried: bool,
+    pub readded: bool,
+}
+
+impl Round {
+    /// The peer was added again: from here on each way is new.
+    pub fn after_readd() -> Self {
+        Self { begun: true, readded: true, ..Self::default() }
+    }
+
+    pub fn note_tried(&mut self, endpoint: SocketAddr) {
+        if !self.tried.contains(&endpoint) {
+            self.tried.push(endpoint);
+        }
+    }
+}
+
+/// A way that is being tried.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Trial {
+    endpoint: SocketAddr,
+    /// How to get back: to this endpoint, if it is another one, ...
+    home: Option<SocketAddr>,
+    /// ... and to this source port, if it was changed.
+    port: Option<u16>,
+    /// Poked once more, as nothing went out.
+    poked_again: bool,
+}
+
+/// The source port, as the interface's other peers allow.
+#[derive(Clone, Copy, Debug, Default)]
+pub(in crate::engine) struct Port {
+    /// May it change now?
+    pub may_change: bool,
+    /// The one that it is to go back to: as it was set up.
+    pub first: u16,
+}
+
+/// A peer at one snapshot, and what it may use.
+pub(super) struct Turn<'a> {
+    pub context: &'a Context<'a>,
+    pub outbox: &'a mut Outbox,
+    pub id: PeerId,
+    pub section: &'a config::Peer,
+    pub contact: &'a Contact,
+    pub pokes: &'a mut Pokes,
+    pub silence: &'a mut Silence,
+    pub steps: &'a mut VecDeque<(Instant, Step)>,
+    /// Where it may be, the likeliest first.
+    pub candidates: Vec<SocketAddr>,
+    /// Its names stand for other addresses than the one that it has from them.
+    pub stale: bool,
+    pub port: Port,
+    /// The port was changed to this one.
+    pub port_changed: Option<u16>,
+}
+
+impl Trial {
+    /// What we set earlier and has not answered.
+    pub fn of(endpoint: SocketAddr, home: SocketAddr) -> Self {
+        Self { endpoint, home: Some(home), port: None, poked_again: false }
+    }
+
+    /// Chooses and begins the next one; none: all had its chance.
+    pub fn choose(outage: &mut Outage, round: &mut Round, turn: &mut Turn) -> Option<Self> {
+        let here = turn.contact.seen.endpoint;
+        let other = |endpoint: &SocketAddr| !round.tried.contains(endpoint) && !same(Some(*endpoint), here);
+        let list = || turn.candidates.iter().copied().filter(other);
+        let news = list().find(|endpoint| outage.news.contains(endpoint));
+        // It explains the silence, if the name says something new; else a port costs nothing, and a handshake does.
+        let port_first = turn.port.may_change && !round.port_tried && !turn.stale && news.is_none();
+        if let Some(here) = here.filter(|_| port_first) {
+            round.port_tried = true;
+            let mut trial = Self { endpoint: here, home: None, port: None, poked_again: false };
+            trial.change_port(turn, outage);
+            turn.poke(Reason::Silence, None, turn.is_harmless_to_readd(outage));
+            turn.begin_chance(outage);
+            return Some(trial);
+        }
+        if here.is_some() && !turn.stale && news.is_none() && !turn.is_sure() {
+            return None;
+        }
+        let endpoint = news.or_else(|| list().next())?;
+        outage.news.retain(|other| *other != endpoint);
+        let mut trial = Self { endpoint, home: outage.home, port: None, poked_again: false };
+        // Every other round, so that neither a port that is swallowed nor one that others go by stands in the way.
+        if turn.port.may_change && round.port_tried && outage.rounds % 2 == 1 {
+            trial.change_port(turn, outage);
+        }
+        turn.poke(Reason::Candidate, Some(endpoint), turn.is_harmless_to_readd(outage));
+        turn.tell(outage, Step::Try(endpoint));
+        turn.begin_chance(outage);
+        Some(trial)
+    }
+
+    fn change_port(&mut self, turn: &mut Turn, outage: &mut Outage) {
+        self.port = Some(turn.port.first);
+        turn.set_port(0, outage);
+    }
+
+    pub fn endpoint(&self) -> SocketAddr {
+        self.endpoint
+    }
+
+    pub fn has_port(&self) -> bool {
+        self.port.is_some()
+    }
+
+    /// How to get back, for whoever has no time to wait: endpoint and port.
+    pub fn way_back(&self, contact: &Contact) -> (Option<SocketAddr>, Option<u16>) {
+        let home = self.home.filter(|_| !self.is_void(contact));
+        (home.filter(|&home| !same(Some(home), Some(self.endpoint))), self.port)
+    }
+
+    /// Did somebody else move the peer meanwhile?
+    pub fn is_void(&self, contact: &Contact) -> bool {
+        contact.set.is_none() && !same(contact.seen.endpoint, Some(self.endpoint))
+    }
+
+    /// Had it its chance?
+    pub fn is_over(&self, outage: &Outage, turn: &Turn) -> bool {
+        let now = turn.context.now;
+        let Chance { since, sent_at } = outage.chance;
+        if outage.quick && turn.contact.unheard() {
+            return now >= since + TRIED_AFTER;
+        }
+        let limit = match self.home.is_some() || self.has_port() {
+            true => TRIAL_MAX,
+            false if turn.silence.data_tells(now, turn.contact) => TRY_LIMIT,
+            false => REKEY_WINDOW,
+        };
+        sent_at.is_some_and(|at| now >= at + TRIED_AFTER) || now >= since + limit
+    }
+
+    /// Nothing went out so far? Then it is poked once more, or probed.
+    pub fn keep_up(&mut self, outage: &mut Outage, turn: &mut Turn) -> Instant {
+        let now = turn.context.now;
+        let alive = turn.contact.alive(now);
+        if alive && turn.section.probe.is_some() && !turn.silence.probes.open() {
+            turn.probe();
+            outage.chance.sent_at.get_or_insert(now);
+        }
+        let late = now >= outage.chance.since + TRIAL_POKE && outage.chance.sent_at.is_none();
+        if late && !alive && !std::mem::replace(&mut self.poked_again, true) {
+            turn.poke(Reason::Silence, None, false);
+        }
+        now + WATCH_INTERVAL
+    }
+
+    /// It brought nothing: everything is as it was before. False: there was nothing to go back to.
+    pub fn take_back(self, turn: &mut Turn, outage: &mut Outage) -> bool {
+        self.take_back_port(turn, outage);
+        let (home, _) = self.way_back(turn.contact);
+        if let Some(home) = home {
+            turn.poke(Reason::Returned, Some(home), turn.is_harmless_to_readd(outage));
+            turn.tell(outage, Step::GoBack(home));
+            turn.begin_chance(outage);
+            return true;
+        }
+        if self.has_port() {
+            turn.poke(Reason::Silence, None, false);
+            turn.begin_chance(outage);
+        }
+        self.has_port()
+    }
+
+    /// The port that it was set up with is the one that others know.
+    pub fn take_back_port(self, turn: &mut Turn, outage: &mut Outage) {
+        if let Some(port) = self.port {
+            turn.set_port(port, outage);
+        }
+    }
+}
+
+impl Turn<'_> {
+    /// What was begun is to be seen first; or it is too early for another poke.
+    pub fn is_busy(&self) -> bool {
+        let setting = self.contact.seen.endpoint.is_none() && self.contact.set.is_some();
+        self.pokes.pending.is_some() || setting || turn(self.context.now, self.pokes) > self.context.now
+    }
+
+    /// Is it sure that the way of now does not work?
+    pub fn is_sure(&self) -> bool {
+        self.silence.is_dead(self.context.now, self.contact)
+    }
+
+    /// A change of our WAN explains the silence for a moment: the poke for it is on its way.
+    pub fn must_wait(&self, outage: &Outage) -> bool {
+        outage.evidence == super::super::Evidence::WanChanged && self.context.now < outage.since + STEP
+    }
+
+    /// Until when the endpoint of now keeps its chance; none: it had it.
+    pub fn wait_here(&mut self, outage: &Outage, round: &Round) -> Option<Instant> {
+        let now = self.context.now;
+        let again = Some(now + WATCH_INTERVAL);
+        let newer = self.stale || !outage.news.is_empty();
+        if newer && self.must_wait(outage) {
+            return again;
+        }
+        let may_leave = match (newer, self.port.may_change && !round.port_tried) {
+            (true, _) => true,
+            (false, true) => self.silence.is_hopeless(now, self.contact) && self.had_its_chance(outage),
+            (false, false) => self.is_sure() && self.had_its_chance(outage),
+        };
+        if !may_leave {
+            if self.section.probe.is_some() && !self.silence.probes.open() && self.contact.alive(now) {
+                self.probe();
+            }
+            return again;
+        }
+        // WireGuard's next initiation goes where the endpoint is then.
+        let handshakes = !self.silence.data_tells(now, self.contact) && !self.is_harmless_to_readd(outage);
+        let slot = self.silence.initiation.filter(|_| handshakes).map(|last| last + SLOT);
+        slot.filter(|&slot| slot > now).map(|slot| slot.min(now + WATCH_INTERVAL))
+    }
+
+    fn had_its_chance(&self, outage: &Outage) -> bool {
+        let now = self.context.now;
+        let Chance { since, sent_at } = outage.chance;
+        if outage.quick && self.contact.unheard() {
+            return now >= since + TRIED_AFTER;
+        }
+        let data = self.silence.data_tells(now, self.contact);
+        let limit = if data { TRY_LIMIT } else { REKEY_WINDOW };
+        sent_at.is_some_and(|at| now >= at + TRIED_AFTER) || now >= since + limit
+    }
+
+    pub fn begin_chance(&mut self, outage: &mut Outage) {
+        outage.chance = Chance::begin(self.context.now);
+        // What was sent to another place is void.
+        self.silence.probes.clear();
+    }
+
+    /// May it be added again for a fresh handshake, asked for or not? Then there is nothing to lose, and something to win:
+    /// without an endpoint but with a keepalive WireGuard spends its one initiation in 5 s on nothing, again and again; and
+    /// in the first round each address is tried in a second. A way that takes longer has its time in the rounds after.
+    pub fn is_harmless_to_readd(&self, outage: &Outage) -> bool {
+        let dialed = !self.section.endpoints.is_empty();
+        dialed && self.contact.unheard() && (outage.quick || self.contact.seen.endpoint.is_none())
+    }
+
+    /// Is it time for `option readd`?
+    pub fn readds(&self, outage: &Outage, round: &Round) -> bool {
+        let has_endpoint = self.contact.seen.endpoint.is_some();
+        self.section.readd && has_endpoint && !round.readded && !self.is_harmless_to_readd(outage)
+    }
+
+    /// What only we set gets a change for the rest: each handshake counts. What proved itself, or somebody else set, stays.
+    pub fn rest_elsewhere(&mut self, outage: &mut Outage) {
+        let here = self.contact.seen.endpoint;
+        if outage.home.is_some() {
+            return;
+        }
+        let other = self.candidates.iter().copied().find(|&other| !same(Some(other), here));
+        if let Some(other) = other {
+            self.poke(Reason::Candidate, Some(other), self.is_harmless_to_readd(outage));
+        }
+        self.begin_chance(outage);
+    }
+
+    pub fn poke(&mut self, reason: Reason, set: Option<SocketAddr>, readd: bool) {
+        self.outbox.pokes.add(self.context.now, self.id, self.pokes, reason, set);
+        if let Some(poke) = &mut self.pokes.pending {
+            poke.readd |= readd;
+        }
+    }
+
+    /// The poke that waits has WireGuard forget its source address.
+    pub fn clear_source(&mut self) {
+        if let Some(poke) = &mut self.pokes.pending {
+            poke.clear = true;
+        }
+    }
+
+    pub fn probe(&mut self) {
+        if let Some(target) = self.section.probe {
+            let token = self.outbox.probe(self.id, target);
+            self.silence.probes.sent(self.context.now, token);
+        }
+    }
+
+    fn set_port(&mut self, port: u16, outage: &mut Outage) {
+        self.port_changed = Some(port);
+        self.outbox.push(Action::SetPort { interface: self.id.interface, port });
+        self.tell(outage, Step::ChangePort(port));
+    }
+
+    /// Tells whoever watches.
+    pub fn tell(&mut self, outage: &mut Outage, step: Step) {
+        let now = self.context.now;
+        outage.last_step = Some(step);
+        self.steps.truncate(STEPS_KEPT - 1);
+        self.steps.push_front((now, step));
+        let after = now.saturating_duration_since(outage.since);
+        let (interface, peer, evidence) = (self.id.interface, self.id.key, outage.evidence);
+        self.outbox.report(Report::Step { interface, peer, step, evidence, after });
+    }
+}
