@@ -224,7 +224,7 @@ fn endpoint_route(
         Some(route) => Some(OwnRoute { source, ..route }),
         // Without any uplink it leads nowhere: anything is better than a tunnel that carries itself. But a peer that is heard
         // has a way that is not known here.
-        None if led && !peer.contact.alive(context.now) => {
+        None if led && peer.is_lost(context.now) => {
             let metric = if endpoint.is_ipv4() { 0 } else { IPV6_METRIC };
             Some(OwnRoute {
                 to: Prefix::host(endpoint),

@@ -111,10 +111,34 @@ impl Bench {
         self.event(Event::Initiation { interface: wg0(), source, verdict });
     }
 
-    pub fn authentic(&mut self, source: SocketAddr, second: u8) {
+    /// An initiation of ALICE's, whose clock is right.
+    pub fn authentic(&mut self, source: SocketAddr) {
+        self.recording(source, self.now - self.start);
+    }
+
+    /// One that she made at this time.
+    pub fn recording(&mut self, source: SocketAddr, made: Duration) {
         let mut label = [0; 12];
-        label[7] = second;
+        label[..8].copy_from_slice(&(1000 + made.as_secs()).to_be_bytes());
+        label[8..].copy_from_slice(&made.subsec_nanos().to_be_bytes());
         self.initiation(source, Verdict::Authentic { peer: ALICE, timestamp: Timestamp(label) });
+    }
+
+    /// WireGuard takes an initiation of ALICE's from there.
+    pub fn taken(&mut self, source: SocketAddr) {
+        self.authentic(source);
+        self.device.peers[0].endpoint = Some(source);
+        self.device.peers[0].rx_bytes += 148;
+        self.run(millis(150));
+    }
+
+    /// One with a device that has settled, on which WireGuard took an initiation of ALICE's from 203.0.113.1 a while ago.
+    pub fn proven() -> Self {
+        let mut bench = Self::settled(vec![], vec![peer(ALICE, Some(at(1)))]);
+        bench.taken(at(1));
+        bench.run(secs(20));
+        bench.log.clear();
+        bench
     }
 
     pub fn drain(&mut self) {

@@ -80,7 +80,7 @@ pub fn readds(bench: &Bench) -> usize {
 }
 
 pub fn rotations(bench: &Bench) -> usize {
-    bench.count(|action| matches!(action, Action::SetPort { .. }))
+    bench.count(|action| matches!(action, Action::SetPort { port: 0, .. }))
 }
 
 pub fn asked_for(bench: &Bench, name: &str) -> usize {

@@ -7,12 +7,12 @@ use wgroam::engine::{Command, Event, Problem, Reason, Report};
 use wgroam::initiation::{Timestamp, Verdict};
 use wgroam::model::PublicKey;
 
-use super::bench::{ALICE, Bench, at, millis, peer, remembered, secs, wg0};
+use super::bench::{ALICE, Bench, at, millis, peer, secs, wg0};
 
 #[test]
 fn an_initiation_that_wireguard_does_not_take_sets_the_endpoint() {
-    let mut bench = Bench::settled(vec![remembered(ALICE, at(1))], vec![peer(ALICE, Some(at(1)))]);
-    bench.authentic(at(2), 1);
+    let mut bench = Bench::proven();
+    bench.authentic(at(2));
     bench.run(secs(3));
     assert_eq!(bench.sets(), [(at(2), Reason::Initiation)]);
     assert_eq!(bench.pokes().len(), 1);
@@ -26,7 +26,7 @@ fn an_initiation_that_wireguard_does_not_take_sets_the_endpoint() {
 fn the_first_initiation_ever_seen_only_fills_a_void() {
     for (endpoint, sets) in [(Some(at(1)), vec![]), (None, vec![(at(2), Reason::Initiation)])] {
         let mut bench = Bench::settled(vec![], vec![peer(ALICE, endpoint)]);
-        bench.authentic(at(2), 1);
+        bench.authentic(at(2));
         bench.run(secs(3));
         assert_eq!(bench.sets(), sets);
         let told = |report: &&&Report| matches!(report, Report::NotTaken { .. });
@@ -36,8 +36,8 @@ fn the_first_initiation_ever_seen_only_fills_a_void() {
 
 #[test]
 fn an_endpoint_that_carries_traffic_is_not_overwritten() {
-    let mut bench = Bench::settled(vec![remembered(ALICE, at(1))], vec![peer(ALICE, Some(at(1)))]);
-    bench.authentic(at(2), 1);
+    let mut bench = Bench::proven();
+    bench.authentic(at(2));
     bench.run(millis(300));
     bench.device.peers[0].rx_bytes += 128;
     bench.run(secs(10));
@@ -47,7 +47,7 @@ fn an_endpoint_that_carries_traffic_is_not_overwritten() {
 #[test]
 fn an_initiation_that_wireguard_took_names_the_reason_of_the_move() {
     let mut bench = Bench::settled(vec![], vec![peer(ALICE, Some(at(1)))]);
-    bench.authentic(at(2), 1);
+    bench.authentic(at(2));
     bench.device.peers[0].endpoint = Some(at(2));
     bench.device.peers[0].rx_bytes += 148;
     bench.run(millis(150));
@@ -59,20 +59,20 @@ fn an_initiation_that_wireguard_took_names_the_reason_of_the_move() {
 
 #[test]
 fn the_newer_initiation_counts() {
-    let mut bench = Bench::settled(vec![remembered(ALICE, at(1))], vec![peer(ALICE, Some(at(1)))]);
-    bench.authentic(at(2), 1);
+    let mut bench = Bench::proven();
+    bench.authentic(at(2));
     bench.run(millis(400));
-    bench.authentic(at(3), 2);
+    bench.authentic(at(3));
     bench.run(secs(5));
     assert_eq!(bench.sets(), [(at(3), Reason::Initiation)]);
 }
 
 #[test]
 fn an_initiation_for_an_interface_that_is_down_is_reported_once_and_nothing_is_set() {
-    let mut bench = Bench::settled(vec![remembered(ALICE, at(1))], vec![peer(ALICE, Some(at(1)))]);
+    let mut bench = Bench::proven();
     bench.device.up = false;
-    for second in 1..20 {
-        bench.authentic(at(2), second);
+    for _ in 1..20 {
+        bench.authentic(at(2));
         bench.run(secs(5));
     }
     let told = Report::NotTaken { interface: wg0(), peer: ALICE, source: at(2), up: false };
@@ -83,8 +83,8 @@ fn an_initiation_for_an_interface_that_is_down_is_reported_once_and_nothing_is_s
 #[test]
 fn an_endpoint_that_nobody_can_have_is_never_set() {
     for source in ["0.0.0.0:51820", "203.0.113.2:0", "[fe80::1]:51820", "224.0.0.1:51820"] {
-        let mut bench = Bench::settled(vec![remembered(ALICE, at(1))], vec![peer(ALICE, Some(at(1)))]);
-        bench.authentic(source.parse().unwrap(), 1);
+        let mut bench = Bench::proven();
+        bench.authentic(source.parse().unwrap());
         bench.run(secs(5));
         assert_eq!(bench.sets(), [], "{source}");
     }
@@ -103,7 +103,7 @@ fn a_clock_that_runs_behind_is_a_problem_until_the_peer_proves_itself() {
     assert_eq!(problems(&bench), [], "the same packet again is no clock");
     bench.initiation(at(2), replay(3600));
     assert!(matches!(problems(&bench)[..], [Problem::ClockBehind { behind, .. }] if behind == secs(3600)));
-    bench.authentic(at(2), 1);
+    bench.authentic(at(2));
     assert_eq!(problems(&bench), []);
     bench.initiation(at(2), replay(3600));
     bench.device.peers[0].last_handshake = Some(bench.wall());
@@ -129,16 +129,16 @@ fn strangers_are_told_at_first_sight_and_few_in_a_minute() {
 
 #[test]
 fn what_waits_in_the_queue_is_off_when_a_newer_initiation_comes() {
-    let mut bench = Bench::settled(vec![remembered(ALICE, at(1))], vec![peer(ALICE, Some(at(1)))]);
+    let mut bench = Bench::proven();
     // The owner uses up the pokes that a peer may have in a row.
     for _ in 0..12 {
         bench.event(Event::Command(Command::Poke { interface: None, peer: None }));
         bench.run(millis(200));
     }
-    bench.authentic(at(2), 1);
+    bench.authentic(at(2));
     bench.run(millis(550));
     assert_eq!(bench.sets(), [], "waits for its turn");
-    bench.authentic(at(1), 2);
+    bench.authentic(at(1));
     bench.run(secs(10));
     assert_eq!(bench.sets(), []);
 }

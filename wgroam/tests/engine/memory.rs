@@ -140,7 +140,7 @@ fn a_step_back_while_we_watch_is_noticed_with_the_step() {
 fn a_clock_that_is_behind_takes_nothing_remembered_for_older() {
     let mut bench = started(vec![ahead(3600)], None, peer(ALICE, Some(at(1))));
     // ALICE calls, so that this says nothing about our clock.
-    bench.authentic(at(2), 9);
+    bench.authentic(at(2));
     bench.device.peers[0].endpoint = Some(at(2));
     lives(&mut bench);
     let memory = bench.engine.memory();

@@ -142,7 +142,9 @@ fn without_any_uplink_the_endpoint_leads_nowhere_rather_than_into_the_tunnel() {
     let mut bench = full(vec![alive(ALICE, Some(at(1)))], true);
     bench.ways.uplinks[0] = None;
     bench.event(wan_address());
-    assert_eq!(bench.ways.own, [OwnRoute { via: Via::Unreachable, ..by(WAN) }]);
+    assert_eq!(bench.ways.own, [], "somebody who is heard has a way");
+    in_vain(&mut bench, 12);
+    assert_eq!(bench.ways.own[0], OwnRoute { via: Via::Unreachable, ..by(WAN) });
 }
 
 #[test]
@@ -174,25 +176,26 @@ fn a_tunnel_whose_session_is_not_answered_is_refused_when_that_is_proof() {
     assert!(!bench.ways.own.contains(&refusal()));
 }
 
-/// WireGuard gives up after 90 s, and within a session only data makes it try again.
+/// A LAN that is refused sends nothing, and a session is only answered if somebody sends: so we do.
 #[test]
-fn a_refused_lan_is_let_in_for_a_moment_when_wireguard_gave_up_in_a_session() {
+fn while_a_session_lasts_data_is_sent_in_place_of_the_lan_that_is_refused() {
     let mut bench = full(vec![alive(ALICE, Some(at(1)))], true);
     bench.run(secs(10));
-    in_vain(&mut bench, 20);
-    let mut open = Vec::new();
-    for second in 20..160 {
-        if !bench.ways.own.contains(&refusal()) {
-            open.push(second);
-        }
-        bench.run(secs(1));
-    }
-    assert!((3..=7).contains(&open.len()) && open[0] > 100, "{open:?}");
-    bench.run(secs(30));
+    let woken = |bench: &Bench| bench.count(|action| matches!(action, Action::Wake { .. }));
+    in_vain(&mut bench, 12);
+    assert_eq!(woken(&bench), 0, "the LAN sends itself");
+    in_vain(&mut bench, 9);
+    assert!(bench.ways.own.contains(&refusal()));
+    bench.log.clear();
+    bench.run(secs(10));
+    assert!((35..=45).contains(&woken(&bench)), "{}", woken(&bench));
+    let target = "2001:db8::1".parse().unwrap();
+    assert!(bench.log.iter().any(|(_, action)| *action == Action::Wake { interface: wg0(), target }));
+    bench.run(secs(170));
     bench.log.clear();
     bench.run(secs(1000));
-    let removed = place(&bench, |action| matches!(action, Action::RemoveRoute(_)));
-    assert_eq!(removed, None, "without a session each poke is a handshake");
+    assert_eq!(woken(&bench), 0, "without a session each poke is a handshake");
+    assert!(place(&bench, |action| matches!(action, Action::RemoveRoute(_))).is_none());
 }
 
 #[test]

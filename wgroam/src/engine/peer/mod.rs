@@ -268,6 +268,14 @@ impl Peer {
         self.contact.alive(context.now) || self.contact.seen.keepalive > 0 || configured()
     }
 
+    /// Is it sure that nothing comes from it?
+    pub fn is_lost(&self, now: Instant) -> bool {
+        match self.recovering() {
+            Some(dialed) => dialed.is_dead(now, &self.contact),
+            None => !self.contact.alive(now),
+        }
+    }
+
     /// It is silent: the recovery that is under way.
     pub fn recovering(&self) -> Option<&Dialed> {
         self.dialed.as_deref().filter(|dialed| dialed.outage().is_some())

@@ -237,10 +237,9 @@ impl Recovery {
             }
             round.note_tried(here);
         }
-        match Trial::choose(&mut outage, &mut round, turn) {
+        match Trial::choose(&mut outage, &mut round, None, turn) {
             Some(trial) => {
-                // A probe goes there as soon as the endpoint is seen to be there.
-                let due = now + if turn.section.probe.is_some() { LEARN_DELAY } else { WATCH_INTERVAL };
+                let due = turn.first_poll();
                 Recovery::Trying { outage, round, trial: Some(trial), due }
             }
             // So far it is only likely that nothing works.
@@ -284,6 +283,12 @@ impl Recovery {
             return Recovery::Trying { outage, round, trial: Some(trial), due };
         }
         round.note_tried(trial.endpoint());
+        // A new port is given up only after the next endpoint was tried from it, too.
+        if let Some(port) = trial.port_to_keep(&outage)
+            && let Some(next) = Trial::choose(&mut outage, &mut round, Some(port), turn)
+        {
+            return Recovery::Trying { outage, round, trial: Some(next), due: turn.first_poll() };
+        }
         let returned = trial.take_back(turn, &mut outage);
         let due = if returned { now + WATCH_INTERVAL } else { now };
         let next = Recovery::Trying { outage, round, trial: None, due };

@@ -83,18 +83,23 @@ impl Trial {
         Self { endpoint, home: Some(home), port: None, poked_again: false }
     }
 
-    /// Chooses and begins the next one; none: all had its chance.
-    pub fn choose(outage: &mut Outage, round: &mut Round, turn: &mut Turn) -> Option<Self> {
+    /// Chooses and begins the next one; none: all had its chance. `port`: what the one before changed it from, to go on with.
+    pub fn choose(
+        outage: &mut Outage,
+        round: &mut Round,
+        port: Option<u16>,
+        turn: &mut Turn,
+    ) -> Option<Self> {
         let here = turn.contact.seen.endpoint;
         let other = |endpoint: &SocketAddr| !round.tried.contains(endpoint) && !same(Some(*endpoint), here);
         let list = || turn.candidates.iter().copied().filter(other);
         let news = list().find(|endpoint| outage.news.contains(endpoint));
         // It explains the silence, if the name says something new; else a port costs nothing, and a handshake does.
-        let port_first = turn.port.may_change && !round.port_tried && !turn.stale && news.is_none();
-        if let Some(here) = here.filter(|_| port_first) {
-            round.port_tried = true;
+        let may_change = turn.port.may_change && !round.port_tried && !turn.stale && news.is_none();
+        let other_home = outage.home.is_some() || list().next().is_none();
+        if let Some(here) = here.filter(|_| may_change && other_home) {
             let mut trial = Self { endpoint: here, home: None, port: None, poked_again: false };
-            trial.change_port(turn, outage);
+            trial.change_port(turn, outage, round);
             turn.poke(Reason::Silence, None, turn.is_harmless_to_readd(outage));
             turn.begin_chance(outage);
             return Some(trial);
@@ -103,11 +108,10 @@ impl Trial {
             return None;
         }
         let endpoint = news.or_else(|| list().next())?;
-        outage.news.retain(|other| *other != endpoint);
-        let mut trial = Self { endpoint, home: outage.home, port: None, poked_again: false };
-        // Every other round, so that neither a port that is swallowed nor one that others go by stands in the way.
-        if turn.port.may_change && round.port_tried && outage.rounds % 2 == 1 {
-            trial.change_port(turn, outage);
+        outage.news.clear();
+        let mut trial = Self { endpoint, home: outage.home, port, poked_again: false };
+        if may_change && here.is_some() {
+            trial.change_port(turn, outage, round);
         }
         turn.poke(Reason::Candidate, Some(endpoint), turn.is_harmless_to_readd(outage));
         turn.tell(outage, Step::Try(endpoint));
@@ -115,7 +119,8 @@ impl Trial {
         Some(trial)
     }
 
-    fn change_port(&mut self, turn: &mut Turn, outage: &mut Outage) {
+    fn change_port(&mut self, turn: &mut Turn, outage: &mut Outage, round: &mut Round) {
+        round.port_tried = true;
         self.port = Some(turn.port.first);
         turn.set_port(0, outage);
     }
@@ -143,6 +148,9 @@ impl Trial {
     pub fn is_over(&self, outage: &Outage, turn: &Turn) -> bool {
         let now = turn.context.now;
         let Chance { since, sent_at } = outage.chance;
+        if !outage.news.is_empty() {
+            return true;
+        }
         if outage.quick && turn.contact.unheard() {
             return now >= since + TRIED_AFTER;
         }
@@ -173,17 +181,17 @@ impl Trial {
     pub fn take_back(self, turn: &mut Turn, outage: &mut Outage) -> bool {
         self.take_back_port(turn, outage);
         let (home, _) = self.way_back(turn.contact);
-        if let Some(home) = home {
-            turn.poke(Reason::Returned, Some(home), turn.is_harmless_to_readd(outage));
-            turn.tell(outage, Step::GoBack(home));
-            turn.begin_chance(outage);
-            return true;
-        }
-        if self.has_port() {
-            turn.poke(Reason::Silence, None, false);
-            turn.begin_chance(outage);
-        }
-        self.has_port()
+        let Some(home) = home else { return false };
+        turn.poke(Reason::Returned, Some(home), turn.is_harmless_to_readd(outage));
+        turn.tell(outage, Step::GoBack(home));
+        turn.begin_chance(outage);
+        true
+    }
+
+    /// The port to go on with: every other round what is tried next is tried from the new one, so that neither a port that
+    /// is swallowed nor one that others go by stands in the way.
+    pub fn port_to_keep(&self, outage: &Outage) -> Option<u16> {
+        self.port.filter(|_| outage.rounds % 2 == 1 && self.home.is_none())
     }
 
     /// The port that it was set up with is the one that others know.
@@ -234,6 +242,11 @@ impl Turn<'_> {
         let handshakes = !self.silence.data_tells(now, self.contact) && !self.is_harmless_to_readd(outage);
         let slot = self.silence.initiation.filter(|_| handshakes).map(|last| last + SLOT);
         slot.filter(|&slot| slot > now).map(|slot| slot.min(now + WATCH_INTERVAL))
+    }
+
+    /// When what was just begun is seen first: a probe goes there as soon as the endpoint is there.
+    pub fn first_poll(&self) -> Instant {
+        self.context.now + if self.section.probe.is_some() { LEARN_DELAY } else { WATCH_INTERVAL }
     }
 
     fn had_its_chance(&self, outage: &Outage) -> bool {
