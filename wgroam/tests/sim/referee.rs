@@ -28,6 +28,8 @@ const ANSWERS: Duration = Duration::from_secs(11);
 
 /// The engine takes half of that for enough when the WAN changed lately (DEAD_AFTER_WAN, WAN_RECENT).
 const ANSWERS_AFTER_WAN: Duration = Duration::from_secs(5);
+/// The same for its source port.
+const ANSWERS_PORT: Duration = Duration::from_secs(7);
 const WAN_RECENT: Duration = Duration::from_secs(31);
 
 /// What it keeps its eye on.
@@ -117,6 +119,8 @@ impl World {
                 referee.named.contains(&endpoint.ip()) && [PORT, OTHER_PORT].contains(&endpoint.port())
             }
             Reason::Remembered | Reason::Initiation => referee.proved[host].contains(&endpoint),
+            // What was tried is taken back.
+            Reason::Returned => self.hosts[host].endpoints.contains(&endpoint),
             _ => false,
         });
         if !believed {
@@ -139,7 +143,14 @@ impl World {
         let lately = answered(LATELY);
         let works = referee.works_since.is_some_and(|since| now >= since + WORKING);
         let moved = referee.wan_changed.is_some_and(|when| now < when + WAN_RECENT);
-        let works = host == R1 && works && answered(if moved { ANSWERS_AFTER_WAN } else { ANSWERS });
+        // Another source port takes nothing from a session: the next packet says where to. It goes back at any time.
+        let within = match action {
+            Action::SetPort { port: 0, .. } => ANSWERS_PORT,
+            Action::SetPort { .. } => return,
+            _ if moved => ANSWERS_AFTER_WAN,
+            _ => ANSWERS,
+        };
+        let works = host == R1 && works && answered(within);
         if changes && (lately || works) {
             referee.fouls.push(format!("rule 2 or 3, {now:?}, it works: {action:?}"));
         }

@@ -175,7 +175,7 @@ impl Dialed {
         let regular = interval(section)
             .is_some_and(|interval| matches!(self.recovery, Recovery::Idle) && probes.due(now, interval));
         let unanswered = self.silence.unanswered.is_some_and(|since| now >= since + PROBE_AFTER);
-        let early = unanswered && !probes.open() && !probes.mute(now) && self.recovery.trial().is_none();
+        let early = unanswered && !probes.open() && !probes.mute(now) && !self.recovery.is_away();
         if regular || early {
             let token = outbox.probe(id, target);
             probes.sent(now, token);
@@ -248,7 +248,7 @@ impl Dialed {
 
     /// Is the source port being tried on behalf of this peer?
     pub fn tries_port(&self) -> bool {
-        self.recovery.trial().is_some_and(|trial| trial.has_port())
+        matches!(&self.recovery, Recovery::Trying { round, .. } if round.way_back().is_some())
     }
 
     /// Another peer had the port changed: from the new one each address is new, and what was on its way to the old one is
@@ -293,7 +293,7 @@ impl Dialed {
 
     /// Nobody waits for what is being tried any more: how to take it back. (Endpoint, port.)
     pub fn way_back(&self, contact: &Contact) -> (Option<SocketAddr>, Option<u16>) {
-        self.recovery.trial().map_or((None, None), |trial| trial.way_back(contact))
+        self.recovery.way_back(contact)
     }
 
     /// Its section changed: what is being tried is taken back, and all that the new one says is untried.

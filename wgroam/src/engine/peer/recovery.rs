@@ -8,8 +8,8 @@ use std::time::Instant;
 use super::super::constants::*;
 use super::super::names::backoff;
 use super::super::{Evidence, Reason, Step};
-use super::same;
 use super::trial::{Round, Trial, Turn};
+use super::{Contact, same};
 
 /// How far the recovery of a peer is.
 #[derive(Debug, Default)]
@@ -107,12 +107,19 @@ impl Recovery {
         }
     }
 
-    /// What is being tried.
-    pub fn trial(&self) -> Option<&Trial> {
+    /// What is being tried, and how to get back: to this endpoint, and to this source port.
+    pub fn way_back(&self, contact: &Contact) -> (Option<SocketAddr>, Option<u16>) {
         match self {
-            Recovery::Trying { trial, .. } => trial.as_ref(),
-            _ => None,
+            Recovery::Trying { round, trial, .. } => {
+                (trial.and_then(|trial| trial.way_back(contact)), round.way_back())
+            }
+            _ => (None, None),
         }
+    }
+
+    /// Is an endpoint being tried?
+    pub fn is_away(&self) -> bool {
+        matches!(self, Recovery::Trying { trial: Some(_), .. })
     }
 
     /// An event makes all that was tried void, and begins anew. What is being tried is taken back.
@@ -120,13 +127,14 @@ impl Recovery {
         let now = turn.context.now;
         let mut outage = match self {
             Recovery::Idle => return Recovery::Idle,
-            Recovery::Trying { mut outage, trial: Some(trial), .. } => {
-                trial.take_back(turn, &mut outage);
+            Recovery::Trying { mut outage, round, trial, .. } => {
+                round.take_back(turn, &mut outage);
+                if let Some(trial) = trial {
+                    trial.take_back(turn, &mut outage);
+                }
                 outage
             }
-            Recovery::Gently { outage, .. }
-            | Recovery::Trying { outage, .. }
-            | Recovery::Resting { outage, .. } => outage,
+            Recovery::Gently { outage, .. } | Recovery::Resting { outage, .. } => outage,
         };
         (outage.since, outage.quick, outage.rounds) = (now, true, 0);
         outage.chance = Chance::begin(now);
@@ -170,6 +178,10 @@ impl Recovery {
                 Self::try_next(outage, round, turn)
             }
             Recovery::Resting { outage, .. } if turn.stale => Self::start_round(outage, turn),
+            // Without a session there is nothing to ask for gently, and no initiation to waste.
+            Recovery::Resting { outage, until } if until <= now && turn.waits_for_slot(&outage) => {
+                Self::start_round(outage, turn)
+            }
             Recovery::Resting { outage, until } if until <= now => {
                 Recovery::Gently { outage, next: Gentle::Poke, due: now }.advance(turn)
             }
@@ -235,16 +247,22 @@ impl Recovery {
             if let Some(due) = turn.wait_here(&outage, &round) {
                 return Recovery::Trying { outage, round, trial: None, due };
             }
+            // From another port the endpoint of now is new, too; but a handshake that is due is worth more elsewhere.
+            if round.change_port(turn, &mut outage) && turn.stays_for_port(&round) {
+                turn.poke(Reason::Silence, None, turn.is_harmless_to_readd(&outage));
+                turn.begin_chance(&mut outage);
+                return Recovery::Trying { outage, round, trial: None, due: turn.first_poll() };
+            }
             round.note_tried(here);
+            // So far it is only likely that nothing works.
+            if !turn.is_sure() && !turn.stale && outage.news.is_empty() {
+                return Recovery::Trying { outage, round, trial: None, due: now + WATCH_INTERVAL };
+            }
         }
-        match Trial::choose(&mut outage, &mut round, None, turn) {
+        match Trial::choose(&mut outage, &round, turn) {
             Some(trial) => {
                 let due = turn.first_poll();
                 Recovery::Trying { outage, round, trial: Some(trial), due }
-            }
-            // So far it is only likely that nothing works.
-            None if here.is_some() && !turn.is_sure() => {
-                Recovery::Trying { outage, round, trial: None, due: now + WATCH_INTERVAL }
             }
             None if turn.readds(&outage, &round) => {
                 // From here on WireGuard knows nothing of it, and each address takes a second.
@@ -253,10 +271,10 @@ impl Recovery {
                 turn.poke(Reason::Silence, None, true);
                 turn.silence.probes.clear();
                 turn.tell(&mut outage, Step::Readd);
-                let round = Round::after_readd();
+                let round = round.after_readd();
                 Recovery::Trying { outage, round, trial: None, due: now + WATCH_INTERVAL }
             }
-            None => Self::rest(outage, turn),
+            None => Self::rest(outage, round, turn),
         }
     }
 
@@ -271,7 +289,6 @@ impl Recovery {
         let now = turn.context.now;
         if trial.is_void(turn.contact) {
             // Somebody else moved the peer meanwhile: that is not ours to take back.
-            trial.take_back_port(turn, &mut outage);
             outage.chance = Chance::begin(now);
             return Recovery::Trying { outage, round, trial: None, due: now };
         }
@@ -283,12 +300,6 @@ impl Recovery {
             return Recovery::Trying { outage, round, trial: Some(trial), due };
         }
         round.note_tried(trial.endpoint());
-        // A new port is given up only after the next endpoint was tried from it, too.
-        if let Some(port) = trial.port_to_keep(&outage)
-            && let Some(next) = Trial::choose(&mut outage, &mut round, Some(port), turn)
-        {
-            return Recovery::Trying { outage, round, trial: Some(next), due: turn.first_poll() };
-        }
         let returned = trial.take_back(turn, &mut outage);
         let due = if returned { now + WATCH_INTERVAL } else { now };
         let next = Recovery::Trying { outage, round, trial: None, due };
@@ -296,8 +307,10 @@ impl Recovery {
         if returned { next } else { next.advance(turn) }
     }
 
-    fn rest(mut outage: Outage, turn: &mut Turn) -> Self {
+    /// Nothing answered: everything is as it was before.
+    fn rest(mut outage: Outage, round: Round, turn: &mut Turn) -> Self {
         let now = turn.context.now;
+        round.take_back(turn, &mut outage);
         let rest = backoff(now.saturating_duration_since(outage.since), REST_PART, REST_MIN);
         // Without any address there is nothing to rest from: the names have to be answered first.
         if !turn.candidates.is_empty() || turn.contact.seen.endpoint.is_some() {

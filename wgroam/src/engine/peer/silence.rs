@@ -99,7 +99,7 @@ impl Silence {
     /// Learns from the sign of life that ends an outage, and is no reply to a probe.
     pub fn learn(&mut self, now: Instant, seen: &Observed, outage: &Outage) {
         // The answer to a one-way stream comes each 10 s.
-        let harmless = !matches!(outage.last_step, Some(Step::Try(_) | Step::ChangePort(_) | Step::Readd));
+        let harmless = !matches!(outage.last_step, Some(Step::Try(_) | Step::GoBack(_) | Step::Readd));
         let one_way = outage.evidence == Evidence::Unanswered && harmless;
         if seen.received == KEEPALIVE_BYTES && !seen.handshake && one_way {
             self.one_way_until = Some(now + ONE_WAY_FOR);

@@ -20,14 +20,15 @@ use crate::config;
 pub(super) struct Round {
     pub begun: bool,
     tried: Vec<SocketAddr>,
-    port_tried: bool,
+    /// The source port is another one in this round: how to get back to that of before.
+    port: Option<u16>,
     pub readded: bool,
 }
 
 impl Round {
     /// The peer was added again: from here on each way is new.
-    pub fn after_readd() -> Self {
-        Self { begun: true, readded: true, ..Self::default() }
+    pub fn after_readd(self) -> Self {
+        Self { begun: true, readded: true, port: self.port, tried: Vec::new() }
     }
 
     pub fn note_tried(&mut self, endpoint: SocketAddr) {
@@ -35,16 +36,38 @@ impl Round {
             self.tried.push(endpoint);
         }
     }
+
+    pub fn way_back(&self) -> Option<u16> {
+        self.port
+    }
+
+    /// Everything is tried from another port, every other round: so neither a port that is swallowed nor one that others go
+    /// by stands in the way. True if that is so from now on.
+    pub fn change_port(&mut self, turn: &mut Turn, outage: &mut Outage) -> bool {
+        let may = self.port.is_none() && turn.port.may_change && outage.rounds % 2 == 1;
+        // What the name says explains the silence.
+        let changes = may && !turn.stale && outage.news.is_empty();
+        if changes {
+            self.port = Some(turn.port.first);
+            turn.set_port(0, outage);
+        }
+        changes
+    }
+
+    /// The port that it was set up with is the one that others know.
+    pub fn take_back(self, turn: &mut Turn, outage: &mut Outage) {
+        if let Some(port) = self.port {
+            turn.set_port(port, outage);
+        }
+    }
 }
 
-/// A way that is being tried.
+/// An endpoint that is being tried.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Trial {
     endpoint: SocketAddr,
-    /// How to get back: to this endpoint, if it is another one, ...
+    /// How to get back. None: there is nothing but what we set.
     home: Option<SocketAddr>,
-    /// ... and to this source port, if it was changed.
-    port: Option<u16>,
     /// Poked once more, as nothing went out.
     poked_again: bool,
 }
@@ -80,63 +103,30 @@ pub(super) struct Turn<'a> {
 impl Trial {
     /// What we set earlier and has not answered.
     pub fn of(endpoint: SocketAddr, home: SocketAddr) -> Self {
-        Self { endpoint, home: Some(home), port: None, poked_again: false }
+        Self { endpoint, home: Some(home), poked_again: false }
     }
 
-    /// Chooses and begins the next one; none: all had its chance. `port`: what the one before changed it from, to go on with.
-    pub fn choose(
-        outage: &mut Outage,
-        round: &mut Round,
-        port: Option<u16>,
-        turn: &mut Turn,
-    ) -> Option<Self> {
+    /// Chooses and begins the next one; none: all had its chance.
+    pub fn choose(outage: &mut Outage, round: &Round, turn: &mut Turn) -> Option<Self> {
         let here = turn.contact.seen.endpoint;
         let other = |endpoint: &SocketAddr| !round.tried.contains(endpoint) && !same(Some(*endpoint), here);
         let list = || turn.candidates.iter().copied().filter(other);
         let news = list().find(|endpoint| outage.news.contains(endpoint));
-        // It explains the silence, if the name says something new; else a port costs nothing, and a handshake does.
-        let may_change = turn.port.may_change && !round.port_tried && !turn.stale && news.is_none();
-        let other_home = outage.home.is_some() || list().next().is_none();
-        if let Some(here) = here.filter(|_| may_change && other_home) {
-            let mut trial = Self { endpoint: here, home: None, port: None, poked_again: false };
-            trial.change_port(turn, outage, round);
-            turn.poke(Reason::Silence, None, turn.is_harmless_to_readd(outage));
-            turn.begin_chance(outage);
-            return Some(trial);
-        }
-        if here.is_some() && !turn.stale && news.is_none() && !turn.is_sure() {
-            return None;
-        }
         let endpoint = news.or_else(|| list().next())?;
         outage.news.clear();
-        let mut trial = Self { endpoint, home: outage.home, port, poked_again: false };
-        if may_change && here.is_some() {
-            trial.change_port(turn, outage, round);
-        }
         turn.poke(Reason::Candidate, Some(endpoint), turn.is_harmless_to_readd(outage));
         turn.tell(outage, Step::Try(endpoint));
         turn.begin_chance(outage);
-        Some(trial)
-    }
-
-    fn change_port(&mut self, turn: &mut Turn, outage: &mut Outage, round: &mut Round) {
-        round.port_tried = true;
-        self.port = Some(turn.port.first);
-        turn.set_port(0, outage);
+        Some(Self { endpoint, home: outage.home, poked_again: false })
     }
 
     pub fn endpoint(&self) -> SocketAddr {
         self.endpoint
     }
 
-    pub fn has_port(&self) -> bool {
-        self.port.is_some()
-    }
-
-    /// How to get back, for whoever has no time to wait: endpoint and port.
-    pub fn way_back(&self, contact: &Contact) -> (Option<SocketAddr>, Option<u16>) {
-        let home = self.home.filter(|_| !self.is_void(contact));
-        (home.filter(|&home| !same(Some(home), Some(self.endpoint))), self.port)
+    /// How to get back, if somebody else did not move the peer meanwhile.
+    pub fn way_back(&self, contact: &Contact) -> Option<SocketAddr> {
+        self.home.filter(|&home| !self.is_void(contact) && !same(Some(home), Some(self.endpoint)))
     }
 
     /// Did somebody else move the peer meanwhile?
@@ -154,10 +144,10 @@ impl Trial {
         if outage.quick && turn.contact.unheard() {
             return now >= since + TRIED_AFTER;
         }
-        let limit = match self.home.is_some() || self.has_port() {
-            true => TRIAL_MAX,
-            false if turn.silence.data_tells(now, turn.contact) => TRY_LIMIT,
-            false => REKEY_WINDOW,
+        let limit = match self.home {
+            Some(_) => TRIAL_MAX,
+            None if turn.silence.data_tells(now, turn.contact) => TRY_LIMIT,
+            None => REKEY_WINDOW,
         };
         sent_at.is_some_and(|at| now >= at + TRIED_AFTER) || now >= since + limit
     }
@@ -177,28 +167,13 @@ impl Trial {
         now + WATCH_INTERVAL
     }
 
-    /// It brought nothing: everything is as it was before. False: there was nothing to go back to.
+    /// It brought nothing: the endpoint is what it was before. False: there was nothing to go back to.
     pub fn take_back(self, turn: &mut Turn, outage: &mut Outage) -> bool {
-        self.take_back_port(turn, outage);
-        let (home, _) = self.way_back(turn.contact);
-        let Some(home) = home else { return false };
+        let Some(home) = self.way_back(turn.contact) else { return false };
         turn.poke(Reason::Returned, Some(home), turn.is_harmless_to_readd(outage));
         turn.tell(outage, Step::GoBack(home));
         turn.begin_chance(outage);
         true
-    }
-
-    /// The port to go on with: every other round what is tried next is tried from the new one, so that neither a port that
-    /// is swallowed nor one that others go by stands in the way.
-    pub fn port_to_keep(&self, outage: &Outage) -> Option<u16> {
-        self.port.filter(|_| outage.rounds % 2 == 1 && self.home.is_none())
-    }
-
-    /// The port that it was set up with is the one that others know.
-    pub fn take_back_port(self, turn: &mut Turn, outage: &mut Outage) {
-        if let Some(port) = self.port {
-            turn.set_port(port, outage);
-        }
     }
 }
 
@@ -227,21 +202,35 @@ impl Turn<'_> {
         if newer && self.must_wait(outage) {
             return again;
         }
-        let may_leave = match (newer, self.port.may_change && !round.port_tried) {
-            (true, _) => true,
-            (false, true) => self.silence.is_hopeless(now, self.contact) && self.had_its_chance(outage),
-            (false, false) => self.is_sure() && self.had_its_chance(outage),
-        };
-        if !may_leave {
+        let port = self.port.may_change && round.port.is_none() && outage.rounds % 2 == 1;
+        let certain = if port { self.silence.is_hopeless(now, self.contact) } else { self.is_sure() };
+        if !newer && !(certain && self.had_its_chance(outage)) {
             if self.section.probe.is_some() && !self.silence.probes.open() && self.contact.alive(now) {
                 self.probe();
             }
             return again;
         }
         // WireGuard's next initiation goes where the endpoint is then.
-        let handshakes = !self.silence.data_tells(now, self.contact) && !self.is_harmless_to_readd(outage);
-        let slot = self.silence.initiation.filter(|_| handshakes).map(|last| last + SLOT);
+        let waits = self.waits_for_slot(outage) && self.has_other(round);
+        let slot = self.silence.initiation.filter(|_| waits).map(|last| last + SLOT);
         slot.filter(|&slot| slot > now).map(|slot| slot.min(now + WATCH_INTERVAL))
+    }
+
+    /// Do only handshakes tell, of which WireGuard makes one in 5 s?
+    pub fn waits_for_slot(&self, outage: &Outage) -> bool {
+        !self.silence.data_tells(self.context.now, self.contact) && !self.is_harmless_to_readd(outage)
+    }
+
+    /// Is there another endpoint that had no chance in this round?
+    fn has_other(&self, round: &Round) -> bool {
+        let here = self.contact.seen.endpoint;
+        let other = |endpoint: &SocketAddr| !round.tried.contains(endpoint) && !same(Some(*endpoint), here);
+        self.candidates.iter().any(other)
+    }
+
+    /// Is the endpoint of now to be tried from the new port first? Where data tells; a handshake is worth more elsewhere.
+    pub fn stays_for_port(&self, round: &Round) -> bool {
+        self.silence.data_tells(self.context.now, self.contact) || !self.has_other(round)
     }
 
     /// When what was just begun is seen first: a probe goes there as soon as the endpoint is there.
