@@ -127,7 +127,7 @@ pub const REKEY_WINDOW: Duration = millis(5500);
 pub const DEAD: Duration = secs(11);
 /// Silence after which another source port is tried, where nobody relies on the one of now. Less than proof: a session that
 /// works after all goes on at the new port.
-pub const PORT_AFTER: Duration = secs(8);
+pub const PORT_AFTER: Duration = secs(9);
 /// With a target for probes, data that is unanswered for so long is worth one.
 pub const PROBE_AFTER: Duration = millis(1500);
 /// While the LAN is refused and a session lasts, we send data in its place, this often: the first that is answered shows

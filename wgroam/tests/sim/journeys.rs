@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! Random journeys. Each ends with the tunnel up within 20 s after the network allows it, and none breaks a rule. Only
-//! bad luck can make it longer, when handshakes that would have done get lost: WireGuard makes one in 5 s. That may happen
-//! once in a thousand journeys. One that fails prints its seed; `JOURNEY=seed cargo test --test sim journeys -- --nocapture` plays it again.
+//! Random journeys. Each ends with the tunnel up within 30 s after the network allows it, and none breaks a rule. Only
+//! bad luck can make it longer, when handshakes that would have done get lost, or a port that is swallowed hides the only
+//! way: WireGuard makes one handshake in 5 s. That may happen five times in a thousand journeys, and takes two minutes at most. One that fails prints its seed; `JOURNEY=seed cargo test --test sim journeys -- --nocapture` plays it again.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -15,10 +15,7 @@ use super::roamer::{config, home, home6, story};
 use super::world::{OTHER_PORT, PORT, R1, R2, SILENT_NAME, STRAY, World};
 
 const JOURNEYS: u64 = 3000;
-const LIMIT: Duration = Duration::from_secs(20);
-
-/// What each lost handshake costs: there are two ways at most, and the one that works has every second one.
-const BAD_LUCK: Duration = Duration::from_millis(2 * 5333);
+const LIMIT: Duration = Duration::from_secs(30);
 
 fn secs(n: u64) -> Duration {
     Duration::from_secs(n)
@@ -86,9 +83,9 @@ fn with_silent_names(config: &mut Config, rng: &mut Rng) -> Option<Peer> {
     })
 }
 
-/// How long the silence is after the last obstacle went, how long it may be, and what happened.
+/// How long the silence is after the last obstacle went, and what happened.
 /// `one_way`: until then nothing answers but WireGuard, each 10 s.
-fn journey(seed: u64, one_way: bool) -> (Option<Duration>, Duration, String) {
+fn journey(seed: u64, one_way: bool) -> (Option<Duration>, String) {
     let mut rng = Rng(seed.wrapping_mul(0x5851_f42d_4c95_7f2d));
     let mut addresses = if rng.below(2) == 0 { vec![home()] } else { vec![home6(), home()] };
     // Two ways at most, by name or by port: without a session each takes WireGuard 5.3 s, and so does a new port.
@@ -128,13 +125,11 @@ fn journey(seed: u64, one_way: bool) -> (Option<Duration>, Duration, String) {
     }
     world.set_dns(&addresses);
     let since = world.now;
-    let lost = world.lost_handshakes;
     world.run(Duration::from_millis(50));
     let silence = world.run_until_answer(R1, secs(120));
     keeps_the_rules(&world, seed);
     let from = since.saturating_sub(secs(60));
-    let lost = (world.lost_handshakes - lost) as u32;
-    (silence, LIMIT + BAD_LUCK * lost, format!("open at {since:?}\n{}", story(&world, from)))
+    (silence, format!("open at {since:?}\n{}", story(&world, from)))
 }
 
 /// The rules, as the referee saw it, and bounded work: two pokes a second at most.
@@ -147,31 +142,31 @@ fn keeps_the_rules(world: &World, seed: u64) {
 }
 
 #[test]
-fn every_journey_ends_at_home_within_20_s_and_keeps_the_rules() {
+fn every_journey_ends_at_home_within_30_s_and_keeps_the_rules() {
     let only: Option<u64> = std::env::var("JOURNEY").ok().and_then(|seed| seed.parse().ok());
     let many = std::env::var("JOURNEYS").ok().and_then(|many| many.parse().ok()).unwrap_or(JOURNEYS);
-    let (mut times, mut late, mut unlucky) = (Vec::new(), Vec::new(), 0);
+    let (mut times, mut never, mut unlucky) = (Vec::new(), Vec::new(), 0);
     for seed in only.map_or(0..many, |seed| seed..seed + 1) {
-        let (silence, limit, story) = journey(seed, false);
+        let (silence, story) = journey(seed, false);
         if only.is_some() {
             println!("{story}");
         }
         let silence = silence.unwrap_or(Duration::MAX);
         times.push(silence);
         if silence > LIMIT {
-            println!("JOURNEY={seed} took {silence:?}, at most {limit:?} with its luck");
+            println!("JOURNEY={seed} took {silence:?}");
             unlucky += 1;
         }
-        if silence > limit {
-            late.push(seed);
+        if silence == Duration::MAX {
+            never.push(seed);
         }
     }
     times.sort();
     let at = |part: usize| times[(times.len() - 1) * part / 100];
     println!("{} journeys: median {:?}, 99 % {:?}, worst {:?}", times.len(), at(50), at(99), at(100));
-    assert!(late.is_empty(), "too late: {late:?}");
+    assert!(never.is_empty(), "not within two minutes: {never:?}");
     assert!(
-        only.is_some() || unlucky * 1000 <= times.len(),
+        only.is_some() || unlucky * 200 <= times.len(),
         "{unlucky} of {} took longer than {LIMIT:?}",
         times.len()
     );

@@ -50,7 +50,8 @@ pub(super) struct Outage {
     pub home: Option<SocketAddr>,
     /// The first round since the last event: as fast as may be.
     pub quick: bool,
-    pub rounds: u32,
+    /// The source port of the next round is another one, if it may be.
+    pub port_next: bool,
     /// The chance of the endpoint of now: since when, and when something was sent there that is to be answered.
     pub chance: Chance,
 }
@@ -77,7 +78,7 @@ impl Outage {
             news: Vec::new(),
             home: None,
             quick: true,
-            rounds: 0,
+            port_next: true,
             chance: Chance::begin(now),
         }
     }
@@ -136,7 +137,7 @@ impl Recovery {
             }
             Recovery::Gently { outage, .. } | Recovery::Resting { outage, .. } => outage,
         };
-        (outage.since, outage.quick, outage.rounds) = (now, true, 0);
+        (outage.since, outage.quick, outage.port_next) = (now, true, true);
         outage.chance = Chance::begin(now);
         Recovery::Gently { outage, next, due }
     }
@@ -158,9 +159,10 @@ impl Recovery {
     pub fn advance(mut self, turn: &mut Turn) -> Self {
         let now = turn.context.now;
         // What somebody else sets, or WireGuard learns, is where it is at home from now on.
-        let theirs = turn.contact.seen.endpoint.filter(|_| !turn.contact.is_on_trial());
-        if let (Some(outage), Some(_)) = (self.outage_mut(), theirs) {
-            outage.home = theirs;
+        let here = turn.contact.seen.endpoint;
+        if let Some(outage) = self.outage_mut() {
+            outage.home = here.filter(|_| !turn.contact.is_on_trial()).or(outage.home);
+            outage.news.retain(|&news| !same(Some(news), here) && turn.candidates.contains(&news));
         }
         // A poke that waits for its turn, or an endpoint that was just set: first see what comes of it.
         if turn.is_busy() {
@@ -179,7 +181,9 @@ impl Recovery {
             }
             Recovery::Resting { outage, .. } if turn.stale => Self::start_round(outage, turn),
             // Without a session there is nothing to ask for gently, and no initiation to waste.
-            Recovery::Resting { outage, until } if until <= now && turn.waits_for_slot(&outage) => {
+            Recovery::Resting { outage, until }
+                if until <= now && turn.waits_for_slot(&outage) && turn.has_other(&Round::default()) =>
+            {
                 Self::start_round(outage, turn)
             }
             Recovery::Resting { outage, until } if until <= now => {
@@ -209,6 +213,7 @@ impl Recovery {
                 let readd = !waits && turn.is_harmless_to_readd(&outage);
                 turn.poke(Reason::Silence, None, readd);
                 turn.clear_source();
+                outage.chance = Chance::begin(now);
                 turn.tell(&mut outage, Step::ClearSource);
                 Recovery::Gently { outage, next: Gentle::Probe, due: now + STEP }
             }
@@ -231,7 +236,6 @@ impl Recovery {
         let now = turn.context.now;
         let here = turn.contact.seen.endpoint;
         if !std::mem::replace(&mut round.begun, true) {
-            outage.rounds = outage.rounds.saturating_add(1);
             let proven = || turn.context.proven(turn.id);
             outage.home = outage.home.or_else(proven);
             // What we set in an earlier life, and what was never heard from, is on trial until it answers.
@@ -310,7 +314,7 @@ impl Recovery {
     /// Nothing answered: everything is as it was before.
     fn rest(mut outage: Outage, round: Round, turn: &mut Turn) -> Self {
         let now = turn.context.now;
-        round.take_back(turn, &mut outage);
+        outage.port_next |= !round.take_back(turn, &mut outage);
         let rest = backoff(now.saturating_duration_since(outage.since), REST_PART, REST_MIN);
         // Without any address there is nothing to rest from: the names have to be answered first.
         if !turn.candidates.is_empty() || turn.contact.seen.endpoint.is_some() {

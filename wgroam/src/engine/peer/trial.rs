@@ -41,24 +41,31 @@ impl Round {
         self.port
     }
 
+    /// At the beginning of every other round.
+    fn may_change_port(&self, turn: &Turn, outage: &Outage) -> bool {
+        self.port.is_none() && self.tried.is_empty() && turn.port.may_change && outage.port_next
+    }
+
     /// Everything is tried from another port, every other round: so neither a port that is swallowed nor one that others go
     /// by stands in the way. True if that is so from now on.
     pub fn change_port(&mut self, turn: &mut Turn, outage: &mut Outage) -> bool {
-        let may = self.port.is_none() && turn.port.may_change && outage.rounds % 2 == 1;
+        let may = self.may_change_port(turn, outage);
         // What the name says explains the silence.
         let changes = may && !turn.stale && outage.news.is_empty();
         if changes {
             self.port = Some(turn.port.first);
+            outage.port_next = false;
             turn.set_port(0, outage);
         }
         changes
     }
 
-    /// The port that it was set up with is the one that others know.
-    pub fn take_back(self, turn: &mut Turn, outage: &mut Outage) {
+    /// The port that it was set up with is the one that others know. True if it was another one.
+    pub fn take_back(self, turn: &mut Turn, outage: &mut Outage) -> bool {
         if let Some(port) = self.port {
             turn.set_port(port, outage);
         }
+        self.port.is_some()
     }
 }
 
@@ -202,7 +209,7 @@ impl Turn<'_> {
         if newer && self.must_wait(outage) {
             return again;
         }
-        let port = self.port.may_change && round.port.is_none() && outage.rounds % 2 == 1;
+        let port = round.may_change_port(self, outage);
         let certain = if port { self.silence.is_hopeless(now, self.contact) } else { self.is_sure() };
         if !newer && !(certain && self.had_its_chance(outage)) {
             if self.section.probe.is_some() && !self.silence.probes.open() && self.contact.alive(now) {
@@ -222,7 +229,7 @@ impl Turn<'_> {
     }
 
     /// Is there another endpoint that had no chance in this round?
-    fn has_other(&self, round: &Round) -> bool {
+    pub fn has_other(&self, round: &Round) -> bool {
         let here = self.contact.seen.endpoint;
         let other = |endpoint: &SocketAddr| !round.tried.contains(endpoint) && !same(Some(*endpoint), here);
         self.candidates.iter().any(other)
