@@ -145,9 +145,9 @@ impl World {
         let moved = referee.wan_changed.is_some_and(|when| now < when + WAN_RECENT);
         // Another source port takes nothing from a session: the next packet says where to. It goes back at any time.
         let within = match action {
-            Action::SetPort { port: 0, .. } => ANSWERS_PORT,
-            Action::SetPort { .. } => return,
+            Action::SetPort { port, .. } if *port != 0 => return,
             _ if moved => ANSWERS_AFTER_WAN,
+            Action::SetPort { .. } => ANSWERS_PORT,
             _ => ANSWERS,
         };
         let works = host == R1 && works && answered(within);
