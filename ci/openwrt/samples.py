@@ -45,6 +45,22 @@ config wireguard_wgr 'home'
 	list allowed_ips '::/0'
 """
 
+# Where no router calls another: nobody is there, everybody, or whoever asks.
+NOBODYS = (
+    *("0.0.0.0", "0.1.2.3", "224.0.0.1", "239.255.255.250", "255.255.255.255"),
+    *("[::]", "[0:0:0:0:0:0:0:0]", "[ff02::1]", "[FF0E::1:2]", "[::ffff:c000:201]", "[0:0:0:0:0:FFFF:0:1]"),
+)
+ONES_OWN = (
+    *("127.0.0.1", "127.255.0.1", "169.254.7.7", "localhost", "LocalHost", "r2.localhost", "localhost.localdomain"),
+    *("[::1]", "[0::0001]", "[fe80::1]", "[febf::1]", "0x7f000001", "0X7f.1"),
+)
+# As near to those as can be.
+ANYBODYS = (
+    *("1.0.0.1", "126.0.0.1", "128.0.0.1", "169.253.1.1", "223.255.255.1", "240.0.0.1", "255.255.255.254"),
+    *("0.pool.example.net", "127.example.net", "230.example.net", "localhost.example.net", "mylocalhost", "x0.net"),
+    *("[1::]", "[::2]", "[::1:0:0:1]", "[2001:db8::ffff:c000:201]", "[fec0::1]", "[fe00::1]", "[fd00::1]"),
+)
+
 # What touches /canary when some shell takes it for more than a text.
 BAITS = [
     "; touch /canary;",

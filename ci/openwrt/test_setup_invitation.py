@@ -7,7 +7,7 @@ import random
 import re
 
 from invitations import FIELDS, SECRETS, digits, forge
-from samples import BAITS, KEY
+from samples import ANYBODYS, BAITS, KEY, NOBODYS, ONES_OWN
 from setup_case import ANCHOR, SetupCase
 
 JOIN = ("join", "--yes", "--wait", "0")
@@ -159,6 +159,22 @@ class Invitation(Parts):
         self.assertEqual(
             self.each('read_invitation "$line" && check_invitation && echo accepted', good), ["accepted"] * len(good)
         )
+
+    def test_an_endpoint_that_is_nobodys_or_the_roamer_itself_is_refused(self):
+        ports = [f"{host}:51820" for host in (*NOBODYS, *ONES_OWN)]
+        wrong = [forge(endpoints=text) for one in ports for text in (one, f"h:1,{one}", f"{one},h:1")]
+        said = self.each('read_invitation "$line" && check_invitation && echo accepted', wrong)
+        for line, message in zip(wrong, said, strict=True):
+            self.assertIn("the invitation is wrong in field 3 (the endpoints): ", message, line)
+        good = [forge(endpoints=f"{host}:51820") for host in ANYBODYS]
+        said = self.each('read_invitation "$line" && check_invitation && echo accepted', good)
+        self.assertEqual(said, ["accepted"] * len(good))
+        away = self.router()
+        before = away.files()
+        ran = away.setup(*JOIN, stdin=forge(endpoints="0.0.0.0:51820"))
+        self.assertEqual((ran.returncode, ran.stdout, away.files()), (1, "", before))
+        self.assertIn("say wgroam-setup anchor --host NAME on the router that invited, and invite anew", ran.stderr)
+        self.assertNotIn("0.0.0.0", ran.stderr)
 
     def test_hostile_values_reach_neither_shell_nor_uci(self):
         away = self.router()

@@ -5,7 +5,7 @@ service told."""
 import subprocess
 
 from invitations import forge
-from samples import KEY, SECRET
+from samples import ANYBODYS, KEY, NOBODYS, ONES_OWN, SECRET
 from scratch import wait
 from setup_case import ANCHOR, SetupCase, delegated, dump
 
@@ -94,6 +94,24 @@ class Refused(SetupCase):
                 "--prefix",
                 "2001:db8:1200::/56",
             )
+
+    def test_host_by_which_no_roamer_finds_it(self):
+        router = self.router()
+        for host in (*NOBODYS, *ONES_OWN):
+            for more in ((), ("--host", "home.example.net")):
+                words = ("anchor", "--host", host, *more, "--prefix", "2001:db8:1200::/56")
+                self.refuses(router, f"--host {host}: ", *words)
+        self.refuses(router, "--host [::1]:53: no roamer finds it there", "anchor", "--host", "[::1]:53")
+        for host in ANYBODYS:
+            router.must("anchor", "--host", host, "--prefix", "2001:db8:1200::/56", "--dry-run")
+
+    def test_an_invitation_to_where_the_roamer_itself_would_be(self):
+        # By an older wgroam, or by hand.
+        router = self.router()
+        router.must(*HOST, "--prefix", "2001:db8:1200::/56")
+        record = "etc/wgroam-setup/home.record"
+        router.write(record, router.read(record).replace("home.example.net:51820", "h:1,127.0.0.1:51820"), 0o600)
+        self.refuses(router, "say wgroam-setup anchor --host again, with all its options", "invite", "r1")
 
     def test_name(self):
         router = self.router()
@@ -311,5 +329,11 @@ class Refused(SetupCase):
         self.refuses(router, "no peer of 'wg9' has an endpoint_host", "adopt", "wg9")
         self.add(router, "network", "\toption endpoint_host 'not a host'\n")
         self.refuses(router, "endpoint_host or endpoint_port can't be right", "adopt", "wg9")
+        for host in NOBODYS:
+            self.add(router, "network", f"\toption endpoint_host '{host}'\n")
+            self.refuses(router, "nobody can have the address in its endpoint_host", "adopt", "wg9")
+        # A relay of its owner's.
+        self.add(router, "network", "\toption endpoint_host '127.0.0.1'\n")
+        router.must("adopt", "wg9", "--dry-run")
         router.must(*HOST, "--listen-port", "4500", "--prefix", "2001:db8:1200::/56")
         self.refuses(router, "wgroam-setup made 'wg_home' itself", "adopt", "wg_home")

@@ -59,6 +59,8 @@ adopt_peer() {
 	case "$(get "network.$id.disabled")" in 1 | yes | on | true | enabled) return 0 ;; esac
 	case "$host" in '['*) ;; *:*) host="[$host]" ;; esac
 	is_endpoint "$host:${port:-51820}" || die "peer '$id' of '$interface': its endpoint_host or endpoint_port can't be right"
+	! is_nobodys "$host" ||
+		die "peer '$id' of '$interface': nobody can have the address in its endpoint_host: write the other end's there, or nothing"
 	is_key "$key" || die "peer '$id' of '$interface': its public_key is none"
 	case "$id" in
 	cfg*) selector="network.@wireguard_${interface}[public_key=$key]" ;;

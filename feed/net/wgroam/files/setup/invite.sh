@@ -138,7 +138,7 @@ allocate() {
 
 # Plans the peer, and writes the invitation into $line.
 make_roamer() {
-	local private public shared peer="network.${interface}_$roamer"
+	local private public shared rest host port peer="network.${interface}_$roamer"
 
 	private=$(wg genkey)
 	public=$(printf '%s\n' "$private" | wg pubkey)
@@ -157,6 +157,12 @@ make_roamer() {
 	put "wgroam.$roamer.public_key" "$public"
 	old_line set endpoints
 	endpoints=$value
+	rest=$endpoints,
+	while [ -n "$rest" ]; do
+		is_endpoint "${rest%%,*}" && ! is_nobodys "$host" && ! is_ones_own "$host" ||
+			die "no roamer finds '$name' at ${rest%%,*}: say wgroam-setup anchor --host again, with all its options"
+		rest=${rest#*,}
+	done
 	old_line set mtu
 	mtu=$value
 	public=$(get "network.$interface.private_key")

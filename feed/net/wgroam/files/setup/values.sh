@@ -87,3 +87,38 @@ is_endpoint() {
 	*) is_ipv4 "$host" || is_hostname "$host" ;;
 	esac
 }
+
+# is_nobodys HOST: an address that no router can have, of a host as is_endpoint leaves it. IPv4 in the disguise of IPv6 is for
+# sockets alone.
+is_nobodys() {
+	local high low inner=${1#?}
+
+	case "$1" in
+	'['*)
+		ip6_read "${inner%?}" && [ $(((high >> 56) & 255)) -ne 255 ] || return 0
+		[ "$high" -eq 0 ] && { [ "$low" -eq 0 ] || [ $((low >> 32)) -eq 65535 ]; }
+		return
+		;;
+	esac
+	is_ipv4 "$1" || return 1
+	case "$1" in 0.* | 22[456789].* | 23[$DIGITS].* | 255.255.255.255) return 0 ;; esac
+	return 1
+}
+
+# is_ones_own HOST: what means somebody else on each router that reads it. Resolvers take 0x7f.1 for an address.
+is_ones_own() {
+	local high low inner=${1#?}
+
+	case "$1" in
+	'['*)
+		ip6_read "${inner%?}" || return 1
+		[ $(((high >> 54) & 1023)) -eq 1018 ] || { [ "$high" -eq 0 ] && [ "$low" -eq 1 ]; }
+		return
+		;;
+	esac
+	case "$(printf '%s' "$1" | tr "$UPPER" "$LOWER")" in
+	0x* | localhost | *.localhost | localhost.localdomain) return 0 ;;
+	127.* | 169.254.*) is_ipv4 "$1" ;;
+	*) return 1 ;;
+	esac
+}
