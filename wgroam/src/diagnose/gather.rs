@@ -5,7 +5,7 @@
 mod ask;
 
 use std::io::BufRead;
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
 use std::time::{Instant, SystemTime};
 
@@ -36,6 +36,10 @@ const TICK: u16 = 10;
 
 /// An address of the IPv6 Internet that no table has for something else: a.root-servers.net. Nothing is sent there.
 const INTERNET: IpAddr = IpAddr::V6(Ipv6Addr::new(0x2001, 0x503, 0xba3e, 0, 0, 0, 2, 0x30));
+
+/// Of each half of IPv4's Internet an address that no table has for something else. Nothing is sent there.
+const HALVES: [IpAddr; 2] =
+    [IpAddr::V4(Ipv4Addr::new(12, 0, 0, 1)), IpAddr::V4(Ipv4Addr::new(198, 41, 0, 4))];
 
 /// The first plausible time: wgroam did not exist before (2026-01-01).
 const FIRST_TIME: u64 = 1_767_225_600;
@@ -321,10 +325,12 @@ impl Gatherer<'_> {
             forwards: number::<u8>("/proc/sys/net/ipv6/conf/all/forwarding").map(|value| value != 0),
             ..LanFacts::default()
         };
-        let question = RouteQuery { tunnels: vec![device.interface], ..RouteQuery::default() };
+        let question =
+            RouteQuery { tunnels: vec![device.interface], targets: HALVES.to_vec(), ..RouteQuery::default() };
         if let Ok(ways) = OwnRoutes::new().survey(&question, &|_| Some(device.ifindex)) {
             lan.refused = ways.own.iter().any(|route| route.via == crate::routing::Via::Unreachable);
             lan.through = ways.through;
+            lan.everything = HALVES.iter().all(|half| ways.led.iter().any(|led| led.target == *half));
         }
         let routed = lan.through.iter().find_map(|through| through.from);
         lan.prefix = site.and_then(|site| site.prefix).or(routed);

@@ -6,7 +6,7 @@ mod peer;
 use std::time::Duration;
 
 use super::ruleset::{Fate, Packet, fate};
-use super::{Check, Facts, Verdict, lan, text};
+use super::{Check, Facts, PeerFacts, Verdict, lan, text};
 use crate::linux::wireguard::Error;
 use crate::model::Device;
 use crate::render::ago;
@@ -37,7 +37,8 @@ pub fn judge(facts: &Facts) -> Vec<Check> {
         }
         judge.peer = None;
         lan::judge(&mut judge);
-        // Keeps nothing from working, so it comes last.
+        // These keep nothing from working, so they come last.
+        judge.leak(device);
         judge.let_in();
     }
     judge.checks
@@ -200,6 +201,28 @@ impl<'a> Judge<'a> {
         self.firewall("port-open", packet, open, &format!("UDP port {port} from the WAN"), &|chain| {
             format!("nft insert rule {chain} udp dport {port} accept, and the same where the rules are kept")
         });
+    }
+
+    /// A full tunnel whose peer has a name: each address that the name is said to have gets a route around the tunnel, and
+    /// whoever else is asked for at that address is led there too. Only DNS knows whose address it is.
+    fn leak(&mut self, device: &Device) {
+        let name = self.facts.interface;
+        let named = |peer: &&PeerFacts| peer.chased && !peer.names.is_empty();
+        let Some(peer) = self.facts.peers.iter().find(named).filter(|_| self.facts.lan.everything) else {
+            return;
+        };
+        let host = &peer.names[0].0;
+        match device.fwmark {
+            0 => self.unknown(
+                "leak",
+                format!(
+                    "{name} carries everything and has no fwmark: whoever answers the DNS question for {host} can lead \
+                     traffic to the address that he names out of the tunnel while it is tried. fwmark is the cure: \
+                     docs/diagnose.md, A full tunnel whose peer has a name"
+                ),
+            ),
+            mark => self.ok("leak", format!("the fwmark {mark:#x} leads nothing but WireGuard's own packets past {name}")),
+        }
     }
 
     /// What the rules in force say counts for more than the configuration, which may not be.

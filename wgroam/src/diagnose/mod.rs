@@ -162,6 +162,8 @@ pub enum Echoed {
 pub struct LanFacts {
     /// IPv6 routes that lead into the tunnel.
     pub through: Vec<Through>,
+    /// Does the main table lead all of IPv4 into the tunnel: by a default route, or by both halves?
+    pub everything: bool,
     /// wgroam refuses what is led into the tunnel.
     pub refused: bool,
     /// Does this router forward IPv6? None: not known.

@@ -321,6 +321,40 @@ fn a_keepalive_is_wanted_behind_a_nat_only() {
 }
 
 #[test]
+fn a_full_tunnel_whose_peer_has_a_name_needs_a_fwmark() {
+    let leaks =
+        |facts: &Facts| judge(facts).into_iter().filter(|check| check.name == "leak").collect::<Vec<_>>();
+    let mut facts = roamer();
+    assert_eq!(leaks(&facts), [], "it is no full tunnel");
+    facts.lan.everything = true;
+    let [told] = leaks(&facts).try_into().unwrap();
+    assert_eq!(told.verdict, Verdict::Unknown, "it keeps nothing from working");
+    for word in ["wgr ", "home.example.net", "fwmark", "docs/diagnose.md"] {
+        assert!(told.seen.contains(word), "{word}: {}", told.seen);
+    }
+    assert_eq!(first(&facts), Default::default());
+    if let Ok(device) = &mut facts.device {
+        device.fwmark = 0x51;
+    }
+    let [told] = leaks(&facts).try_into().unwrap();
+    assert_eq!(told.verdict, Verdict::Ok);
+    assert!(told.seen.contains("0x51"), "{}", told.seen);
+}
+
+#[test]
+fn nobody_leads_a_full_tunnel_astray_whose_peers_have_addresses_or_call() {
+    let leaks = |facts: &Facts| judge(facts).iter().any(|check| check.name == "leak");
+    let mut facts = roamer();
+    facts.lan.everything = true;
+    facts.peers.insert(0, PeerFacts { chased: false, ..peer() });
+    assert!(leaks(&facts), "the second one has a name");
+    facts.peers.truncate(1);
+    assert!(!leaks(&facts), "it has to call");
+    facts.peers[0].chased = true;
+    assert!(!leaks(&facts), "it has addresses only");
+}
+
+#[test]
 fn the_port_has_to_be_open_only_where_somebody_has_to_call() {
     let closed = "table inet f {\n\tchain c {\n\t\ttype filter hook input priority 0; policy drop;\n";
     let mut facts = facts();
