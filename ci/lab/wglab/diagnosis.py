@@ -5,6 +5,7 @@ import json
 import time
 
 from .faults import DESCRIBED, FAULTS, OPENWRT
+from .internet import DNS_ADDRESS
 from .journey import Journey
 from .lab import LabError
 from .scenarios import scenario
@@ -105,6 +106,24 @@ class Diagnosis(Journey):
         self.expect_clean(f"after '{what}'", router, openwrt)
 
 
+def full_tunnel(stage):
+    """All of IPv4 goes into the tunnel, and the peer has a name: that is told where WireGuard's packets have no mark, and is no
+    cross."""
+    stage.r1.ip(*(f"route add {to} via 10.0.0.1" for to in (R2_ADDRESS, DNS_ADDRESS)))
+    found = []
+    for mark, routes in ((0, ()), (0, ("0.0.0.0/1",)), (0, ("128.0.0.0/1",)), (0x51, ())):
+        stage.r1.run("wg", "set", "wgr", "fwmark", mark)
+        stage.r1.ip(*(f"route add {route} dev wgr" for route in routes))
+        sound, checks = stage.diagnose("r1")
+        stage.check(sound, f"a full tunnel is a cross: {[check for check in checks if check['verdict'] == 'bad']}")
+        found.append([check["verdict"] for check in checks if check["check"] == "leak"])
+    stage.check(found == [[], [], ["unknown"], ["ok"]], f"of a full tunnel, half by half and with a mark, is told: {found}")
+    stage.r1.ip(*(f"route delete {route} dev wgr" for route in ("0.0.0.0/1", "128.0.0.0/1")))
+    stage.r1.ip(*(f"route delete {to}" for to in (R2_ADDRESS, DNS_ADDRESS)))
+    stage.r1.run("wg", "set", "wgr", "fwmark", 0)
+    stage.expect_clean("the tunnel is no full one any more", "r1")
+
+
 def dead_tunnel(stage):
     """R2 is cut off while wgroam runs on R1 and refuses the LAN: that is no fault of its own, and said to be none."""
     stage.start_wgroam("r1", roamer_config(stage.r1))
@@ -132,6 +151,7 @@ def diagnose(stage):
         stage.expect_clean("before anything is broken", router, openwrt)
     for described in FAULTS:
         stage.inject(*described)
+    full_tunnel(stage)
     dead_tunnel(stage)
     stage.lab.disturbed_at = None
     return stage.silence(stage.from_lan, "the LAN")
