@@ -163,6 +163,52 @@ fn a_name_that_is_not_there_is_told_from_a_server_that_fails() {
     assert_eq!(resolve(&mut resolver, "home.test"), Err(ResolveError::Temporary));
 }
 
+/// A server at this address that answers questions of the one type with an address, and refuses all others.
+fn refuse_all_but(at: &str, wanted: u16, address: IpAddr) {
+    const RESPONSE: u8 = 0x80;
+    const REFUSED: u8 = 5;
+    let server = UdpSocket::bind(at).unwrap();
+    std::thread::spawn(move || {
+        let mut packet = [0; 512];
+        while let Ok((length, client)) = server.recv_from(&mut packet) {
+            // Behind the header stand the labels of the one question, up to an empty one, its type and class.
+            let name = 12 + packet[12..length].iter().position(|byte| *byte == 0).unwrap() + 1;
+            let good = packet[name..name + 2] == wanted.to_be_bytes();
+            let mut answer = packet[..name + 4].to_vec();
+            answer[2] |= RESPONSE;
+            answer[3] = if good { 0 } else { REFUSED };
+            answer[6..12].fill(0);
+            if good {
+                let octets = match address {
+                    IpAddr::V4(ip) => ip.octets().to_vec(),
+                    IpAddr::V6(ip) => ip.octets().to_vec(),
+                };
+                answer[7] = 1;
+                // The name of the question, its type and class, for no time at all, and the address.
+                answer.extend([0xc0, 12]);
+                answer.extend_from_slice(&packet[name..name + 4]);
+                answer.extend([0, 0, 0, 0, 0, octets.len() as u8]);
+                answer.extend(octets);
+            }
+            let _ = server.send_to(&answer, client);
+        }
+    });
+}
+
+/// With musl this takes the time-out of resolv.conf, as it waits on after a refusal.
+#[test]
+fn a_server_that_refuses_one_family_is_taken_at_its_word_for_the_other() {
+    const A: u16 = 1;
+    const AAAA: u16 = 28;
+    enter_own_network();
+    for (at, wanted, address) in [("127.0.0.2", A, "192.0.2.1"), ("127.0.0.3", AAAA, "2001:db8::1")] {
+        refuse_all_but(&format!("{at}:53"), wanted, address.parse().unwrap());
+        resolv_conf(&format!("nameserver {at}\noptions timeout:1 attempts:1\n"));
+        let mut resolver = Resolver::start().unwrap();
+        assert_eq!(resolve(&mut resolver, "home.test"), ips(&[address]), "{at}");
+    }
+}
+
 #[test]
 fn a_name_that_hangs_holds_up_no_other_and_times_out() {
     let _server = Server::start("192.0.2.1 home.test\n");

@@ -9,7 +9,7 @@
 //! No name holds up another, short of [`MAX_THREADS`] that hang at the same time: a name never has more than one
 //! thread, however often it is asked for.
 
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 use std::fmt;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -297,8 +297,22 @@ const EAI_NODATA: libc::c_int = -5;
 fn look_up(host: &str) -> Result<Vec<IpAddr>, ResolveError> {
     // A NUL is in no name.
     let name = CString::new(host).map_err(|_| ResolveError::NotFound)?;
-    // SAFETY: all-zero bytes are a valid addrinfo: any family, no flags, null pointers.
+    let begun = Instant::now();
+    let mut found = look_up_family(&name, libc::AF_UNSPEC);
+    // For musl all has failed when a server answers for one family and refuses the other. glibc tells what it has.
+    for family in [libc::AF_INET, libc::AF_INET6] {
+        let again = cfg!(target_env = "musl") && found == Err(ResolveError::Temporary);
+        if again && begun.elapsed() < PATIENCE {
+            found = look_up_family(&name, family).map_err(|_| ResolveError::Temporary);
+        }
+    }
+    found
+}
+
+fn look_up_family(name: &CStr, family: libc::c_int) -> Result<Vec<IpAddr>, ResolveError> {
+    // SAFETY: all-zero bytes are a valid addrinfo: no flags, null pointers.
     let mut hints: libc::addrinfo = unsafe { std::mem::zeroed() };
+    hints.ai_family = family;
     // Else each address comes once for TCP, once for UDP, once raw.
     hints.ai_socktype = libc::SOCK_DGRAM;
     let mut first = ptr::null_mut();
