@@ -111,7 +111,7 @@ add_host() {
 	esac
 	is_endpoint "$one" ||
 		die "--host $1: it has to be a name, an IPv4 address or an IPv6 address in [ ], each with :PORT or without"
-	! is_nobodys "$host" && ! is_ones_own "$host" ||
+	{ ! is_nobodys "$host" && ! is_ones_own "$host"; } ||
 		die "--host $1: no roamer finds it there: give the name or address by which this router is found from outside"
 	case ",$hosts," in *",$one,"*) ;; *) hosts="$hosts${hosts:+,}$one" ;; esac
 }

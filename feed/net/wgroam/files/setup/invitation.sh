@@ -124,7 +124,7 @@ check_invitation() {
 		one=${rest%%,*}
 		rest=${rest#*,}
 		is_endpoint "$one" || wrong 3 "an endpoint is NAME:PORT, IPV4:PORT or [IPV6]:PORT"
-		! is_nobodys "$host" && ! is_ones_own "$host" ||
+		{ ! is_nobodys "$host" && ! is_ones_own "$host"; } ||
 			wrong 3 "one of them is an address of nobody or of this router itself: say wgroam-setup anchor --host NAME on the router that invited, and invite anew"
 		count=$((count + 1))
 	done

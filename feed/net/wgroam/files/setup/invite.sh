@@ -159,7 +159,7 @@ make_roamer() {
 	endpoints=$value
 	rest=$endpoints,
 	while [ -n "$rest" ]; do
-		is_endpoint "${rest%%,*}" && ! is_nobodys "$host" && ! is_ones_own "$host" ||
+		{ is_endpoint "${rest%%,*}" && ! is_nobodys "$host" && ! is_ones_own "$host"; } ||
 			die "no roamer finds '$name' at ${rest%%,*}: say wgroam-setup anchor --host again, with all its options"
 		rest=${rest#*,}
 	done
