@@ -182,6 +182,11 @@ impl Peer {
             calls::Judged::NotTaken(call) => call,
         };
         let (interface, peer, source) = (id.interface, id.key, call.source);
+        // While it has a session elsewhere, what is not known to be fresh is a recording, as far as anybody can tell: that
+        // WireGuard did not take it says nothing about a firewall.
+        if !call.fresh && alive && !same(self.contact.seen.endpoint, Some(source)) {
+            return None;
+        }
         if self.calls.note_not_taken(&call, poll.up) && reports.allow(now, NOT_TAKEN_BURST, NOT_TAKEN_REFILL)
         {
             outbox.report(Report::NotTaken { interface, peer, source, up: poll.up });

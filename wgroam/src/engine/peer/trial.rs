@@ -211,7 +211,8 @@ impl Turn<'_> {
         }
         let port = round.may_change_port(self, outage);
         let certain = if port { self.silence.is_hopeless(now, self.contact) } else { self.is_sure() };
-        if !newer && !(certain && self.had_its_chance(outage)) {
+        let over = certain && self.had_its_chance(outage);
+        if !newer && !over {
             if self.section.probe.is_some() && !self.silence.probes.open() && self.contact.alive(now) {
                 self.probe();
             }
