@@ -328,6 +328,7 @@ def render(lines, out):
         for with_ in figures.CONTENDERS if same else ():
             if (same, with_) in table:
                 table.setdefault((name, with_), table[same, with_])
+    figures.compare(table)
     scenarios = {name: SCENARIOS[name].text for name in names}
     subtitle = f"Seconds until the first answer after the disturbance. WireGuard: {about.get('WireGuard', '?')}, {about.get('kernel', '?')}."
     out.mkdir(parents=True, exist_ok=True)

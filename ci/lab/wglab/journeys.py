@@ -7,7 +7,7 @@ from . import vm
 from .internet import HOME
 from .journey import AT_HOME, Journey
 from .lab import LabError
-from .scenarios import UNSENT_HANDSHAKE, scenario
+from .scenarios import PROBED, UNSENT_HANDSHAKE, scenario
 from .topology import NOBODY, PORT, R2_ADDRESS, R2_ADDRESS6, R2_NEW_ADDRESS
 
 NEVER = 240  # seconds: the slowest rival acts after 150 and a minute; what takes longer is never
@@ -15,7 +15,7 @@ HIDDEN_PORT = 443  # what hotels let through
 SOON = 20  # seconds: what the simulated journeys have to keep, where nothing stricter is asked for
 IN_A_VM = 10  # times slower
 MONTH = 30 * 86400
-PROBED = "fd00:99::1"  # R2 in the tunnel
+REFUSED_AFTER = 6  # seconds from R2's end to the first refusal, where there is something to probe
 LEARNING, QUIET = 40, 25  # seconds: two ladders end by WireGuard's keepalive, 10 s each; then nothing happens
 
 journey = functools.partial(scenario, wgroam_on=("r1",), limit=NEVER, stage=Journey, journey=True)
@@ -34,6 +34,15 @@ def anchor_moves(stage):
 def anchor_moves_probed(stage):
     """As anchor-moves, where wgroam probes each second."""
     stage.set_out(probe=PROBED, probe_interval="1")
+    stage.r2.change_wan_address()
+    stage.inet.point_name(HOME, R2_NEW_ADDRESS)
+    return stage.silence(stage.from_lan, "R1's side")
+
+
+@journey("anchor-moves-probe", reach=5, same_as="anchor-moves")
+def anchor_moves_probe(stage):
+    """As anchor-moves, where wgroam probes what seems silent."""
+    stage.set_out(probe=PROBED)
     stage.r2.change_wan_address()
     stage.inet.point_name(HOME, R2_NEW_ADDRESS)
     return stage.silence(stage.from_lan, "R1's side")
@@ -170,8 +179,23 @@ def wan_returns(stage):
 @journey("dead-tunnel", limit=90, reach=0.01)
 def dead_tunnel(stage):
     """R2 is gone for longer; a computer in R1's LAN connects by IPv6. How long does it hang? Then R2 is back."""
+    return stay_away(stage)
+
+
+@journey("dead-tunnel-probed", limit=90, reach=0.01, same_as="dead-tunnel")
+def dead_tunnel_probed(stage):
+    """As dead-tunnel, where wgroam probes what seems silent: the first refusal comes within 6 s."""
+    hung = stay_away(stage, probe=PROBED)
+    after = stage.details.get("refused_after_s")
+    if stage.daemons:
+        stage.check(after is not None and after <= REFUSED_AFTER, f"not refused within {REFUSED_AFTER} s, but after {after} s")
+    return hung
+
+
+def stay_away(stage, **options):
+    """R2 is gone until the LAN's connections are refused; returns how long the refusal of one takes."""
     with stage.serve():
-        stage.set_out()
+        stage.set_out(**options)
         outcome, _ = stage.connect(5)
         stage.check(outcome == "connected", f"a computer in the LAN gets {outcome} while the tunnel works")
         stage.r2.vanish()
@@ -203,7 +227,7 @@ def flapping_wan(stage):
     return seconds
 
 
-@journey("captive-portal", reach=SOON, lasts=120)
+@journey("captive-portal", reach=SOON, lasts=120, beside=1)
 def captive_portal(stage):
     """R1 comes to a hotel that drops all UDP at first, DNS included; then it lets it through."""
     stage.set_out()

@@ -41,6 +41,8 @@ def play(name, settings, narrate):
         "limit_s": settings.limit,
         "reach_s": reach,
     }
+    if scenario.beside is not None:
+        report["beside_s"] = scenario.beside
     if scenario.lasts:
         report["lasts_s"] = settings.lasts
     if settings.age:

@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """The stories. Each is a function of a Stage that returns the silence in seconds, None for never within the limit."""
+import random
+import time
 from dataclasses import dataclass
 from typing import Callable
 
@@ -18,7 +20,7 @@ class Scenario:
     play: Callable
     wgroam_on: tuple  # the routers that run wgroam in it
     limit: float  # seconds: longer than this is never
-    reach: float  # seconds: the silence that wgroam must reach
+    reach: float  # seconds: the silence that wgroam must reach; None: only `beside` counts
     reach_userspace: float = None  # the same with wireguard-go, where it can't be reached there
     stage: type = Stage  # what it plays on
     lasts: float = 0.0  # seconds: how long its trouble lasts, where that can be chosen
@@ -27,6 +29,7 @@ class Scenario:
     bench: bool = True  # there is a silence in it to compare
     openwrt: bool = False  # its routers are OpenWrt in miniature, with OpenWrt's own uci
     same_as: str = None  # a scenario that is the same but for what wgroam does
+    beside: float = None  # seconds: with wgroam the silence is at most so much longer than with nothing in the same run
 
     def reach_with(self, wireguard):
         """The silence that wgroam must reach with this kind of WireGuard, in seconds."""
@@ -41,6 +44,9 @@ class Scenario:
 # wireguard-go counts a handshake that it could not send, for want of an endpoint, as sent: the next one comes after
 # REKEY_TIMEOUT, 5 s, and up to a third of a second. The kernel does not try before it has an endpoint.
 UNSENT_HANDSHAKE = 6  # seconds
+
+PROBED = "fd00:99::1"  # R2 in the tunnel
+PROBES_APART = 3  # seconds
 
 
 def scenario(name, wgroam_on, limit, reach, **more):
@@ -71,6 +77,16 @@ def nat_rebind(stage):
     # Nobody but R1 can end this, and R1 has no sign of it before its keepalive: wgroam must only not make it worse.
     stage.begin()
     stage.idle()
+    stage.nat.rebind()
+    return stage.silence(stage.from_h6, "R2's side")
+
+
+@scenario("nat-rebind-probed", wgroam_on=("r1", "r2"), limit=KEEPALIVE + 15, reach=3.5, same_as="nat-rebind")
+def nat_rebind_probed(stage):
+    """As nat-rebind, where wgroam on R1 probes every 3 s."""
+    stage.begin(probe=PROBED, probe_interval=PROBES_APART)
+    # Two probes of a tunnel that nobody else uses, and any moment between two.
+    stage.pass_time(2 * PROBES_APART + random.uniform(0, PROBES_APART), time.sleep)
     stage.nat.rebind()
     return stage.silence(stage.from_h6, "R2's side")
 

@@ -67,8 +67,8 @@ class Stage:
         if not good:
             self.problems.append(problem)
 
-    def begin(self):
-        """The tunnel works, and wgroam, where the scenario has it, knows it."""
+    def begin(self, **options):
+        """The tunnel works, and wgroam, where the scenario has it, knows it. `options`: of R1's peer, for its wgroam."""
         with Tap(self.r2, "wan", PORT) as tap:
             self.topology.bring_tunnel_up()
             self.initiation = tap.wait_for(INITIATION, INITIATION_LENGTH, UP_SECONDS)
@@ -77,7 +77,8 @@ class Stage:
         if self.from_lan.silence(UP_SECONDS) is None:
             raise LabError(f"the tunnel does not come up: no answer from h6 within {UP_SECONDS} s")
         for name in self.wgroam_on:
-            self.start_wgroam(name, (roamer_config if name == "r1" else anchor_config)(getattr(self, name)))
+            router = getattr(self, name)
+            self.start_wgroam(name, roamer_config(router, **options) if name == "r1" else anchor_config(router))
             self.daemons[name].news()
         self.start_rival(f"{R2_ADDRESS}:{PORT}")
         self.ready()
