@@ -17,11 +17,13 @@ runs        many runs of `lab run` at once
 scenarios   the stories
 journey     a stage on which R1 begins with R2's name
 journeys    the stories of the travelling side
+sites       the stories of two sites that know each other by name
 conversation  a TCP connection that lasts
 openwrt     OpenWrt in miniature: a router that is configured by /etc/config alone
 homes       the topology of share-ipv6
 share       the story of two routers that wgroam-setup connects
 kills       the story of a daemon that is killed again and again
+stories     all of the stories
 report      a story's outcome as JSON
 suite       the scenarios that a release must pass
 cli         arguments of ci/lab/lab

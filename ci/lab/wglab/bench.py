@@ -14,7 +14,7 @@ import threading
 import time
 from pathlib import Path
 
-from . import figures, journeys, vm  # noqa: F401 (journeys registers its scenarios)
+from . import figures, stories, vm  # noqa: F401 (stories registers them)
 from .cli import RELEASE
 from .lab import LabError
 from .runs import Runs

@@ -8,7 +8,7 @@ import sys
 import time
 from pathlib import Path
 
-from . import diagnosis, journeys, kills, share, suite, vm  # noqa: F401 (four of them register scenarios)
+from . import stories, suite, vm  # noqa: F401 (stories registers them)
 from .lab import LabError
 from .openwrt.releases import RELEASES
 from .openwrt.root import prepare

@@ -74,6 +74,17 @@ class Internet(Namespace):
                 return False
         return socket.inet_pton(family, address) in answer[len(question) :]
 
+    def cut_line(self):
+        """Nothing gets to R2's side nor from there; nobody hears why."""
+        self.run("nft", "-f", "-", stdin=CUT)
+        self.lab.narrate("the line to R2 is cut")
+
+    def mend_line(self):
+        """The line works again."""
+        self.lab.disturb()
+        self.run("nft", "delete", "table", "inet", "cut")
+        self.lab.narrate("the line works again")
+
     def silence_dns(self):
         """No question reaches the name server; nobody hears why."""
         self.run("nft", "-f", "-", stdin=SILENT)
@@ -85,6 +96,16 @@ class Internet(Namespace):
         self.run("nft", "delete", "table", "ip", "silent")
         self.lab.narrate("there is DNS")
 
+
+CUT = """
+table inet cut {
+	chain forward {
+		type filter hook forward priority filter; policy accept
+		iifname home drop
+		oifname home drop
+	}
+}
+"""
 
 SILENT = f"""
 table ip silent {{

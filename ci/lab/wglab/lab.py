@@ -139,6 +139,10 @@ class Lab:
         steps: silences are counted from here, the lab's own slowness included."""
         self.disturbed_at = time.monotonic()
 
+    def since_disturbed(self):
+        """Seconds from the disturbance until now."""
+        return time.monotonic() - self.disturbed_at
+
     def namespace_name(self, node):
         """The name of a node's namespace, ours alone; removed at the end."""
         name = prefix(os.getpid()) + node

@@ -60,6 +60,8 @@ STEPS = [
     Step("share-ipv6", openwrt="24.10"),
     Step("share-ipv6", openwrt="25.12"),
     Step("share-ipv6", openwrt="main"),
+    Step("site-to-site", limit=20, lasts=30, after=Step("site-to-site", "nothing", limit=20, lasts=30)),
+    Step("cgnat", limit=20, lasts=30, after=Step("cgnat", "nothing", limit=20, lasts=30)),
     Step("forgery"),
     Step("dns-wrong-then-right", "nothing", limit=20, silent=True, here=True),
     Step("dns-wrong-then-right"),

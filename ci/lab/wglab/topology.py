@@ -29,6 +29,7 @@ NAT_ADDRESS = "203.0.113.2"
 LAN_HOST = "2001:db8:a::10"
 FAR_HOST = "2001:db8:b::10"
 PREFIX = "2001:db8:a::/64"  # of the LAN; it comes through the tunnel
+POLICY = 1000  # a table and a rule of somebody else's
 KEEPALIVE = 25  # seconds; what WireGuard's own documentation recommends behind NAT
 
 
@@ -116,11 +117,11 @@ class Roamer(Router):
         self.address = "10.0.0.2"
         self.routes = ["default via 10.0.0.1"]  # by the WAN; they come back with it
 
-    def use_dns(self):
-        """It asks the internet's name server. Asked again after a second: what resolvers do differs (musl 2.5 s, glibc
+    def use_dns(self, server=DNS_ADDRESS):
+        """It asks a name server, the internet's. Asked again after a second: what resolvers do differs (musl 2.5 s, glibc
         5 s), and is not what the lab measures."""
         self.resolv_conf = self.lab.folder / "resolv.conf"
-        self.resolv_conf.write_text(f"nameserver {DNS_ADDRESS}\noptions timeout:1 attempts:2\n")
+        self.resolv_conf.write_text(f"nameserver {server}\noptions timeout:1 attempts:2\n")
 
     def _use(self, address):
         self.ip(
@@ -157,10 +158,54 @@ class Roamer(Router):
         self.ip("address add 100.64.0.2/24 dev backup", "link set backup up", "route add default via 100.64.0.1 metric 100")
         self.lab.narrate("R1 has a second uplink, which is only used when the first is gone")
 
+    def move_to_cable(self):
+        """Its uplink is the cable past the NAT, and no other: it has an address at which others find it."""
+        self.ip("link set wan down", "address flush dev wan scope global")
+        self.ip("address add 100.64.0.2/24 dev backup", "link set backup up", "route add default via 100.64.0.1")
+        self.lab.narrate("R1 has an address of its own, past the NAT")
+
     def ask_dns_outside(self):
         """The name server's questions stay out of a full tunnel, as those to a WAN's own name server do."""
         self.routes.append(f"{DNS_ADDRESS} via 10.0.0.1")
         self.ip(f"route add {self.routes[-1]}", f"route add {DNS_ADDRESS} via 100.64.0.1 metric 100")
+
+    def route_as_wg_quick(self, table):
+        """What wg-quick does for a full tunnel: all that is not WireGuard's own, by its mark, has a table of its own."""
+        self.run("wg", "set", self.device.name, "fwmark", table)
+        self.ip(
+            f"route add default dev {self.device.name} table {table}",
+            f"rule add not fwmark {table} table {table}",
+            "rule add table main suppress_prefixlength 0",
+        )
+        self.lab.narrate("R1's traffic goes into the tunnel by a rule, WireGuard's own by its mark past it")
+
+    def move_to_line(self, address):
+        """Its uplink is a line without an address of its own, as PPPoE often is; its LAN has one of the delegated prefix."""
+        self.ip("link set wan down", "address flush dev wan scope global", "link set backup addrgenmode none up")
+        self.ip("address add fe80::2/64 dev backup nodad", f"address add {address} dev lan nodad")
+        self.ip("route add default via fe80::1 dev backup")
+        self.lab.narrate(f"R1's line has link-local addresses only, its LAN has {address}")
+
+    def prefer_backup(self):
+        """A policy, such as that of mwan3, leads all that goes out by the second uplink."""
+        self.ip(f"route add default via 100.64.0.1 table {POLICY}", f"rule add lookup {POLICY} pref {POLICY}")
+        self.lab.narrate("a rule leads R1's traffic by the second uplink")
+
+    def prefer_first(self):
+        """The policy brings the first uplink back. No link and no address has changed."""
+        self.lab.disturb()
+        self.ip(f"rule delete lookup {POLICY} pref {POLICY}")
+        self.lab.narrate("the rule is gone: the first uplink counts")
+
+    def lose_host_route(self):
+        """Somebody removes routes that he does not know, as systemd-networkd does when it starts anew."""
+        self.lab.disturb()
+        self.ip(f"route delete {R2_ADDRESS}/32")
+        self.lab.narrate("somebody removes R1's host route to R2")
+
+    def has_host_route(self):
+        """Is there one to R2?"""
+        return self.run("ip", "-4", "route", "show", "exact", f"{R2_ADDRESS}/32") != ""
 
     def route_endpoint(self, gateway):
         """What netifd does when it sets an interface up: a host route to the endpoint, by the WAN of that moment."""
@@ -183,6 +228,13 @@ class Anchor(Router):
     def listen_also(self, port):
         """Its firewall redirects a second port to WireGuard's."""
         self.run("nft", "-f", "-", stdin=REDIRECT.format(port=port))
+
+    def answer_names(self, address, name, meaning):
+        """It has a name server at this address, which knows one name."""
+        command = ["dnsmasq", "--keep-in-foreground", "--conf-file=/dev/null", "--user=root", "--pid-file="]
+        command += ["--no-resolv", "--no-hosts", f"--address=/{name}/{meaning}", f"--listen-address={address}"]
+        self.start(*command, "--bind-interfaces")
+        self.lab.narrate(f"R2 says that {name} means {meaning}")
 
     def drop_echoes(self):
         """Its firewall drops what asks for an echo, without a word."""
@@ -315,12 +367,12 @@ class Topology:
         }
         set_up(plan, routes)
 
-    def bring_tunnel_up(self):
-        """R2's interface first, then R1's, then R1's keepalive: another order costs the first handshake's retry, 5 s."""
-        self._bring_anchor_up("fd00:99::2/128", PREFIX)
+    def bring_tunnel_up(self, roamer=None):
+        """`roamer`: what R2 has as R1's endpoint, if anything. R2's interface first, then R1's, then R1's keepalive: another order costs the first handshake's retry, 5 s."""
+        self._bring_anchor_up("fd00:99::2/128", PREFIX, endpoint=roamer)
         # All of the IPv6 internet, and not ::/0: the kernel's multicast reports would be data in the tunnel.
         self._bring_roamer_up(PORT, ["fd00:99::1/128", "2000::/3"], ["2000::/3"], f"{R2_ADDRESS}:{PORT}")
-        self.lab.narrate("the tunnel is up: R1 behind the NAT has called R2")
+        self.lab.narrate("the tunnel is up: R1 has called R2")
 
     def bring_interfaces_up(self, full=False):
         """Both interfaces as a road warrior has them: R1's with a port of the kernel's choice and no endpoint, and only
@@ -334,13 +386,14 @@ class Topology:
         self._bring_roamer_up(0, allowed_ips, routes, None)
         self.lab.narrate("both interfaces are up; R1's does not know where R2 is")
 
-    def _bring_anchor_up(self, *allowed_ips):
+    def _bring_anchor_up(self, *allowed_ips, endpoint=None):
         self.r2.bring_up(
             peer=self.r1,
             listen_port=PORT,
             address="fd00:99::1/64",
             allowed_ips=", ".join(allowed_ips),
             routes=[PREFIX],
+            endpoint=endpoint,
         )
 
     def _bring_roamer_up(self, listen_port, allowed_ips, routes, endpoint):

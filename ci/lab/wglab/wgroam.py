@@ -26,6 +26,13 @@ def roamer_config(router, endpoints=(f"{R2_ADDRESS}:{PORT}",), tunnel=None, **op
     return GLOBALS + section("tunnel", "wgr", **(tunnel or {})) + section("peer", "home", **home)
 
 
+def network_config(router, host, **interface):
+    """As `uci export` prints it where package network says all: the peer has this endpoint_host, and the interface these options."""
+    peer = {"public_key": router.peer, "endpoint_host": host, "endpoint_port": PORT, "persistent_keepalive": 25}
+    network = section("interface", "wgr", proto="wireguard", **interface) + section("wireguard_wgr", "other", **peer)
+    return GLOBALS + "\npackage network\n" + network
+
+
 def section(kind, name, **options):
     """A UCI section; a tuple becomes a list."""
     lines = [f"config {kind} '{name}'"]
