@@ -53,6 +53,8 @@ class Step:
 
 # The longest first, so that the end is not one of them alone. Where the length of the trouble does not matter it is shorter
 # than the scenario's own.
+SHORT = {"lasts": 15, "limit": 20}  # seconds: a ladder has been through all its candidates by then
+SITES = {"lasts": 30, "limit": 20}  # and through all its steps
 STEPS = [
     Step("kills", here=True),
     Step("diagnose", here=True),
@@ -60,8 +62,13 @@ STEPS = [
     Step("share-ipv6", openwrt="24.10"),
     Step("share-ipv6", openwrt="25.12"),
     Step("share-ipv6", openwrt="main"),
-    Step("site-to-site", limit=20, lasts=30, after=Step("site-to-site", "nothing", limit=20, lasts=30)),
-    Step("cgnat", limit=20, lasts=30, after=Step("cgnat", "nothing", limit=20, lasts=30)),
+    Step("site-to-site", after=Step("site-to-site", "nothing", **SITES), **SITES),
+    Step("cgnat", after=Step("cgnat", "nothing", **SITES), **SITES),
+    Step("split-horizon", after=Step("split-horizon", "nothing", **SHORT), **SHORT),
+    Step("split-horizon-dns", after=Step("split-horizon", "nothing", **SHORT), **SHORT),
+    Step("split-horizon-parked", after=Step("split-horizon", "nothing", **SHORT), here=True, **SHORT),
+    Step("split-horizon-loopback", after=Step("split-horizon", "nothing", **SHORT), here=True, **SHORT),
+    Step("split-horizon-inside", after=Step("split-horizon", "nothing", **SHORT), here=True, **SHORT),
     Step("forgery"),
     Step("dns-wrong-then-right", "nothing", limit=20, silent=True, here=True),
     Step("dns-wrong-then-right"),
@@ -91,6 +98,10 @@ STEPS = [
     Step("both-move"),
     Step("steady"),
     Step("bad-key"),
+    Step("dns-behind", limit=30),
+    Step("dns-behind-quick", limit=30),
+    Step("dns-behind-boot", limit=30),
+    Step("dns-behind", "nothing", limit=20, silent=True, here=True),
     Step("anchor-moves-probed"),
     Step("anchor-moves-probe"),
     Step("nat-rebind-probed"),
