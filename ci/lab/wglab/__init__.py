@@ -19,6 +19,7 @@ journey     a stage on which R1 begins with R2's name
 journeys    the stories of the travelling side
 sites       the stories of two sites that know each other by name
 naming      the stories of names that lie, and of name servers behind the tunnel
+ways        the stories of routes that have two hops, are taken away, or begin with the wrong address
 conversation  a TCP connection that lasts
 openwrt     OpenWrt in miniature: a router that is configured by /etc/config alone
 homes       the topology of share-ipv6
