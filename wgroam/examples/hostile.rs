@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! The attacker of the lab: sends a WireGuard port what an attacker can send who knows both public keys and has
 //! overheard some initiations. A bounded number of packets at a bounded rate; nothing is ever received.
+//! It also plays a peer whose clock is ahead, for one initiation.
 
 #![allow(clippy::unwrap_used)] // A tool for tests: where its own making of packets fails, a panic is right.
 
@@ -25,6 +26,7 @@ usage: hostile --to ADDRESS:PORT --server-key KEY --peer-key KEY [--count N] [--
                [--replay FILE] [--spoof ADDRESS]
        hostile --stranger --to ADDRESS:PORT --server-key KEY [--spoof ADDRESS]
        hostile --wrong-server --to ADDRESS:PORT --server-key KEY [--spoof ADDRESS]
+       hostile --private-key FILE --ahead SECONDS --port N --to ADDRESS:PORT --server-key KEY
 
 Sends hostile UDP packets to a WireGuard port, of each class the same number: random bytes, a single byte,
 initiations with a wrong mac1, garbage with the right mac1, forgeries that claim to be the peer,
@@ -39,6 +41,9 @@ initiations of a stranger, and (with --replay) overheard initiations. Prints one
   --spoof ADDRESS    send from this address, though it is not ours (IPv4 or IPv6, needs root)
   --stranger         send one initiation of a key that nobody knows, and print that key
   --wrong-server     send one initiation that was made for another server, and print that server's key
+  --private-key FILE send one initiation of a peer's, whose private key this is, in base64
+  --ahead SECONDS    how far that peer's clock is ahead
+  --port N           the UDP port from which the peer sends
 ";
 
 /// What the command line says.
@@ -49,12 +54,14 @@ struct Options {
     count: u64,
     rate: u32,
     spoof: Option<IpAddr>,
+    port: u16,
 }
 
 enum Mode {
     Mix { peer: [u8; 32], overheard: Vec<[u8; LENGTH]> },
     Stranger,
     WrongServer,
+    Peer { private: [u8; 32], ahead: u64 },
 }
 
 /// The packets of the mix, in the order in which they take turns.
@@ -89,6 +96,7 @@ fn options(arguments: impl Iterator<Item = OsString>) -> Result<Option<Options>,
     let (mut to, mut server, mut peer, mut spoof) = (None, None, None, None);
     let (mut count, mut rate) = (10_000, 1_000);
     let (mut overheard, mut stranger, mut wrong_server) = (Vec::new(), false, false);
+    let (mut private, mut ahead, mut port) = (None, 0, 0);
     let mut parser = lexopt::Parser::from_iter(arguments);
     while let Some(argument) = parser.next()? {
         match argument {
@@ -107,21 +115,32 @@ fn options(arguments: impl Iterator<Item = OsString>) -> Result<Option<Options>,
             Arg::Long("spoof") => spoof = Some(parser.value()?.parse()?),
             Arg::Long("stranger") => stranger = true,
             Arg::Long("wrong-server") => wrong_server = true,
+            Arg::Long("private-key") => private = Some(private_key(parser.value()?)?),
+            Arg::Long("ahead") => ahead = parser.value()?.parse()?,
+            Arg::Long("port") => port = parser.value()?.parse()?,
             other => return Err(other.unexpected()),
         }
     }
-    let mode = match (stranger, wrong_server, peer) {
-        (true, false, None) => Mode::Stranger,
-        (false, true, None) => Mode::WrongServer,
-        (false, false, Some(peer)) => Mode::Mix { peer, overheard },
-        _ => return Err("give one of --peer-key, --stranger and --wrong-server".into()),
+    let mode = match (stranger, wrong_server, peer, private) {
+        (true, false, None, None) => Mode::Stranger,
+        (false, true, None, None) => Mode::WrongServer,
+        (false, false, Some(peer), None) => Mode::Mix { peer, overheard },
+        (false, false, None, Some(private)) => Mode::Peer { private, ahead },
+        _ => return Err("give one of --peer-key, --stranger, --wrong-server and --private-key".into()),
     };
     let to: SocketAddr = to.ok_or("--to is missing")?;
     let server = server.ok_or("--server-key is missing")?;
     if spoof.is_some_and(|from: IpAddr| from.is_ipv4() != to.is_ipv4()) {
         return Err("--spoof and --to are of different families".into());
     }
-    Ok(Some(Options { mode, to, server, count, rate, spoof }))
+    Ok(Some(Options { mode, to, server, count, rate, spoof, port }))
+}
+
+/// A private key has the same form as a public one.
+fn private_key(file: OsString) -> Result<[u8; 32], lexopt::Error> {
+    let text =
+        std::fs::read_to_string(&file).map_err(|error| format!("{}: {error}", file.to_string_lossy()))?;
+    Ok(text.trim().parse::<PublicKey>().map_err(|error| format!("--private-key: {error}"))?.0)
 }
 
 fn recorded(file: OsString) -> Result<Vec<[u8; LENGTH]>, lexopt::Error> {
@@ -135,9 +154,9 @@ fn recorded(file: OsString) -> Result<Vec<[u8; LENGTH]>, lexopt::Error> {
 }
 
 fn run(options: Options) -> io::Result<String> {
-    let socket = open(options.to, options.spoof)?;
+    let socket = open(options.to, options.spoof, options.port)?;
     let one = |initiator: &Initiator, key: [u8; 32], name| {
-        socket.send_to(&initiator.initiation(now()), options.to)?;
+        socket.send_to(&initiator.initiation(now(0)), options.to)?;
         Ok(format!(r#"{{"to":"{}","sent":1,"{name}":"{}"}}"#, options.to, PublicKey(key)))
     };
     match options.mode {
@@ -149,6 +168,11 @@ fn run(options: Options) -> io::Result<String> {
             let server = public(&fresh_private_key());
             one(&Initiator::new(fresh_private_key(), server), server, "wrong_server")
         }
+        Mode::Peer { private, ahead } => {
+            let initiation = Initiator::new(private, options.server).initiation(now(ahead));
+            socket.send_to(&initiation, options.to)?;
+            Ok(format!(r#"{{"to":"{}","sent":1,"ahead":{ahead}}}"#, options.to))
+        }
         Mode::Mix { peer, overheard } => {
             let attacker = Attacker::new(options.server, peer, overheard);
             attack(&socket, options.to, options.count, options.rate, attacker)
@@ -156,9 +180,9 @@ fn run(options: Options) -> io::Result<String> {
     }
 }
 
-/// A UDP socket that sends from any port of ours, or from an address that is not ours: IP_TRANSPARENT lets a socket
+/// A UDP socket that sends from a port of ours (0: any), or from an address that is not ours: IP_TRANSPARENT lets a socket
 /// bind to it and the routing believe it (ip(7)).
-fn open(to: SocketAddr, spoof: Option<IpAddr>) -> io::Result<UdpSocket> {
+fn open(to: SocketAddr, spoof: Option<IpAddr>, port: u16) -> io::Result<UdpSocket> {
     let family = if to.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 };
     let fd = socket::socket(family, SockType::Datagram, SockFlag::SOCK_CLOEXEC, None)?;
     let any: IpAddr = if to.is_ipv4() { [0; 4].into() } else { [0; 16].into() };
@@ -166,7 +190,7 @@ fn open(to: SocketAddr, spoof: Option<IpAddr>) -> io::Result<UdpSocket> {
         // An IPv6 socket has the same flag and takes the same option.
         setsockopt(&fd, sockopt::IpTransparent, &true)?;
     }
-    let from = SocketAddr::new(spoof.unwrap_or(any), 0);
+    let from = SocketAddr::new(spoof.unwrap_or(any), port);
     socket::bind(fd.as_raw_fd(), &SockaddrStorage::from(from))?;
     Ok(fd.into())
 }
@@ -217,7 +241,7 @@ struct Attacker {
 
 impl Attacker {
     fn new(server: [u8; 32], peer: [u8; 32], overheard: Vec<[u8; LENGTH]>) -> Self {
-        let make = |initiator: Initiator| (0..64).map(|_| initiator.initiation(now())).collect();
+        let make = |initiator: Initiator| (0..64).map(|_| initiator.initiation(now(0))).collect();
         let seed = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_nanos() as u64;
         Self {
             noise: Noise(seed),
@@ -260,9 +284,10 @@ impl Attacker {
     }
 }
 
-fn now() -> [u8; 12] {
+/// The time by a clock that is so many seconds ahead.
+fn now(ahead: u64) -> [u8; 12] {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
-    label(since.as_secs(), since.subsec_nanos())
+    label(since.as_secs() + ahead, since.subsec_nanos())
 }
 
 fn fresh_private_key() -> [u8; 32] {

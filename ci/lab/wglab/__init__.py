@@ -20,6 +20,7 @@ journeys    the stories of the travelling side
 sites       the stories of two sites that know each other by name
 naming      the stories of names that lie, and of name servers behind the tunnel
 ways        the stories of routes that have two hops, are taken away, or begin with the wrong address
+recordings  the stories of calls that are played again, and of those that are taken for that
 conversation  a TCP connection that lasts
 openwrt     OpenWrt in miniature: a router that is configured by /etc/config alone
 homes       the topology of share-ipv6

@@ -8,6 +8,7 @@ import time
 ETH_P_ALL = 3
 # Types and lengths in bytes of WireGuard's messages (whitepaper, 5.4); a keepalive is data without content.
 INITIATION, INITIATION_LENGTH = 1, 148
+RESPONSE, RESPONSE_LENGTH = 2, 92
 DATA, KEEPALIVE_LENGTH = 4, 32
 
 

@@ -252,6 +252,12 @@ class Anchor(Router):
         )
         self.lab.narrate(f"R2's WAN address changes from {old} to {self.address}")
 
+    def expire_sessions(self):
+        """WireGuard drops its sessions when its key changes, and keeps what it knows of its peers' clocks."""
+        for private in (Keys().private, self.keys.private):
+            self.run("wg", "set", self.device.name, "private-key", "/dev/stdin", stdin=private + "\n")
+        self.lab.narrate("R2 has no session any more")
+
     def vanish(self):
         """Its WAN is cut."""
         self.lab.disturb()
