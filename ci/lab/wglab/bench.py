@@ -204,7 +204,7 @@ class Bench:
         silence = "never" if report["recovery_s"] is None else f"{report['recovery_s']} s"
         trouble = "" if report["ok"] else "  " + "; ".join(report.get("problems", ["not ok"]))
         clock = time.strftime("%H:%M:%S")
-        words = f"{clock}  {self.left():<20}{cell.name:<21}{cell.with_:<11}run {number + 1}  {silence}{trouble}"
+        words = f"{clock}  {self.left():<20}{cell.name:<23}{cell.with_:<11}run {number + 1}  {silence}{trouble}"
         print(words, file=sys.stderr, flush=True)
 
     def left(self):

@@ -122,7 +122,7 @@ def main(words):
     try:
         if arguments.verb == "list":
             for scenario in SCENARIOS.values():
-                print(f"{scenario.name:<22}{scenario.text}")
+                print(f"{scenario.name:<26}{scenario.text}")
             return 0
         if arguments.verb == "run":
             return run(arguments, words)

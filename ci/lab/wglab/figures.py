@@ -62,6 +62,14 @@ def compare(table):
             ours.problems.append(f"{seconds(ours.median, ours.limit)} s, {more}, {seconds(alone.median, alone.limit)} s")
 
 
+def mark(cell, alone):
+    """What wgroam has to keep, in seconds, for the plot; None where nobody knows. `alone`: the cell of WireGuard alone."""
+    marks = [] if cell.reach is None else [cell.reach]
+    if cell.beside is not None and alone is not None and alone.silences:
+        marks.append(alone.median + cell.beside)
+    return min(marks, default=None)
+
+
 def bound(cell):
     """What wgroam has to keep, in words; None for a cell of others."""
     words = [] if cell.reach is None else [f"{cell.reach:g}"]
@@ -188,12 +196,13 @@ def svg(scenarios, table, subtitle):
         for place_in_group, (with_, (_, colour)) in enumerate(CONTENDERS.items()):
             cell = table.get((name, with_))
             if cell is not None:
-                out += bar(cell, top + WORDS + place_in_group * BAR, colour, with_ == "wgroam")
+                kept = mark(cell, table.get((name, "nothing"))) if with_ == "wgroam" else None
+                out += bar(cell, top + WORDS + place_in_group * BAR, colour, with_ == "wgroam", kept)
     return "\n".join(out + ["</svg>"]) + "\n"
 
 
-def bar(cell, y, colour, ours):
-    """One bar, with its value; where a silence was not waited for to its end it goes on in a lighter colour."""
+def bar(cell, y, colour, ours, kept):
+    """One bar, with a mark at what has to be `kept`, and its value; where a silence was not waited for to its end it goes on in a lighter colour."""
     middle = y + BAR / 2 - 0.5
     if not cell.silences:
         return [text(LEFT + 4, middle + 4, "the run failed", colour=colour)]
@@ -208,8 +217,8 @@ def bar(cell, y, colour, ours):
         out.append(f'<line x1="{to:.1f}" y1="{middle}" x2="{worst:.1f}" y2="{middle}" stroke="{colour}" stroke-width="2"/>')
         words = seconds(cell.median, cell.limit) + " s" + (", or never" if math.isinf(cell.worst) else "")
         at = max(to, worst) + 5
-    if ours and cell.reach is not None:
-        tick = place(cell.reach)
+    if kept is not None and not math.isinf(kept):
+        tick = place(kept)
         out.append(f'<rect x="{tick - 1:.1f}" y="{y - 2}" width="2" height="{BAR + 3}" fill="#000000"/>')
         if at - 5 <= tick <= at + (LETTER + 1) * len(words):
             at = tick + 5

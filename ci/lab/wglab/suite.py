@@ -35,7 +35,7 @@ class Step:
     lasts: float = None  # seconds of trouble; None: the scenario's own
     after: "Step" = None  # played before, once for all that name it; the silence must not be longer than that one's
     openwrt: str = None  # whose netifd both routers have
-    here: bool = False  # with wireguard-go only: the machine for the kernel is slow, and each of its steps disturbs another
+    here: bool = False  # with wireguard-go only: the machine for the kernel is slow, and each of its steps delays the others
 
     @property
     def name(self):
@@ -54,7 +54,7 @@ class Step:
 # The longest first, so that the end is not one of them alone. Where the length of the trouble does not matter it is shorter
 # than the scenario's own.
 SHORT = {"lasts": 15, "limit": 20}  # seconds: a ladder has been through all its candidates by then
-SITES = {"lasts": 30, "limit": 20}  # and through all its steps
+SITES = {"lasts": 35, "limit": 20}  # and through all its steps
 STEPS = [
     Step("kills", here=True),
     Step("diagnose", here=True),
@@ -63,20 +63,20 @@ STEPS = [
     Step("share-ipv6", openwrt="25.12"),
     Step("share-ipv6", openwrt="main"),
     Step("site-to-site", after=Step("site-to-site", "nothing", **SITES), **SITES),
-    Step("cgnat", after=Step("cgnat", "nothing", **SITES), **SITES),
+    Step("cgnat", after=Step("cgnat", "nothing", **SITES), here=True, **SITES),
     Step("split-horizon", after=Step("split-horizon", "nothing", **SHORT), **SHORT),
-    Step("split-horizon-dns", after=Step("split-horizon", "nothing", **SHORT), **SHORT),
+    Step("split-horizon-dns", after=Step("split-horizon", "nothing", **SHORT), here=True, **SHORT),
     Step("split-horizon-parked", after=Step("split-horizon", "nothing", **SHORT), here=True, **SHORT),
     Step("split-horizon-loopback", after=Step("split-horizon", "nothing", **SHORT), here=True, **SHORT),
     Step("split-horizon-inside", after=Step("split-horizon", "nothing", **SHORT), here=True, **SHORT),
+    Step("recordings"),
+    Step("multipath", lasts=20),
     Step("forgery"),
     Step("dns-wrong-then-right", "nothing", limit=20, silent=True, here=True),
     Step("dns-wrong-then-right"),
     Step("flapping-wan", lasts=20),
     Step("dead-tunnel"),
     Step("dead-tunnel", "nothing", limit=20, silent=True, here=True),
-    Step("recordings"),
-    Step("multipath", lasts=25),
     Step("dead-tunnel-probed"),
     Step("mute-probe"),
     Step("captive-portal", lasts=20, after=Step("captive-portal", "nothing", lasts=20)),
@@ -100,20 +100,20 @@ STEPS = [
     Step("both-move"),
     Step("steady"),
     Step("bad-key"),
-    Step("recordings-while-stopped"),
+    Step("recordings-while-stopped", here=True),
     Step("clock-refused", limit=20),
     Step("clock-refused", "nothing", limit=10, silent=True, here=True),
     Step("own-source", limit=30),
     Step("policy-returns", limit=20),
-    Step("policy-returns", "nothing", limit=8, silent=True),
+    Step("policy-returns", "nothing", limit=8, silent=True, here=True),
     Step("foreign-hands", limit=20),
     Step("dns-behind", limit=30),
-    Step("dns-behind-quick", limit=30),
-    Step("dns-behind-boot", limit=30),
+    Step("dns-behind-quick", limit=30, here=True),
+    Step("dns-behind-boot", limit=30, here=True),
     Step("dns-behind", "nothing", limit=20, silent=True, here=True),
     Step("anchor-moves-probed"),
-    Step("anchor-moves-probe"),
-    Step("nat-rebind-probed"),
+    Step("anchor-moves-probe", here=True),
+    Step("nat-rebind-probed", here=True),
     Step("clock-back"),
 ]
 
@@ -204,7 +204,7 @@ def play_steps(arguments, wireguard, count):
             report = runs.play(step.words(arguments, wireguard))
             if report is not None:
                 good, words = verdict(step, report, before)
-                count.note(good, f"{wireguard:<10}{step.name:<21}with {step.with_:<8}{words}", report)
+                count.note(good, f"{wireguard:<10}{step.name:<25}with {step.with_:<8}{words}", report)
             return report
 
         controls = Controls(play)
@@ -216,7 +216,7 @@ def play_steps(arguments, wireguard, count):
                         try:
                             future.result()
                         except LabError as error:
-                            count.note(False, f"{wireguard:<10}{step.name:<21}{error}")
+                            count.note(False, f"{wireguard:<10}{step.name:<25}{error}")
                 except BaseException:
                     runs.stop()
                     raise
