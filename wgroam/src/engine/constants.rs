@@ -133,13 +133,20 @@ pub const PROBE_AFTER: Duration = millis(1500);
 /// While the LAN is refused and a session lasts, we send data in its place, this often: the first that is answered shows
 /// that the way is open again.
 pub const WAKE_INTERVAL: Duration = millis(250);
-/// WireGuard makes one initiation in [`REKEY_TIMEOUT`]. Who wants the next one to go elsewhere has to be there before it;
-/// the last one was seen up to [`WATCH_INTERVAL`] after it went out.
-pub const SLOT: Duration = millis(4400);
-/// Elsewhere for so long at the most without having sent anything that tells; and a poke more after a part of it.
-pub const TRIAL_MAX: Duration = millis(2500);
+/// WireGuard makes one initiation in [`REKEY_TIMEOUT`], and up to a third of a second later. Who wants the next one to go
+/// elsewhere has to be there just before that. Counted from the last snapshot that did not show the one before.
+pub const SLOT: Duration = millis(4850);
+/// Elsewhere only for so long after something was sent there. A later answer is not lost: see [`TRIED_AFTER`].
+pub const TRIAL_ANSWER: Duration = millis(500);
+/// Elsewhere for so long at the most without having sent anything that tells: with its answer that stays within the two
+/// seconds by which we may be worse than nothing. A poke more comes after a part of it.
+pub const TRIAL_MAX: Duration = millis(1500);
 /// See [`TRIAL_MAX`].
-pub const TRIAL_POKE: Duration = millis(800);
+pub const TRIAL_POKE: Duration = millis(700);
+/// So often in a round a trial is repeated in which nothing went out.
+pub const UNSENT_MAX: u8 = 2;
+/// From one snapshot to the next while elsewhere.
+pub const TRIAL_INTERVAL: Duration = millis(200);
 /// The same while our WAN changed lately ([`WAN_RECENT`]): that the path is another one weighs as much as half the time.
 pub const DEAD_AFTER_WAN: Duration = secs(6);
 /// See [`DEAD_AFTER_WAN`].

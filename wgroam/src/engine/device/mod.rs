@@ -139,9 +139,7 @@ impl Device {
         {
             peer.calls.hear_late(now, source, behind);
             // It can't get in, but it can be called: once in a while that is worth a snapshot.
-            acts = peer.absent.is_none()
-                && !peer.contact.alive(now)
-                && super::peer::same(peer.contact.seen.endpoint, Some(source));
+            acts = peer.absent.is_none() && super::peer::same(peer.contact.seen.endpoint, Some(source));
             if acts {
                 self.polls.at(now + LEARN_DELAY, context.ticks);
             }

@@ -26,6 +26,8 @@ pub(in crate::engine) struct Dialed {
     origin: Option<SocketAddr>,
     /// The last steps, the latest first.
     pub steps: VecDeque<(Instant, Step)>,
+    /// A session began in which the target of its probes was not asked yet.
+    untested: bool,
     /// When data was last sent in the LAN's place.
     woken: Option<Instant>,
 }
@@ -99,7 +101,7 @@ impl Dialed {
             self.recovery = std::mem::take(&mut self.recovery).advance(&mut turn);
         }
         let port_changed = turn.port_changed;
-        self.send_probes(context, outbox, id, section, contact, pokes);
+        self.send_probes(context, outbox, id, section, (contact, pokes), seen);
         let next = self.next_poll(context, outbox, id, section, contact, around.refused, seen);
         Watched { next, port_changed }
     }
@@ -164,22 +166,31 @@ impl Dialed {
         outbox: &mut Outbox,
         id: PeerId,
         section: &config::Peer,
-        contact: &Contact,
-        pokes: &Pokes,
+        (contact, pokes): (&Contact, &Pokes),
+        seen: &Observed,
     ) {
         let now = context.now;
+        self.untested |= seen.handshake;
         // An endpoint that is set next is where it is to be sent, not the one of now: the next snapshot sends it.
         let may = contact.seen.endpoint.is_some() && contact.alive(now) && pokes.pending.is_none();
         let Some(target) = section.probe.filter(|_| may) else { return };
+        // What its target's silence is worth hangs on whether it ever answered: that is found out in each session.
+        let first = self.untested && self.is_worth_testing(now);
         let probes = &mut self.silence.probes;
-        let regular = interval(section)
-            .is_some_and(|interval| matches!(self.recovery, Recovery::Idle) && probes.due(now, interval));
+        let idle = matches!(self.recovery, Recovery::Idle);
+        let regular = idle && interval(section).is_some_and(|interval| probes.due(now, interval));
         let unanswered = self.silence.unanswered.is_some_and(|since| now >= since + PROBE_AFTER);
         let early = unanswered && !probes.open() && !probes.mute(now) && !self.recovery.is_away();
-        if regular || early {
+        if regular || early || first {
             let token = outbox.probe(id, target);
             probes.sent(now, token);
+            self.untested = false;
         }
+    }
+
+    fn is_worth_testing(&self, now: Instant) -> bool {
+        let probes = &self.silence.probes;
+        matches!(self.recovery, Recovery::Idle) && probes.round_trip.is_none() && !probes.mute(now)
     }
 
     /// Says when something is to be seen next, and sends data in the LAN's place.
@@ -212,7 +223,9 @@ impl Dialed {
         });
         let probes = &self.silence.probes;
         let regular = contact.seen.endpoint.is_some() && contact.alive(now) && interval(section).is_some();
-        [watched, wake, probes.expires(), probes.next().filter(|_| regular)]
+        let untested = self.untested && self.is_worth_testing(now) && section.probe.is_some();
+        let first = untested.then_some(now + LEARN_DELAY);
+        [watched, wake, first, probes.expires(), probes.next().filter(|_| regular)]
             .into_iter()
             .flatten()
             .min()

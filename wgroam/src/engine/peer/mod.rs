@@ -173,7 +173,7 @@ impl Peer {
     ) -> Option<Instant> {
         let (id, now) = (self.id, poll.now);
         let alive = self.contact.alive(now);
-        if self.calls.take_late(poll, self.contact.seen.endpoint) && !alive {
+        if self.calls.take_late(poll, self.contact.seen.endpoint) {
             // Its clock is behind, so WireGuard drops what it sends; a handshake that begins here does not need its clock.
             outbox.pokes.add(now, id, &mut self.pokes, Reason::Initiation, None);
         }

@@ -303,7 +303,7 @@ impl Recovery {
             let due = trial.keep_up(&mut outage, turn);
             return Recovery::Trying { outage, round, trial: Some(trial), due };
         }
-        round.note_tried(trial.endpoint());
+        round.note_trial(&trial, &outage);
         let returned = trial.take_back(turn, &mut outage);
         let due = if returned { now + WATCH_INTERVAL } else { now };
         let next = Recovery::Trying { outage, round, trial: None, due };

@@ -26,7 +26,7 @@ pub(super) struct Silence {
     /// Its traffic turned out to flow one way only.
     one_way_until: Option<Instant>,
     pub wan_changed: Option<Instant>,
-    /// An initiation of ours was last seen to go out then; where only handshakes tell.
+    /// An initiation of ours went out after this moment, where only handshakes tell.
     pub initiation: Option<Instant>,
     pub probes: Probes,
 }
@@ -66,7 +66,7 @@ impl Silence {
             false => seen.sent > 0,
         };
         if telling && !self.data_tells(now, contact) {
-            self.initiation = Some(now);
+            self.initiation = Some(began);
         }
         telling
     }

@@ -20,6 +20,8 @@ use crate::config;
 pub(super) struct Round {
     pub begun: bool,
     tried: Vec<SocketAddr>,
+    /// Trials in which nothing went out.
+    unsent: u8,
     /// The source port is another one in this round: how to get back to that of before.
     port: Option<u16>,
     pub readded: bool,
@@ -28,13 +30,22 @@ pub(super) struct Round {
 impl Round {
     /// The peer was added again: from here on each way is new.
     pub fn after_readd(self) -> Self {
-        Self { begun: true, readded: true, port: self.port, tried: Vec::new() }
+        Self { begun: true, readded: true, port: self.port, ..Self::default() }
     }
 
     pub fn note_tried(&mut self, endpoint: SocketAddr) {
         if !self.tried.contains(&endpoint) {
             self.tried.push(endpoint);
         }
+    }
+
+    /// One in which nothing went out was none; but that may be so for ever.
+    pub fn note_trial(&mut self, trial: &Trial, outage: &Outage) {
+        if outage.chance.sent_at.is_none() && self.unsent < UNSENT_MAX {
+            self.unsent += 1;
+            return;
+        }
+        self.note_tried(trial.endpoint);
     }
 
     pub fn way_back(&self) -> Option<u16> {
@@ -127,10 +138,6 @@ impl Trial {
         Some(Self { endpoint, home: outage.home, poked_again: false })
     }
 
-    pub fn endpoint(&self) -> SocketAddr {
-        self.endpoint
-    }
-
     /// How to get back, if somebody else did not move the peer meanwhile.
     pub fn way_back(&self, contact: &Contact) -> Option<SocketAddr> {
         self.home.filter(|&home| !self.is_void(contact) && !same(Some(home), Some(self.endpoint)))
@@ -156,7 +163,8 @@ impl Trial {
             None if turn.silence.data_tells(now, turn.contact) => TRY_LIMIT,
             None => REKEY_WINDOW,
         };
-        sent_at.is_some_and(|at| now >= at + TRIED_AFTER) || now >= since + limit
+        let answer = if self.home.is_some() { TRIAL_ANSWER } else { TRIED_AFTER };
+        sent_at.is_some_and(|at| now >= at + answer) || (sent_at.is_none() && now >= since + limit)
     }
 
     /// Nothing went out so far? Then it is poked once more, or probed.
@@ -171,7 +179,7 @@ impl Trial {
         if late && !alive && !std::mem::replace(&mut self.poked_again, true) {
             turn.poke(Reason::Silence, None, false);
         }
-        now + WATCH_INTERVAL
+        now + if self.home.is_some() { TRIAL_INTERVAL } else { WATCH_INTERVAL }
     }
 
     /// It brought nothing: the endpoint is what it was before. False: there was nothing to go back to.
@@ -243,7 +251,7 @@ impl Turn<'_> {
 
     /// When what was just begun is seen first: a probe goes there as soon as the endpoint is there.
     pub fn first_poll(&self) -> Instant {
-        self.context.now + if self.section.probe.is_some() { LEARN_DELAY } else { WATCH_INTERVAL }
+        self.context.now + if self.section.probe.is_some() { LEARN_DELAY } else { TRIAL_INTERVAL }
     }
 
     fn had_its_chance(&self, outage: &Outage) -> bool {
