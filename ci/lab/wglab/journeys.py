@@ -198,6 +198,9 @@ def stay_away(stage, **options):
         stage.set_out(**options)
         outcome, _ = stage.connect(5)
         stage.check(outcome == "connected", f"a computer in the LAN gets {outcome} while the tunnel works")
+        if options:
+            # Somebody who probes knows by then that the target answers.
+            time.sleep(2)
         stage.r2.vanish()
         hung = stage.refused()
         stage.r2.reappear()
