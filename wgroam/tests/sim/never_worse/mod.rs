@@ -81,7 +81,7 @@ fn connected(played: &Played, plan: &Plan) -> String {
 
 /// What each way of playing cost, and the worst that was found.
 fn compare(plan: &Plan, base: Instant, tell: bool) -> Vec<([bool; 2], Worse)> {
-    let alone = play(plan, [false; 2], base, tell);
+    let alone = play(plan, [false; 2], 0, base, tell);
     let print = |with: [bool; 2], played: &Played| {
         if tell {
             println!("--- wgroam on {}", who(with));
@@ -97,7 +97,7 @@ fn compare(plan: &Plan, base: Instant, tell: bool) -> Vec<([bool; 2], Worse)> {
     print([false; 2], &alone);
     let mut found = Vec::new();
     for with in PLAYS {
-        let played = play(plan, with, base, tell);
+        let played = play(plan, with, 0, base, tell);
         print(with, &played);
         if let Some(worse) = referee::worst(plan, &alone, &played) {
             found.push((with, worse));
@@ -130,4 +130,21 @@ fn never_worse() {
     let took = began.elapsed();
     println!("{many} worlds in {took:.1?}, {:.0} a minute", many as f64 * 60.0 / took.as_secs_f64());
     assert!(failed.is_empty(), "worse than WireGuard alone in {} of {many} worlds: {failed:?}", failed.len());
+}
+
+/// How often the referee cries out for nothing: two plays without wgroam, in which only WireGuard's own luck differs.
+#[test]
+fn never_worse_than_itself() {
+    let base = Instant::now();
+    let many = number("WORLDS").unwrap_or(WORLDS);
+    let mut failed = Vec::new();
+    for seed in 0..many {
+        let plan = draw::plan(seed);
+        let [one, other] = [0, 1].map(|luck| play(&plan, [false; 2], luck, base, false));
+        if let Some(worse) = referee::worst(&plan, &one, &other) {
+            println!("{}", tale(&plan, [false; 2], &worse));
+            failed.push(seed);
+        }
+    }
+    assert!(failed.is_empty(), "{} of {many}: {failed:?}", failed.len());
 }

@@ -38,8 +38,6 @@ pub fn name(end: usize) -> &'static str {
 /// An interface with its peer.
 pub struct Tunnel {
     pub peer: usize,
-    /// Which one it is there.
-    pub there: usize,
     pub wireguard: Option<WireGuard>,
 }
 
@@ -79,14 +77,13 @@ impl Router {
             _ => plan.ends[number].clone(),
         };
         let mut peers = match number {
-            R1 => vec![(R2, 0)],
-            R2 => vec![(R1, 0)],
-            _ => vec![(R1, 1)],
+            R1 => vec![R2],
+            _ => vec![R1],
         };
         if number == R1 && plan.second.is_some() {
-            peers.push((R3, 0));
+            peers.push(R3);
         }
-        let tunnel = |(peer, there)| Tunnel { peer, there, wireguard: None };
+        let tunnel = |peer| Tunnel { peer, wireguard: None };
         let (inside, outside) = addresses(&end, number, 0);
         Self {
             number,

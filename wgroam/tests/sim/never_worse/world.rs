@@ -110,6 +110,7 @@ pub struct World<'a> {
     pub(super) now: Time,
     pub(super) routers: Vec<Router>,
     with: [bool; 3],
+    luck: u64,
     pub(super) flows: Vec<Flow>,
     /// What the ends' names mean.
     pub(super) published: [IpAddr; 3],
@@ -151,8 +152,11 @@ impl Flow {
 }
 
 /// Plays the plan with wgroam on these routers.
-pub fn play(plan: &Plan, with: [bool; 2], base: Instant, tell: bool) -> Played {
+///
+/// `luck` is WireGuard's own: its jitter.
+pub fn play(plan: &Plan, with: [bool; 2], luck: u64, base: Instant, tell: bool) -> Played {
     let mut world = World::new(plan, [with[R1], with[R2], false], base, tell);
+    world.luck = luck;
     world.run();
     Played { pings: world.pings, lost: world.lost, story: world.story.unwrap_or_default() }
 }
@@ -171,6 +175,7 @@ impl<'a> World<'a> {
             now: Time::ZERO,
             routers,
             with,
+            luck: 0,
             flows,
             published,
             lies: [None; 3],
@@ -345,7 +350,7 @@ impl<'a> World<'a> {
         for tunnel in 0..self.routers[router].tunnels.len() {
             let host = &mut self.routers[router];
             let about = (router as u64) << 16 | (tunnel as u64) << 8 | boots;
-            let rng = Rng(chance(self.plan.seed, self.now, about));
+            let rng = Rng(chance(self.plan.seed ^ self.luck, self.now, about));
             let port = port(&host.end, self.plan.seed ^ router as u64, boots, tunnel);
             let ifindex = 10 + (boots * 2) as u32 + tunnel as u32;
             let wireguard = WireGuard::new(interface(tunnel), ifindex, key(router), port, rng);
