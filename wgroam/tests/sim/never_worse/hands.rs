@@ -4,7 +4,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use wgroam::engine::{Action, Engine, Event, ResolveError};
+use wgroam::engine::{Action, Engine, Event, Report, ResolveError};
 use wgroam::routing::Prefix;
 
 use super::plan::{Lie, R1, R2, Servers, chance};
@@ -33,7 +33,12 @@ impl World<'_> {
 
     pub(super) fn carry_out(&mut self, router: usize) {
         while let Some(action) = self.routers[router].engine.as_mut().and_then(Engine::poll_action) {
-            if !matches!(action, Action::TakeSnapshot { .. } | Action::QueryRoutes(_) | Action::Remember) {
+            let tells = match &action {
+                Action::TakeSnapshot { .. } | Action::QueryRoutes(_) | Action::Remember => false,
+                Action::Report(report) => matches!(report, Report::Name { .. } | Report::Recovered { .. }),
+                _ => true,
+            };
+            if tells {
                 self.note(|_| format!("    wgroam on R{}: {action:?}", router + 1));
             }
             self.do_it(router, action);

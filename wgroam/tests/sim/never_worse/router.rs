@@ -11,7 +11,7 @@ use wgroam::model::{Device, Interface, PublicKey, WallTime};
 use wgroam::routing::{Hop, Led, OwnRoute, Prefix, RouteAnswer, RouteQuery, Through, Via};
 
 use super::nat::Nat;
-use super::plan::{Carries, End, Plan, R1, R2, R3, Servers};
+use super::plan::{Carries, End, Place, Plan, R1, R2, R3, Servers};
 use crate::host;
 use crate::wireguard::{Body, Time, WireGuard};
 use crate::world::{KEYS, OTHER_PORT, PORT, STRAY};
@@ -73,7 +73,13 @@ impl Router {
     pub fn new(plan: &Plan, number: usize) -> Self {
         let end = match number {
             // Home's twin: waits, and can be called.
-            R3 => End { names_other: false, servers: Servers::Around, ..plan.ends[R2].clone() },
+            R3 => End {
+                names_other: false,
+                servers: Servers::Around,
+                place: Place::Public,
+                listen_port: Some(PORT),
+                ..plan.ends[R2].clone()
+            },
             _ => plan.ends[number].clone(),
         };
         let mut peers = match number {
@@ -237,9 +243,14 @@ pub fn addresses(end: &End, number: usize, moves: u64) -> (IpAddr, IpAddr) {
     let (number, moves) = (number as u8, moves as u8);
     let outside = IpAddr::from([198, 51, 100, 2 + number * 60 + moves]);
     match end.place {
-        super::plan::Place::Public => (outside, outside),
+        Place::Public => (outside, outside),
         _ => ([10, number, moves, 2].into(), outside),
     }
+}
+
+/// Where R3 is, for ever.
+pub fn home() -> IpAddr {
+    [198, 51, 100, 2 + 60 * R3 as u8].into()
 }
 
 /// A router's address inside the tunnel.
@@ -280,7 +291,7 @@ fn config(plan: &Plan, number: usize) -> Config {
     };
     config.peers.push(peer(interface(0), key(other), endpoints));
     if number == R1 && plan.second.is_some() {
-        let home = addresses(&plan.ends[R2], R3, 0).1;
+        let home = home();
         let endpoints = vec![Candidate { host: home.to_string(), port: PORT }];
         config.peers.push(peer(interface(1), key(R3), endpoints));
         config.peers[1].probe = None;
@@ -290,7 +301,7 @@ fn config(plan: &Plan, number: usize) -> Config {
         interface,
         enabled: true,
         unreachable: end.refuses,
-        rotate_port: RotatePort::Auto,
+        rotate_port: if std::env::var_os("NOROT").is_some() { RotatePort::Never } else { RotatePort::Auto }, // XXX
     };
     config.tunnels = config.interfaces.iter().map(|&interface| tunnel(interface)).collect();
     config

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use wgroam::engine::{Engine, Event, Remembered};
 
 use super::plan::{Lie, Plan, R1, R2, R3, chance};
-use super::router::{Router, addresses, inside_address, interface, key, lan6, port, socket};
+use super::router::{Router, home, inside_address, interface, key, lan6, port, socket};
 use crate::rng::Rng;
 use crate::wireguard::{Packet, Payload, Time, WireGuard};
 
@@ -167,8 +167,7 @@ impl<'a> World<'a> {
         let routers: Vec<_> = (0..count).map(|number| Router::new(plan, number)).collect();
         let flows = flows(plan);
         let pings = flows.iter().map(|flow| vec![Ping::Silent; flow.pings(plan.until)]).collect();
-        let home = addresses(&plan.ends[R2], R3, 0).1;
-        let published = [routers[R1].nat.address, routers[R2].nat.address, home];
+        let published = [routers[R1].nat.address, routers[R2].nat.address, home()];
         let mut world = Self {
             plan,
             base,
