@@ -64,8 +64,11 @@ impl Nat {
     /// A datagram from outside to one of its ports: who gets it.
     pub fn inbound(&mut self, now: Time, far: SocketAddr, port: u16) -> Option<SocketAddr> {
         self.mappings.retain(|mapping| mapping.expires > now);
-        let known = self.mappings.iter_mut().find(|mapping| (mapping.outside, mapping.far) == (port, far));
-        if let Some(mapping) = known {
+        let known = self.mappings.iter().position(|mapping| (mapping.outside, mapping.far) == (port, far));
+        if let Some(at) = known {
+            // An answer goes back to where the last question came from, also where the same two talk by two ports.
+            self.mappings[..=at].rotate_right(1);
+            let mapping = &mut self.mappings[0];
             (mapping.replied, mapping.expires) = (true, now + REPLIED);
             return Some(mapping.inside);
         }
@@ -77,7 +80,7 @@ impl Nat {
         };
         let inside = SocketAddr::new(self.inside, to);
         let new = Mapping { inside, far, outside: port, expires: now + UNREPLIED, replied: false };
-        self.mappings.push(new);
+        self.mappings.insert(0, new);
         Some(inside)
     }
 }

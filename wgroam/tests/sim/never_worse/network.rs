@@ -11,6 +11,14 @@ use super::world::{Due, Lost, PROBE, QUESTION, World};
 use crate::wireguard::{Body, Packet, Payload};
 use crate::world::PORT;
 
+fn handshake(body: &Body) -> Option<&'static str> {
+    match body {
+        Body::Initiation { .. } => Some("initiation"),
+        Body::Response { .. } => Some("response"),
+        _ => None,
+    }
+}
+
 impl World<'_> {
     /// Sends what WireGuard has to send, and answers pings.
     pub(super) fn flush(&mut self, number: usize, tunnel: usize) {
@@ -68,12 +76,16 @@ impl World<'_> {
         if !passes || luck {
             return self.lose(number, peer, &body, passes);
         }
+        if let Some(kind) = handshake(&body) {
+            self.note(|_| format!("        {kind} from R{} {source} to {to}", number + 1));
+        }
         self.after(self.plan.latency, Due::Arrival(Packet { source, destination: to, body }));
     }
 
     /// A packet is lost. Of handshakes it is kept: WireGuard makes one in 5 s.
     fn lose(&mut self, one: usize, other: usize, body: &Body, luck: bool) {
-        if matches!(body, Body::Initiation { .. } | Body::Response { .. }) {
+        if let Some(kind) = handshake(body) {
+            self.note(|_| format!("        {kind} between R{} and R{} came to nothing", one + 1, other + 1));
             let far = if one == R1 { other } else { one };
             self.lost.push(Lost { at: self.now, far, luck });
         }
