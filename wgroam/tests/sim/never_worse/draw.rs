@@ -32,6 +32,9 @@ pub fn plan(seed: u64) -> Plan {
     let second = rng.one_in(6).then(|| rng.below(3) > 0);
     let loss = rng.pick(&[0, 0, 0, 0, 10, 30]);
     let latency = Duration::from_millis(rng.pick(&[5, 20, 20, 60]));
+    // One that sends where it has to be called would wait for the other's keepalive: that is luck.
+    let only = rng.pick(&[R1, R2]);
+    let only = (rng.one_in(4) && ends[only].names_other && ends[1 - only].place.callable()).then_some(only);
     let mut events = Vec::new();
     // A name that lies from the beginning on: then somebody wrote the address into WireGuard's configuration.
     for end in [R1, R2] {
@@ -52,7 +55,7 @@ pub fn plan(seed: u64) -> Plan {
     events.sort_by_key(|event| event.at);
     let over = events.iter().filter(|event| event.at > secs(0)).map(|event| event.at + event.what.lasts());
     let until = over.max().unwrap_or_default().min(secs(420)) + secs(45);
-    Plan { seed, ends, second, loss, latency, events, until }
+    Plan { seed, ends, second, loss, latency, only, events, until }
 }
 
 fn ends(rng: &mut Rng) -> [End; 2] {
@@ -84,6 +87,7 @@ fn ends(rng: &mut Rng) -> [End; 2] {
             names_other: names[end],
             only_wgroam: names[end] && names[1 - end] && rng.one_in(10),
             literal: rng.below(3) > 0,
+            wrong_first: rng.one_in(10),
             second_port: places[1 - end].callable() && rng.one_in(4),
             listen_port: (callable || rng.one_in(2)).then_some(PORT),
             keepalive: if callable { rng.pick(&[0, 25]) } else { 25 },
@@ -108,6 +112,7 @@ fn lie(rng: &mut Rng) -> Lie {
         Lie::Nothing,
         Lie::AlsoPrivate,
         Lie::PrivateFirst,
+        Lie::Ipv6First,
     ])
 }
 

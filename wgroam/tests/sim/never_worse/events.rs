@@ -26,8 +26,7 @@ impl World<'_> {
             What::Flap => self.cut(end, Duration::from_secs(1), true),
             What::Move { off, portal, ddns } => {
                 self.routers[end].moves(self.plan.seed);
-                let address = self.routers[end].nat.address;
-                self.after(off + ddns, Due::Publish(end, address));
+                self.after(off + ddns, Due::Publish(end));
                 self.routers[end].portal = if portal.is_zero() { now } else { now + off + portal };
                 self.cut(end, off, true);
             }
@@ -45,8 +44,7 @@ impl World<'_> {
                 host.off = host.off.max(now + off);
                 if moves && end != R3 {
                     host.moves(self.plan.seed);
-                    let address = host.nat.address;
-                    self.after(off + Duration::from_secs(3), Due::Publish(end, address));
+                    self.after(off + Duration::from_secs(3), Due::Publish(end));
                 }
                 let host = &mut self.routers[end];
                 if let Some((seconds, set)) = behind {

@@ -8,7 +8,7 @@ use wgroam::engine::{Action, Engine, Event, Report, ResolveError};
 use wgroam::routing::Prefix;
 
 use super::plan::{Lie, R1, R2, Servers, chance};
-use super::router::{SERVER, addresses, inside_address, lan_address, name};
+use super::router::{SERVER, addresses, inside_address, lan_address, lan6, name};
 use super::world::{Due, PROBE, QUESTION, Question, World};
 use crate::wireguard::Payload;
 
@@ -19,7 +19,7 @@ const NAME_TIME: Duration = Duration::from_millis(30);
 /// What the resolver waits for.
 const NAME_LIMIT: Duration = Duration::from_secs(5);
 /// A page that sells names.
-const PARKED: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 80));
+pub const PARKED: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 80));
 
 impl World<'_> {
     /// Tells the router's engine, if it has one, and does what it wants.
@@ -191,6 +191,7 @@ impl World<'_> {
             Lie::Nothing => return Err(ResolveError::NotFound),
             Lie::AlsoPrivate => vec![truth, lan],
             Lie::PrivateFirst => vec![lan, truth],
+            Lie::Ipv6First => vec![lan6(of), truth],
         };
         Ok(lied)
     }

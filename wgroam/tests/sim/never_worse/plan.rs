@@ -63,6 +63,8 @@ pub struct End {
     pub literal: bool,
     /// Is there a second `list endpoint`, with the other port?
     pub second_port: bool,
+    /// The first `list endpoint` is an address where nobody is.
+    pub wrong_first: bool,
     /// None: the kernel chooses one.
     pub listen_port: Option<u16>,
     pub keepalive: u16,
@@ -94,6 +96,8 @@ pub enum Lie {
     AlsoPrivate,
     /// The other way round.
     PrivateFirst,
+    /// The truth, behind an IPv6 address to which there is no way.
+    Ipv6First,
 }
 
 /// When a wrong clock is set.
@@ -154,7 +158,9 @@ pub struct Plan {
     pub loss: u64,
     /// One way.
     pub latency: Duration,
-    /// Lies from the beginning on, before anything else happens.
+    /// Only this end's LAN sends.
+    pub only: Option<usize>,
+    /// Lies from the beginning on come first.
     pub events: Vec<Event>,
     pub until: Time,
 }

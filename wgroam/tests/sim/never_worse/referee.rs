@@ -4,12 +4,14 @@
 use std::fmt;
 use std::time::Duration;
 
-use super::plan::{Plan, R1};
+use super::plan::{Carries, ClockSet, Event, Plan, R1, R2, Servers, What};
 use super::world::{Flow, PING, Ping, Played, flows};
 use crate::wireguard::Time;
 
 /// Later than WireGuard alone by this is not worse.
 const LATER: Duration = Duration::from_secs(2);
+/// Nothing has stood in the way for so long: then wgroam has to be through. Two ways by a handshake each, and the rest between.
+const CALM: Duration = Duration::from_secs(40);
 /// What a lost handshake costs: REKEY_TIMEOUT, its jitter, and the way.
 const RETRY: Duration = Duration::from_millis(5400);
 
@@ -45,13 +47,55 @@ impl fmt::Display for Worse {
     }
 }
 
-/// The worst of those that last longer than they may.
-pub fn worst(plan: &Plan, alone: &Played, with: &Played) -> Option<Worse> {
+/// What the comparison of two plays of a world says.
+#[derive(Default)]
+pub struct Verdict {
+    /// The worst that lasts longer than it may.
+    pub worst: Option<Worse>,
+    /// By how much the tunnel was later than alone, at most; within what is allowed, too.
+    pub latest: Duration,
+}
+
+pub fn judge(plan: &Plan, alone: &Played, with: &Played) -> Verdict {
     let mut found: Vec<Worse> = Vec::new();
     for (number, flow) in flows(plan).into_iter().enumerate() {
         stretches(flow, &alone.pings[number], &with.pings[number], with, &mut found);
     }
-    found.into_iter().max_by_key(Worse::excess)
+    let latest = found.iter().map(|worse| worse.lasts).max().unwrap_or_default();
+    let too_long = found.into_iter().filter(|worse| !worse.excess().is_zero());
+    Verdict { worst: too_long.max_by_key(Worse::excess), latest }
+}
+
+/// With wgroam on these routers the tunnel has to be up in the end: whoever calls knows a name that has told the truth for a
+/// while, nothing stands in the way, and a name server can be reached around the tunnel.
+pub fn ought_to_work(plan: &Plan, with: [bool; 2]) -> bool {
+    let calls = |end: usize| {
+        let own = &plan.ends[end];
+        with[end]
+            && own.names_other
+            && plan.ends[1 - end].place.callable()
+            && own.servers != Servers::Inside { public: false }
+    };
+    // Whose WireGuard's own packets go into the tunnel, and nobody gives them another route.
+    let lost = |end: usize| plan.ends[end].carries == Carries::Everything && !with[end];
+    let clear = |event: &Event| match event.what {
+        // An interface that waits for an address comes up late.
+        What::Lie { time, .. } => {
+            (!calls(event.end) && plan.ends[event.end].literal) || event.at + time + CALM < plan.until
+        }
+        What::NoNames { time } => event.at + time + CALM < plan.until,
+        // It may wait for the tunnel to learn that it is late; WireGuard takes no call from the past.
+        What::Reboot { behind: Some((_, ClockSet::ThroughTunnel)), .. } => false,
+        _ => event.at + event.what.lasts() + CALM < plan.until,
+    };
+    (calls(R1) || calls(R2)) && !lost(R1) && plan.events.iter().all(clear)
+}
+
+/// Does the first flow of each LAN get answers in the end?
+pub fn works(plan: &Plan, played: &Played) -> bool {
+    let flows = flows(plan);
+    let main = flows.iter().zip(&played.pings).filter(|(flow, _)| flow.host <= R2 && flow.tunnel == 0);
+    main.map(|(_, pings)| pings).all(|pings| pings.iter().rev().skip(3).take(10).any(|&ping| ping == Ping::Answered))
 }
 
 fn stretches(flow: Flow, alone: &[Ping], with: &[Ping], played: &Played, found: &mut Vec<Worse>) {
@@ -72,11 +116,9 @@ fn stretches(flow: Flow, alone: &[Ping], with: &[Ping], played: &Played, found: 
         }
         let (from, lasts) = (flow.sent(begin), PING * (at - begin) as u32);
         let allowed = allowed(flow, from, lasts, played);
-        if lasts > allowed {
-            let refused = with[begin..at].iter().filter(|&&ping| ping == Ping::Refused).count();
-            let to_the_end = at + 3 >= alone.len();
-            found.push(Worse { flow, from, lasts, allowed, refused, to_the_end });
-        }
+        let refused = with[begin..at].iter().filter(|&&ping| ping == Ping::Refused).count();
+        let to_the_end = at + 3 >= alone.len();
+        found.push(Worse { flow, from, lasts, allowed, refused, to_the_end });
     }
 }
 

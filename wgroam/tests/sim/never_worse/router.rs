@@ -20,6 +20,8 @@ use crate::world::{KEYS, OTHER_PORT, PORT, STRAY};
 const WALL: u64 = 1_700_000_000;
 /// The name server of a router that asks through its tunnel.
 pub const SERVER: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(9, 9, 9, 9));
+/// An address where nobody is.
+const NOBODY: &str = "192.0.2.81";
 const FWMARK: u32 = 0xca6c;
 
 pub fn key(router: usize) -> PublicKey {
@@ -159,7 +161,7 @@ impl Router {
 
     /// Does a packet of WireGuard's leave by the uplink, and not back into the tunnel or nowhere?
     pub fn leaves(&self, now: Time, to: IpAddr) -> bool {
-        let Some(hop) = self.hop(now).filter(|_| now >= self.off) else { return false };
+        let Some(hop) = self.hop(now).filter(|_| now >= self.off && to.is_ipv4()) else { return false };
         if let Some(route) = self.own_routes.iter().find(|route| route.to == Prefix::host(to)) {
             return route.via == Via::By(hop);
         }
@@ -185,29 +187,29 @@ impl Router {
 
     /// What the kernel says about routes.
     pub fn routes(&self, now: Time, query: RouteQuery, multipath: bool) -> RouteAnswer {
+        let everything = self.end.carries == Carries::Everything;
+        let mut through = Vec::new();
+        if multipath {
+            let interfaces = vec![interface(0), interface(1)];
+            through.push(Through { interfaces, to: Prefix::new(lan6(R2), 3), from: None, metric: 1024 });
+        } else {
+            for (at, tunnel) in self.tunnels.iter().enumerate() {
+                let to = Prefix::new(lan6(tunnel.peer), 48);
+                through.push(Through { interfaces: vec![interface(at)], to, from: None, metric: 1024 });
+            }
+        }
         let led = |&target: &IpAddr| {
             let inside = self.in_tunnel_networks(target);
-            let led =
-                inside || (self.end.carries == Carries::Everything && !self.owner_routes.contains(&target));
-            (led && target.is_ipv4()).then(|| Led { target, interface: interface(0), inside })
+            let led = match target {
+                IpAddr::V4(_) => inside || (everything && !self.owner_routes.contains(&target)),
+                IpAddr::V6(_) => everything || through.iter().any(|through| through.to.contains(target)),
+            };
+            led.then(|| Led { target, interface: interface(0), inside })
         };
-        let mut through = Vec::new();
-        for (at, tunnel) in self.tunnels.iter().enumerate() {
-            if !query.tunnels.contains(&interface(at)) && !multipath {
-                continue;
-            }
-            if multipath && at > 0 {
-                continue;
-            }
-            let both = vec![interface(0), interface(1)];
-            let interfaces = if multipath { both } else { vec![interface(at)] };
-            let to = if multipath { Prefix::new(lan6(R2), 3) } else { Prefix::new(lan6(tunnel.peer), 48) };
-            through.push(Through { interfaces, to, from: None, metric: 1024 });
-        }
         let inside = query.servers && self.end.servers != Servers::Around;
         RouteAnswer {
             led: query.targets.iter().filter_map(led).collect(),
-            through,
+            through: through.clone(),
             own: self.own_routes.clone(),
             uplinks: [self.hop(now), None],
             servers: inside.then_some((SERVER, interface(0))).into_iter().collect(),
@@ -277,6 +279,9 @@ fn config(plan: &Plan, number: usize) -> Config {
     let other = 1 - number;
     let candidate = |port| Candidate { host: name(other).into(), port };
     let mut endpoints = vec![candidate(PORT)];
+    if end.wrong_first {
+        endpoints.insert(0, Candidate { host: NOBODY.into(), port: PORT });
+    }
     endpoints.extend(end.second_port.then(|| candidate(OTHER_PORT)));
     let peer = |tunnel, public_key, endpoints| config::Peer {
         name: "far".into(),

@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 
 use wgroam::engine::{Engine, Event, Remembered};
 
-use super::plan::{Lie, Plan, R1, R2, R3, chance};
+use super::hands::PARKED;
+use super::plan::{Carries, Lie, Plan, R1, R2, R3, chance};
 use super::router::{Router, home, inside_address, interface, key, lan6, port, socket};
 use crate::rng::Rng;
 use crate::wireguard::{Packet, Payload, Time, WireGuard};
@@ -53,8 +54,8 @@ pub(super) enum Due {
     Boot(usize),
     Configure(usize, usize, u32),
     SetClock(usize),
-    /// The name of an end means this from now on.
-    Publish(usize, IpAddr),
+    /// The name of an end means where it is now.
+    Publish(usize),
     /// A question had no answer for long.
     NoAnswer(usize),
 }
@@ -127,10 +128,14 @@ pub struct World<'a> {
 
 pub fn flows(plan: &Plan) -> Vec<Flow> {
     let mut flows = vec![(R1, 0, lan6(R2)), (R2, 0, lan6(R1))];
-    if plan.seed % 4 == 0 {
+    match plan.seed % 4 {
         // Somebody in R1's LAN uses R2 by its IPv4 address in the tunnel.
-        flows.push((R1, 0, inside_address(R2)));
+        0 => flows.push((R1, 0, inside_address(R2))),
+        // Or something in the Internet that a name of ours means at times.
+        1 if plan.ends[R1].carries != Carries::Split => flows.push((R1, 0, PARKED)),
+        _ => {}
     }
+    flows.retain(|flow| plan.only.is_none_or(|only| only == flow.0));
     if plan.second.is_some() {
         flows.extend([(R1, 1, lan6(R3)), (R3, 0, lan6(R1))]);
     }
@@ -292,7 +297,7 @@ impl<'a> World<'a> {
                 self.note(|_| format!("R{}'s clock is set", router + 1));
                 self.tell(router, Event::ClockStepped { wall });
             }
-            Due::Publish(end, address) => self.published[end] = address,
+            Due::Publish(end) => self.published[end] = self.routers[end].nat.address,
             Due::NoAnswer(question) => self.no_answer(question),
         }
     }
