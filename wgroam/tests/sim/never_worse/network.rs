@@ -112,9 +112,13 @@ impl World<'_> {
         };
         let wall = router.wall(now);
         let peer = router.tunnels[tunnel].peer;
+        let outside = router.nat.address;
         let Some(wireguard) = &mut router.tunnels[tunnel].wireguard else { return };
         let received = wireguard.rx_bytes;
-        wireguard.receive(now, wall, &packet);
+        // The model's sessions have one key for both directions; WireGuard's have two, and it takes nothing of its own.
+        if packet.source.ip() != outside {
+            wireguard.receive(now, wall, &packet);
+        }
         let taken = wireguard.rx_bytes > received;
         if !taken {
             // Crossed by another one, too soon after one, or from the past.
