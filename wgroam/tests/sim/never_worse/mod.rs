@@ -8,6 +8,7 @@
 
 mod draw;
 mod events;
+mod flow;
 mod hands;
 mod nat;
 mod network;
@@ -26,7 +27,7 @@ use world::{Played, play};
 /// What fits into a minute of `make test`.
 const WORLDS: u64 = 4000;
 /// Faults that are told at most.
-const SHOWN: usize = 2000;
+const SHOWN: usize = 20;
 
 const PLAYS: [[bool; 2]; 3] = [[true, false], [false, true], [true, true]];
 
@@ -60,9 +61,10 @@ fn tale(plan: &Plan, with: [bool; 2], fault: &str) -> String {
         Some(false) => ", two tunnels",
     };
     let only = plan.only.map(|only| format!(", only R{} sends", only + 1)).unwrap_or_default();
-    let events = plan.events.iter().map(|event| {
-        format!("{:.0}s R{} {:?}", event.at.as_secs_f64(), event.end + 1, event.what)
-    });
+    let events = plan
+        .events
+        .iter()
+        .map(|event| format!("{:.0}s R{} {:?}", event.at.as_secs_f64(), event.end + 1, event.what));
     let events: Vec<_> = events.collect();
     format!(
         "WORLD={} with wgroam on {}: {fault} | {} ~ {}{second}{only}, loss {}: {}",
@@ -77,7 +79,7 @@ fn tale(plan: &Plan, with: [bool; 2], fault: &str) -> String {
 
 fn connected(played: &Played, plan: &Plan) -> String {
     let mut text = String::new();
-    for (number, flow) in world::flows(plan).into_iter().enumerate() {
+    for (number, flow) in flow::flows(plan).into_iter().enumerate() {
         text += &format!("R{} tunnel {}: ", flow.host + 1, flow.tunnel);
         let mut last = None;
         for (at, &ping) in played.pings[number].iter().enumerate() {

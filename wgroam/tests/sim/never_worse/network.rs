@@ -63,7 +63,8 @@ impl World<'_> {
             return self.lose(number, peer, &body, false);
         }
         let source = router.nat.outbound(now, SocketAddr::new(router.nat.inside, from), to);
-        let passes = now >= router.portal && (now >= self.blocked || (to.port() != PORT && source.port() != PORT));
+        let passes =
+            now >= router.portal && (now >= self.blocked || (to.port() != PORT && source.port() != PORT));
         // The same loss befalls the same packet in each play, whatever else was sent.
         let kind = match body {
             Body::Initiation { .. } => 1,
@@ -84,10 +85,14 @@ impl World<'_> {
 
     /// A packet is lost. Of handshakes it is kept: WireGuard makes one in 5 s.
     fn lose(&mut self, one: usize, other: usize, body: &Body, luck: bool) {
+        let keepalive = luck && matches!(body, Body::Data { payload: Payload::Keepalive, .. });
+        let far = if one == R1 { other } else { one };
+        if keepalive {
+            self.lost.push(Lost { at: self.now, far, luck, keepalive });
+        }
         if let Some(kind) = handshake(body) {
             self.note(|_| format!("        {kind} between R{} and R{} came to nothing", one + 1, other + 1));
-            let far = if one == R1 { other } else { one };
-            self.lost.push(Lost { at: self.now, far, luck });
+            self.lost.push(Lost { at: self.now, far, luck, keepalive });
         }
     }
 

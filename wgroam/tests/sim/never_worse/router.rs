@@ -306,7 +306,7 @@ fn config(plan: &Plan, number: usize) -> Config {
         interface,
         enabled: true,
         unreachable: end.refuses,
-        rotate_port: if std::env::var_os("NOROT").is_some() { RotatePort::Never } else { RotatePort::Auto }, // XXX
+        rotate_port: RotatePort::Auto,
     };
     config.tunnels = config.interfaces.iter().map(|&interface| tunnel(interface)).collect();
     config

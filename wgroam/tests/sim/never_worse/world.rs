@@ -8,38 +8,15 @@ use std::time::{Duration, Instant};
 
 use wgroam::engine::{Engine, Event, Remembered};
 
-use super::hands::PARKED;
-use super::plan::{Carries, Lie, Plan, R1, R2, R3, chance};
-use super::router::{Router, home, inside_address, interface, key, lan6, port, socket};
+use super::flow::{Flow, IN_TIME, Ping, flows};
+use super::plan::{Lie, Plan, R1, R2, R3, chance};
+use super::router::{Router, home, interface, key, port, socket};
 use crate::rng::Rng;
 use crate::wireguard::{Packet, Payload, Time, WireGuard};
 
 /// What is not a ping of the LAN's.
 pub const PROBE: u64 = 1 << 40;
 pub const QUESTION: u64 = 1 << 41;
-
-/// From one ping of a LAN to its next. An answer that takes longer than `IN_TIME` is none.
-pub const PING: Duration = Duration::from_millis(500);
-const IN_TIME: Duration = Duration::from_secs(1);
-
-/// A LAN that sends into its tunnel all the time.
-#[derive(Clone, Copy, Debug)]
-pub struct Flow {
-    pub host: usize,
-    pub tunnel: usize,
-    pub to: IpAddr,
-    /// When its first ping is sent.
-    offset: Time,
-}
-
-/// What became of a ping.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ping {
-    Silent,
-    Answered,
-    /// A route refused it, or led it past the tunnel.
-    Refused,
-}
 
 /// Something that is due.
 #[derive(Debug)]
@@ -87,7 +64,7 @@ pub(super) struct Question {
     pub answered: bool,
 }
 
-/// A handshake message that came to nothing.
+/// A handshake message that came to nothing, or a keepalive that was lost: the one that ends a handshake has to arrive, too.
 #[derive(Clone, Copy, Debug)]
 pub struct Lost {
     pub at: Time,
@@ -95,6 +72,7 @@ pub struct Lost {
     pub far: usize,
     /// Only for bad luck: there was a way.
     pub luck: bool,
+    pub keepalive: bool,
 }
 
 /// What is kept of a play.
@@ -124,36 +102,6 @@ pub struct World<'a> {
     pub(super) pings: Vec<Vec<Ping>>,
     pub(super) lost: Vec<Lost>,
     story: Option<Vec<(Time, String)>>,
-}
-
-pub fn flows(plan: &Plan) -> Vec<Flow> {
-    let mut flows = vec![(R1, 0, lan6(R2)), (R2, 0, lan6(R1))];
-    match plan.seed % 4 {
-        // Somebody in R1's LAN uses R2 by its IPv4 address in the tunnel.
-        0 => flows.push((R1, 0, inside_address(R2))),
-        // Or something in the Internet that a name of ours means at times.
-        1 if plan.ends[R1].carries != Carries::Split => flows.push((R1, 0, PARKED)),
-        _ => {}
-    }
-    flows.retain(|flow| plan.only.is_none_or(|only| only == flow.0));
-    if plan.second.is_some() {
-        flows.extend([(R1, 1, lan6(R3)), (R3, 0, lan6(R1))]);
-    }
-    let flow = |(at, (host, tunnel, to)): (usize, (usize, usize, IpAddr))| {
-        let offset = Duration::from_millis(3000 + chance(plan.seed, Time::ZERO, at as u64) % 500);
-        Flow { host, tunnel, to, offset }
-    };
-    flows.into_iter().enumerate().map(flow).collect()
-}
-
-impl Flow {
-    pub fn sent(&self, ping: usize) -> Time {
-        self.offset + PING * ping as u32
-    }
-
-    pub fn pings(&self, until: Time) -> usize {
-        (until.saturating_sub(self.offset).as_millis() / PING.as_millis()) as usize
-    }
 }
 
 /// Plays the plan with wgroam on these routers.
@@ -241,7 +189,8 @@ impl<'a> World<'a> {
         let mut next = self.queue.peek().map_or(Time::MAX, |Reverse(entry)| entry.0);
         for router in &self.routers {
             for tunnel in &router.tunnels {
-                next = tunnel.wireguard.as_ref().and_then(WireGuard::deadline).map_or(next, |at| next.min(at));
+                next =
+                    tunnel.wireguard.as_ref().and_then(WireGuard::deadline).map_or(next, |at| next.min(at));
             }
             let engine = router.engine.as_ref().and_then(Engine::next_deadline);
             let engine = engine.map(|at| at.saturating_duration_since(self.base).max(self.now));
