@@ -9,7 +9,7 @@ use wgroam::routing::Prefix;
 
 use super::plan::{Lie, R1, R2, Servers, chance};
 use super::router::{SERVER, addresses, inside_address, lan_address, lan6, name};
-use super::world::{Due, PROBE, QUESTION, Question, World};
+use super::world::{Due, PROBE, QUESTION, Question, WAKE, World};
 use crate::wireguard::Payload;
 
 /// From a question to WireGuard to its answer.
@@ -75,6 +75,7 @@ impl World<'_> {
             | Action::ClearSource { interface, .. }
             | Action::Poke { interface, .. }
             | Action::Probe { interface, .. }
+            | Action::Wake { interface, .. }
             | Action::SetPort { interface, .. }
             | Action::ReaddPeer { interface, .. } => {
                 if let Some(tunnel) = self.tunnel_named(router, interface) {
@@ -100,6 +101,7 @@ impl World<'_> {
                     wireguard.transmit(now, wall, Payload::Ping(PROBE + u64::from(token)));
                 }
             }
+            Action::Wake { .. } => wireguard.transmit(now, wall, Payload::Ping(WAKE)),
             Action::SetPort { port, .. } => wireguard.port = if port == 0 { free } else { port },
             Action::ReaddPeer { endpoint, .. } => {
                 wireguard.readd(now, wall, endpoint.map(|(endpoint, _)| endpoint));

@@ -7,7 +7,7 @@ use wgroam::engine::Event;
 
 use super::plan::{R1, chance};
 use super::router::{inside_address, interface, port};
-use super::world::{Due, Lost, PROBE, QUESTION, World};
+use super::world::{Due, Lost, PROBE, QUESTION, WAKE, World};
 use crate::wireguard::{Body, Packet, Payload};
 use crate::world::PORT;
 
@@ -44,6 +44,8 @@ impl World<'_> {
         for n in pongs {
             self.may_ask_time(number);
             match n {
+                // The far end's answer: that bytes came in is all that counts.
+                WAKE => {}
                 n if n >= QUESTION => self.asked_inside((n - QUESTION) as usize),
                 n if n >= PROBE => {
                     let (interface, token) = (interface(tunnel), (n - PROBE) as u16);

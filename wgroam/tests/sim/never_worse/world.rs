@@ -17,6 +17,7 @@ use crate::wireguard::{Packet, Payload, Time, WireGuard};
 /// What is not a ping of the LAN's.
 pub const PROBE: u64 = 1 << 40;
 pub const QUESTION: u64 = 1 << 41;
+pub const WAKE: u64 = 1 << 42;
 
 /// Something that is due.
 #[derive(Debug)]
