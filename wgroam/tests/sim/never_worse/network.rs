@@ -7,7 +7,7 @@ use wgroam::engine::Event;
 
 use super::plan::{R1, chance};
 use super::router::{inside_address, interface, port};
-use super::world::{Due, Lost, PROBE, QUESTION, WAKE, World};
+use super::world::{Due, How, Lost, PROBE, QUESTION, WAKE, World};
 use crate::wireguard::{Body, Packet, Payload};
 use crate::world::PORT;
 
@@ -62,7 +62,7 @@ impl World<'_> {
         let first = port(&router.end, seed ^ number as u64, 1, 0);
         let itself = to.ip().is_loopback() || router.own_addresses().contains(&to.ip());
         if itself || !router.leaves(now, to.ip()) || (now < router.swallowed && from == first) {
-            return self.lose(number, peer, &body, false);
+            return self.lose(number, peer, &body, How::NoWay);
         }
         let source = router.nat.outbound(now, SocketAddr::new(router.nat.inside, from), to);
         let passes =
@@ -77,7 +77,7 @@ impl World<'_> {
         };
         let luck = chance(seed, now, kind << 2 | number as u64) % 1000 < self.plan.loss;
         if !passes || luck {
-            return self.lose(number, peer, &body, passes);
+            return self.lose(number, peer, &body, if passes { How::Luck } else { How::NoWay });
         }
         if let Some(kind) = handshake(&body) {
             self.note(|_| format!("        {kind} from R{} {source} to {to}", number + 1));
@@ -86,15 +86,14 @@ impl World<'_> {
     }
 
     /// A packet is lost. Of handshakes it is kept: WireGuard makes one in 5 s.
-    fn lose(&mut self, one: usize, other: usize, body: &Body, luck: bool) {
-        let keepalive = luck && matches!(body, Body::Data { payload: Payload::Keepalive, .. });
+    fn lose(&mut self, one: usize, other: usize, body: &Body, how: How) {
         let far = if one == R1 { other } else { one };
-        if keepalive {
-            self.lost.push(Lost { at: self.now, far, luck, keepalive });
+        if how == How::Luck && matches!(body, Body::Data { payload: Payload::Keepalive, .. }) {
+            self.lost.push(Lost { at: self.now, far, how: How::Keepalive });
         }
         if let Some(kind) = handshake(body) {
             self.note(|_| format!("        {kind} between R{} and R{} came to nothing", one + 1, other + 1));
-            self.lost.push(Lost { at: self.now, far, luck, keepalive });
+            self.lost.push(Lost { at: self.now, far, how });
         }
     }
 
@@ -128,8 +127,8 @@ impl World<'_> {
         }
         let taken = wireguard.rx_bytes > received;
         if !taken {
-            // Crossed by another one, too soon after one, or from the past.
-            self.lose(number, peer, &packet.body, true);
+            let late = matches!(packet.body, Body::Response { .. });
+            self.lose(number, peer, &packet.body, if late { How::Crossed } else { How::NoWay });
         }
         let verdict = match self.routers[number].engine {
             Some(_) => self.routers[number].verify(tunnel, &packet.body),
@@ -145,10 +144,12 @@ impl World<'_> {
     fn lose_on_the_way(&mut self, packet: &Packet, to: Option<usize>) {
         let from = self.routers.iter().position(|router| router.nat.address == packet.source.ip());
         match (from, to) {
-            (Some(R1), Some(far)) | (Some(far), _) if far != R1 => self.lose(R1, far, &packet.body, false),
+            (Some(R1), Some(far)) | (Some(far), _) if far != R1 => {
+                self.lose(R1, far, &packet.body, How::NoWay)
+            }
             _ => {
                 for far in 1..self.routers.len() {
-                    self.lose(R1, far, &packet.body, false);
+                    self.lose(R1, far, &packet.body, How::NoWay);
                 }
             }
         }

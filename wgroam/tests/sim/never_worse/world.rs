@@ -71,9 +71,20 @@ pub struct Lost {
     pub at: Time,
     /// Between R1 and this one.
     pub far: usize,
-    /// Only for bad luck: there was a way.
-    pub luck: bool,
-    pub keepalive: bool,
+    pub how: How,
+}
+
+/// How it came to nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum How {
+    /// There was no way: it was off, blocked, nobody was there, or it was not believed.
+    NoWay,
+    /// Bad luck: there was a way.
+    Luck,
+    /// An answer that came too late: another handshake crossed this one.
+    Crossed,
+    /// Bad luck, too, but of a keepalive.
+    Keepalive,
 }
 
 /// What is kept of a play.
