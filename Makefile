@@ -33,6 +33,12 @@ openwrt-test: ## the OpenWrt packages' scripts in a scratch root, with the real 
 vm-test: ## the adapters against a real kernel's WireGuard, in a VM
 	@ci/test kernel
 
+.PHONY: worlds
+COUNT ?= 100000
+worlds: ## random worlds with and without wgroam, compared: make worlds COUNT=100000
+	@ci/need build
+	@ci/worlds '$(COUNT)'
+
 lab-test: ## the scenarios, in both labs
 	@ci/test lab
 

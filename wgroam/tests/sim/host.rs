@@ -163,14 +163,14 @@ impl Host {
     }
 }
 
-fn tai64n(nanos: u64) -> Timestamp {
+pub fn tai64n(nanos: u64) -> Timestamp {
     let mut label = [0; 12];
     label[..8].copy_from_slice(&((1 << 62) + 10 + nanos / 1_000_000_000).to_be_bytes());
     label[8..].copy_from_slice(&((nanos % 1_000_000_000) as u32).to_be_bytes());
     Timestamp(label)
 }
 
-fn nanos(label: Timestamp) -> u64 {
+pub fn nanos(label: Timestamp) -> u64 {
     let seconds = u64::from_be_bytes(label.0[..8].try_into().unwrap()) - (1 << 62) - 10;
     seconds * 1_000_000_000 + u64::from(u32::from_be_bytes(label.0[8..].try_into().unwrap()))
 }

@@ -11,6 +11,7 @@ mod journeys;
 mod model;
 mod nat;
 mod network;
+mod never_worse;
 mod referee;
 mod rng;
 mod roamer;
