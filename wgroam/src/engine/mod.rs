@@ -295,7 +295,7 @@ impl Engine {
     }
 
     fn do_what_is_due(&mut self, now: Instant) {
-        let needed = routes::needed(&context!(self, now), &self.devices);
+        let needed = self.routes.needed(&context!(self, now), &self.devices);
         self.routes.arrange(&needed, now, &mut self.outbox);
         self.poke_who_is_due(now);
         while let Some(host) = self.names.due(now) {

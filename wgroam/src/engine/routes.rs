@@ -99,7 +99,7 @@ impl Routes {
         }
         let targets = targets(context, devices);
         let unknown = targets.iter().any(|target| !self.answer.targets.contains(target));
-        let servers = dialing(context, devices).any(|device| asks_in_vain(context, device));
+        let servers = dialing(context, devices).any(|device| self.asks_in_vain(context, device));
         let again = longest_silence(context, devices).is_some_and(|silence| {
             let asked = self.asked.unwrap_or(now);
             now >= asked + backoff(silence, REST_PART, ROUTES_AGAIN)
@@ -159,46 +159,64 @@ impl Routes {
     }
 }
 
-/// The routes that there have to be.
-pub(super) fn needed(context: &Context, devices: &Devices) -> Vec<Needed> {
-    let mut list: Vec<Needed> = Vec::new();
-    let mut need = |needed: Needed| {
-        // Two tunnels may have an endpoint in common.
-        if !list.iter().any(|other| other.route.same_place(&needed.route)) {
-            list.push(needed);
-        }
-    };
-    let answer = context.routes;
-    for device in dialing(context, devices) {
-        let interface = device.interface;
-        // Packets that are marked are led by rules of the owner's, not by the main table.
-        let marked = device.fwmark != 0;
-        let peers = device.present_peers().filter(|peer| !marked && context.settings.dials(peer.id));
-        for peer in peers {
-            for endpoint in peer.goals() {
-                let route = endpoint_route(context, interface, peer, endpoint);
-                route
-                    .into_iter()
-                    .for_each(|route| need(Needed { route, interface, purpose: Purpose::Endpoint }));
+impl Routes {
+    /// The routes that there have to be.
+    pub fn needed(&self, context: &Context, devices: &Devices) -> Vec<Needed> {
+        let mut list: Vec<Needed> = Vec::new();
+        let mut need = |needed: Needed| {
+            // Two tunnels may have an endpoint in common.
+            if !list.iter().any(|other| other.route.same_place(&needed.route)) {
+                list.push(needed);
+            }
+        };
+        let answer = context.routes;
+        for device in dialing(context, devices) {
+            let interface = device.interface;
+            // Packets that are marked are led by rules of the owner's, not by the main table.
+            let marked = device.fwmark != 0;
+            let peers = device.present_peers().filter(|peer| !marked && context.settings.dials(peer.id));
+            for peer in peers {
+                for endpoint in peer.goals() {
+                    let route = endpoint_route(context, interface, peer, endpoint);
+                    route
+                        .into_iter()
+                        .for_each(|route| need(Needed { route, interface, purpose: Purpose::Endpoint }));
+                }
+            }
+            if self.asks_in_vain(context, device) {
+                let servers = answer.servers.iter().filter(|&&(_, into)| into == interface);
+                for route in servers.filter_map(|&(server, _)| around(server, answer)) {
+                    need(Needed { route, interface, purpose: Purpose::NameServer });
+                }
+            }
+            if refuses(context, device) {
+                let others = |of: &Interface| devices.get(of).is_some_and(|other| refuses(context, other));
+                let through = answer.through.iter().filter(|through| {
+                    through.interfaces.contains(&interface) && through.interfaces.iter().all(others)
+                });
+                for route in through.filter_map(unreachable) {
+                    need(Needed { route, interface, purpose: Purpose::Unreachable });
+                }
             }
         }
-        if asks_in_vain(context, device) {
-            let servers = answer.servers.iter().filter(|&&(_, into)| into == interface);
-            for route in servers.filter_map(|&(server, _)| around(server, answer)) {
-                need(Needed { route, interface, purpose: Purpose::NameServer });
-            }
-        }
-        if refuses(context, device) {
-            let others = |of: &Interface| devices.get(of).is_some_and(|other| refuses(context, other));
-            let through = answer.through.iter().filter(|through| {
-                through.interfaces.contains(&interface) && through.interfaces.iter().all(others)
-            });
-            for route in through.filter_map(unreachable) {
-                need(Needed { route, interface, purpose: Purpose::Unreachable });
-            }
-        }
+        list
     }
-    list
+
+    /// Does nobody answer on it, and is a name of its peers not answered either since that is so? Then the question may
+    /// have gone into this very tunnel. A route that there is for that stays until somebody answers: the next question
+    /// needs it, too.
+    fn asks_in_vain(&self, context: &Context, device: &Device) -> bool {
+        let detour = Some((device.interface, Purpose::NameServer));
+        let led_around = self.own.iter().any(|(_, of)| *of == detour);
+        let lost = |peer: &Peer| {
+            let silent = peer.dialed.as_ref().and_then(|dialed| dialed.silent());
+            let Some((_, since)) = silent.filter(|_| peer.is_lost(context.now)) else { return false };
+            let section = context.settings.peer(peer.id);
+            let mut hosts = section.into_iter().flat_map(|section| &section.endpoints);
+            led_around || hosts.any(|candidate| context.names.is_unknown(&candidate.host, since))
+        };
+        device.up && device.present_peers().any(lost)
+    }
 }
 
 fn refuses(context: &Context, device: &Device) -> bool {
@@ -257,19 +275,6 @@ fn unreachable(through: &Through) -> Option<OwnRoute> {
 
 fn dialing<'a>(context: &'a Context, devices: &'a Devices) -> impl Iterator<Item = &'a Device> {
     devices.values().filter(|device| device.present() && context.settings.dials_on(device.interface))
-}
-
-/// Does nobody answer on it, and is a name of its peers not answered either since that is so? Then the question may
-/// have gone into this very tunnel.
-fn asks_in_vain(context: &Context, device: &Device) -> bool {
-    let lost = |peer: &Peer| {
-        let Some((_, since)) = peer.dialed.as_ref().and_then(|dialed| dialed.silent()) else { return false };
-        let section = context.settings.peer(peer.id);
-        let hosts = section.into_iter().flat_map(|section| &section.endpoints);
-        let dead = peer.dialed.as_ref().is_some_and(|dialed| dialed.is_dead(context.now, &peer.contact));
-        dead && hosts.map(|candidate| &candidate.host).any(|host| context.names.is_unknown(host, since))
-    };
-    device.up && device.present_peers().any(lost)
 }
 
 /// For how long peers have been silent: the longest.

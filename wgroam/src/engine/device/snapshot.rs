@@ -111,6 +111,7 @@ impl Device {
         let configured = context.settings.listen_port(self.interface);
         let first = configured.unwrap_or(self.first_port);
         let silent = |peer: &Peer| match &peer.dialed {
+            _ if peer.calls.reaches_us(now) => false,
             Some(dialed) => dialed.allows_port(now, &peer.contact),
             None => !peer.contact.alive(now),
         };

@@ -46,6 +46,9 @@ pub(in crate::engine) struct Calls {
     heard: u32,
     /// One that WireGuard took while we watched: its timestamp, and when.
     taken: Option<(Timestamp, Instant)>,
+    /// When one last led to a session, and whether the first session of all was such.
+    session: Option<Instant>,
+    called_first: Option<bool>,
     /// The last sign of life.
     lived: Option<Instant>,
     pub not_taken: Option<NotTaken>,
@@ -124,6 +127,21 @@ impl Calls {
         self.last.is_some_and(|(.., when)| now <= when + VERIFIED_FOR)
     }
 
+    /// A handshake was completed: it may be of a call of the peer's.
+    pub fn note_handshake(&mut self, now: Instant) {
+        let called = self.heard_lately(now);
+        self.called_first.get_or_insert(called);
+        if called {
+            self.session = Some(now);
+        }
+    }
+
+    /// Is it the peer that calls us, so that it relies on our port? It is who began the first session, and as long as the
+    /// last one lasts that it began. A later call may be that of a peer that we told where we are.
+    pub fn reaches_us(&self, now: Instant) -> bool {
+        self.called_first == Some(true) && self.session.is_some_and(|when| now < when + REJECT_AFTER)
+    }
+
     /// Something authenticated came: whatever was wrong is over.
     pub fn note_life(&mut self) {
         (self.not_taken, self.clock_behind, self.late) = (None, None, None);
@@ -172,5 +190,6 @@ impl Calls {
     /// WireGuard lost all it knew: it takes older ones again, which moves nothing of ours.
     pub fn reset(&mut self) {
         (self.pending, self.late) = (None, None);
+        (self.session, self.called_first) = (None, None);
     }
 }

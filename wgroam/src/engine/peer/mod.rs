@@ -89,6 +89,9 @@ impl Peer {
             self.pokes.note_life(poll.asked);
         }
         self.tell(context, outbox, poll, &seen);
+        if seen.handshake {
+            self.calls.note_handshake(poll.now);
+        }
         let mut next = self.judge_call(context, outbox, poll, reports);
         if poll.up {
             self.seed(context, outbox, poll, triggers);

@@ -54,7 +54,9 @@ impl Round {
 
     /// At the beginning of every other round.
     fn may_change_port(&self, turn: &Turn, outage: &Outage) -> bool {
-        self.port.is_none() && self.tried.is_empty() && turn.port.may_change && outage.port_next
+        // Who was never heard may only be coming up.
+        let known = !(outage.quick && turn.contact.unheard());
+        self.port.is_none() && self.tried.is_empty() && turn.port.may_change && outage.port_next && known
     }
 
     /// Everything is tried from another port, every other round: so neither a port that is swallowed nor one that others go
