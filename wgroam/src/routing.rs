@@ -67,6 +67,12 @@ impl Prefix {
         }
     }
 
+    /// Are packets to it others' IPv6 packets, and not those to a link alone?
+    fn is_transit(&self) -> bool {
+        let IpAddr::V6(ip) = self.address else { return false };
+        !ip.is_unicast_link_local() && !ip.is_multicast()
+    }
+
     /// Does the address lie in it?
     pub fn contains(&self, address: IpAddr) -> bool {
         address.is_ipv4() == self.address.is_ipv4() && Self::new(address, self.length) == *self
@@ -304,7 +310,7 @@ impl RouteTable {
             self.answer.own.extend(route.own());
             return;
         }
-        if route.is_transit() {
+        if route.to.is_transit() {
             self.note_transit(route);
         }
         // WireGuard asks for a route before it has a source address, and no route that wants one is taken then.
@@ -329,8 +335,11 @@ impl RouteTable {
     /// IPv6 tells the hops of one route at once or one after the other: those are in the same place of the table.
     fn note_transit(&mut self, route: &MainRoute) {
         let place = (route.to, route.from, route.metric);
-        let tunnels = route.hops.iter().filter_map(|hop| tunnel_of(&self.tunnels, hop.ifindex));
-        let interfaces: Vec<_> = tunnels.collect();
+        let mut interfaces = Vec::new();
+        // What comes with an address is the link's own network: it is never refused, nor what stands beside it.
+        if route.protocol != BY_KERNEL {
+            interfaces.extend(route.hops.iter().filter_map(|hop| tunnel_of(&self.tunnels, hop.ifindex)));
+        }
         let elsewhere = interfaces.len() < route.hops.len().max(1);
         let beside = self.elsewhere == Some(place);
         if elsewhere {
@@ -387,85 +396,7 @@ impl MainRoute {
         };
         Some(OwnRoute { to: self.to, from: self.from, metric: self.metric, via, source: self.source })
     }
-
-    /// Does it lead others' IPv6 packets, and not just those to the link itself?
-    fn is_transit(&self) -> bool {
-        let IpAddr::V6(ip) = self.to.address else { return false };
-        self.protocol != BY_KERNEL && !ip.is_unicast_link_local() && !ip.is_multicast()
-    }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const TUNNEL: u32 = 7;
-    const WAN: u32 = 2;
-
-    fn prefix(text: &str) -> Prefix {
-        let (address, length) = text.split_once('/').unwrap();
-        Prefix::new(address.parse().unwrap(), length.parse().unwrap())
-    }
-
-    fn route(to: &str, metric: u32, ifindex: u32) -> MainRoute {
-        let hops = vec![Hop { ifindex, gateway: None }];
-        MainRoute { to: prefix(to), from: None, metric, hops, source: None, protocol: 3, unreachable: false }
-    }
-
-    fn survey(routes: &[MainRoute], targets: &[&str]) -> RouteAnswer {
-        let question = RouteQuery {
-            tunnels: vec!["wg0".parse().unwrap()],
-            targets: targets.iter().map(|target| target.parse().unwrap()).collect(),
-            servers: false,
-        };
-        let mut survey = RouteTable::new(&question, &|_| Some(TUNNEL));
-        routes.iter().for_each(|route| survey.take(route));
-        survey.finish()
-    }
-
-    fn led(routes: &[MainRoute], target: &str) -> bool {
-        !survey(routes, &[target]).led.is_empty()
-    }
-
-    #[test]
-    fn the_longest_prefix_counts_and_then_the_metric() {
-        let halves =
-            [route("0.0.0.0/0", 0, WAN), route("0.0.0.0/1", 9, TUNNEL), route("128.0.0.0/1", 9, TUNNEL)];
-        assert!(led(&halves, "198.51.100.2"));
-        assert!(led(&halves, "10.0.0.1"));
-        let with_host = [halves[2].clone(), route("198.51.100.2/32", 50, WAN), halves[0].clone()];
-        assert!(!led(&with_host, "198.51.100.2"));
-        assert!(led(&with_host, "198.51.100.3"));
-        assert!(led(&[route("::/0", 512, TUNNEL), route("::/0", 1024, WAN)], "2001:db8::1"));
-        assert!(!led(&[route("::/0", 512, TUNNEL), route("::/0", 256, WAN)], "2001:db8::1"));
-        let equal = [route("::/0", 1024, WAN), route("::/0", 1024, TUNNEL), route("::/0", 1024, WAN)];
-        assert!(led(&equal, "2001:db8::1"), "in doubt into the tunnel: then it gets a route of its own");
-        assert!(!led(&[route("0.0.0.0/0", 0, TUNNEL)], "2001:db8::1"), "another family");
-    }
-
-    #[test]
-    fn a_route_of_ours_or_for_some_sources_only_is_no_way_of_wireguards() {
-        let ours = MainRoute { protocol: PROTOCOL, ..route("198.51.100.2/32", 0, WAN) };
-        let ways = survey(&[route("128.0.0.0/1", 0, TUNNEL), ours.clone()], &["198.51.100.2"]);
-        assert_eq!(ways.led.len(), 1, "it shows where packets went without it");
-        assert_eq!(ways.own, [ours.own().unwrap()]);
-        let lan = MainRoute { from: Some(prefix("2001:db8:a::/64")), ..route("::/0", 256, TUNNEL) };
-        let ways = survey(&[lan, route("::/0", 1024, WAN)], &["2001:db8:b::1"]);
-        assert!(ways.led.is_empty());
-        assert_eq!(ways.through.len(), 1);
-    }
-
-    #[test]
-    fn a_route_that_leads_nowhere_leads_not_into_the_tunnel() {
-        let nowhere = MainRoute { hops: Vec::new(), unreachable: true, ..route("198.51.100.0/24", 0, WAN) };
-        assert!(!led(&[route("0.0.0.0/0", 0, TUNNEL), nowhere], "198.51.100.2"));
-    }
-
-    #[test]
-    fn what_comes_with_an_address_is_not_transit() {
-        let connected = MainRoute { protocol: BY_KERNEL, ..route("fd00:99::/64", 256, TUNNEL) };
-        let routes = [connected, route("fe80::/64", 256, TUNNEL), route("0.0.0.0/1", 0, TUNNEL)];
-        assert!(survey(&routes, &[]).through.is_empty());
-        assert_eq!(survey(&[route("2000::/3", 1024, TUNNEL)], &[]).through[0].metric, 1024);
-    }
-}
+mod tests;

@@ -132,6 +132,21 @@ fn links_and_addresses_are_read() {
         if let Told::Address(address) = told {
             // The machine had been up for a minute at most.
             assert!((1..6000).contains(&address.created), "{address:?}");
+            let ip = address.ip.to_string();
+            let broadcast = address.broadcast.map(|broadcast| broadcast.to_string());
+            assert_eq!(
+                broadcast.as_deref(),
+                ip.starts_with("203")
+                    .then_some("203.0.113.255")
+                    .or((ip == "127.0.0.1").then_some("127.255.255.255")),
+                "{ip}"
+            );
+            // Not those for this machine or this link alone.
+            assert_eq!(
+                address.global,
+                !ip.starts_with("127") && ip != "::1" && !ip.starts_with("fe80"),
+                "{ip}"
+            );
         }
     }
 }
@@ -172,7 +187,8 @@ fn announcements_are_read_in_their_order() {
             Told::Address(address) => format!("+{}{}", address.ip, if address.usable { "" } else { "?" }),
             Told::AddressGone(address) => format!("-{}", address.ip),
             Told::Route(route) => format!("+default {}", route.metric),
-            Told::RouteGone(route) => format!("-default {}", route.metric),
+            Told::RouteGone => "-default".to_string(),
+            Told::OwnRouteGone(_) | Told::Rule => panic!("nobody did that"),
         })
         .filter(|line| !line.contains("fe80"))
         .collect();
@@ -191,13 +207,13 @@ fn announcements_are_read_in_their_order() {
         "+2001:db8::8?",
         "+2001:db8::8",
         "+default 0",
-        "-default 0",
+        "-default",
         "wg0 down",
         "wg7 down",
         "-4",
         // The IPv4 routes of wan go without a word.
         "wan down",
-        "-default 512",
+        "-default",
         "-2001:db8::8",
         "-2001:db8::7",
         "isp up",

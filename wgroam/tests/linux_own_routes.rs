@@ -40,6 +40,10 @@ fn host(to: &str, device: &str, gateway: Option<&str>, metric: u32) -> OwnRoute 
     OwnRoute { to: Prefix::host(to.parse().unwrap()), from: None, metric, via: Via::By(hop), source: None }
 }
 
+fn from(source: &str, route: OwnRoute) -> OwnRoute {
+    OwnRoute { source: Some(source.parse().unwrap()), ..route }
+}
+
 /// What `ip` says of our routes, in both families.
 fn shown() -> Vec<String> {
     let lines =
@@ -83,6 +87,25 @@ fn routes_are_shown_by_ip_as_they_were_made_and_read_back_the_same() {
             "2001:db8:f::2 via fe80::1 dev lte metric 3 onlink pref medium",
         ),
         (host("2001:db8:f::3", "lte", None, 3), "2001:db8:f::3 dev lte metric 3 pref medium"),
+        // To the router itself, by itself.
+        (host("10.0.1.1", "wan", Some("10.0.1.1"), 0), "10.0.1.1 via 10.0.1.1 dev wan onlink"),
+        (
+            host("2001:db8:1::1", "wan", Some("2001:db8:1::1"), 3),
+            "2001:db8:1::1 via 2001:db8:1::1 dev wan metric 3 onlink pref medium",
+        ),
+        // From an address of another link.
+        (
+            from("10.0.2.2", host("198.51.100.6", "wan", Some("10.0.1.1"), 3)),
+            "198.51.100.6 via 10.0.1.1 dev wan src 10.0.2.2 metric 3 onlink",
+        ),
+        (
+            from("10.0.2.2", host("198.51.100.7", "wan", None, 0)),
+            "198.51.100.7 dev wan scope link src 10.0.2.2",
+        ),
+        (
+            from("2001:db8:2::2", host("2001:db8:f::4", "wan", Some("fe80::1"), 3)),
+            "2001:db8:f::4 via fe80::1 dev wan src 2001:db8:2::2 metric 3 onlink pref medium",
+        ),
     ] {
         own.add(&route).unwrap_or_else(|error| panic!("{error}"));
         assert_eq!(shown(), [text]);
@@ -160,6 +183,16 @@ fn another_way_takes_the_place_of_the_old_one() {
         }
         own.remove(&host(target, "lte", None, 3)).unwrap();
     }
+    for (target, net) in [("198.51.100.2", "10.0."), ("2001:db8:f::2", "2001:db8:")] {
+        let route = host(target, "wan", Some("fe80::1"), 3);
+        let dots = if target.contains(':') { "::2" } else { ".2" };
+        let [one, other] = ["1", "2"].map(|number| from(&format!("{net}{number}{dots}"), route));
+        for route in [route, one, other, route] {
+            own.add(&route).unwrap();
+            assert_eq!(own.list().unwrap(), [route]);
+        }
+        own.remove(&route).unwrap();
+    }
     // IPv6 reads no metric as 1024.
     own.add(&unreachable("2001:db8:a::/48", None, 0)).unwrap();
     own.add(&unreachable("2001:db8:a::/48", None, 0)).unwrap();
@@ -182,6 +215,11 @@ fn a_way_that_is_not_there_says_so_and_one_that_went_away_is_no_error() {
         assert!(matches!(own.add(&route).unwrap_err(), Error::NoWay(_)));
         own.remove(&route).unwrap();
         run("ip link set wan up");
+        // An address that is nobody's here, or not any more.
+        let source = if target.contains(':') { "2001:db8:9::9" } else { "10.9.9.9" };
+        let route = from(source, host(target, "wan", Some("fe80::1"), 3));
+        let error = own.add(&route).unwrap_err();
+        assert!(matches!(error, Error::NoWay(_)), "{error:?}");
     }
     assert_eq!(
         own.add(&unreachable("10.0.0.0/8", Some("10.1.0.0/16"), 1)).unwrap_err().to_string(),

@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use super::{Daemon, trouble, wall};
 use crate::engine::{Action, Event, Report};
+use crate::linux::own_routes::OwnRoutes;
 use crate::linux::wireguard;
 use crate::model::{Interface, wipe_stack};
 use crate::render;
@@ -33,8 +34,8 @@ impl Daemon {
                     }
                 }
                 Action::QueryRoutes(question) => self.query_routes(now, question),
-                Action::AddRoute(route) => self.change_route(|routes| routes.add(route)),
-                Action::RemoveRoute(route) => self.change_route(|routes| routes.remove(route)),
+                Action::AddRoute(route) => self.change_route(OwnRoutes::add, route),
+                Action::RemoveRoute(route) => self.change_route(OwnRoutes::remove, route),
                 Action::Forget { interface } => self.forget(*interface),
                 Action::Remember => self.keeper.remember(now, &self.engine.memory()),
                 Action::Report(report) => self.report(report),

@@ -183,6 +183,7 @@ impl Daemon {
         log::info!("wgroam {} started", env!("CARGO_PKG_VERSION"));
         let now = Instant::now();
         // The monitor has read all links by now, and epoll will not say so.
+        self.tell_changes(now);
         self.take_links(now);
         self.look_at_everything(now);
         self.carry_out(now);
@@ -234,6 +235,7 @@ impl Daemon {
         }
         match self.routes.settled(now) {
             Ok(changes) => {
+                self.tell_changes(now);
                 for change in changes {
                     self.engine.handle_event(now, Event::WanChanged(change));
                 }
@@ -276,6 +278,7 @@ impl Daemon {
             }
             Err(error) => log::warn!("route events: {error}; asking again"),
         }
+        self.tell_changes(now);
     }
 
     fn take_clock_step(&mut self, now: Instant) -> Result<(), Error> {

@@ -6,6 +6,7 @@ pub mod control;
 pub mod crash;
 pub mod echo;
 pub mod files;
+pub mod name_servers;
 pub mod netlink;
 pub mod own_routes;
 pub mod process;

@@ -29,7 +29,7 @@ pub enum Error {
     Taken(OwnRoute),
     /// The kernel does not do routes by source address: CONFIG_IPV6_SUBTREES is off, or it is IPv4, which never does.
     NoSourceRoutes(OwnRoute),
-    /// The link or the router of the way is not there, or the link is down.
+    /// The link, the router or the source address of the way is not there, or the link is down.
     NoWay(OwnRoute),
     /// Anything else.
     Failed(OwnRoute, Failure),
@@ -48,7 +48,7 @@ impl fmt::Display for Error {
                      CONFIG_IPV6_SUBTREES)"
                 )
             }
-            Error::NoWay(route) => write!(f, "route {route}: its link or router is not there, or down"),
+            Error::NoWay(route) => write!(f, "route {route}: its link, router or source is not there"),
             Error::Failed(route, failure) => match failure.errno() {
                 Some(libc::EPERM) => {
                     write!(
@@ -76,7 +76,8 @@ impl OwnRoutes {
         Self::default()
     }
 
-    /// Adds the route; it is no error if we have it already. One of ours that differs only in its way is replaced.
+    /// Adds the route; it is no error if we have it already. One of ours that differs only in its way or source is
+    /// replaced.
     pub fn add(&mut self, route: &OwnRoute) -> Result<(), Error> {
         // IPv4 takes a source prefix and does without it: such a route would be for everybody.
         if route.from.is_some() && route.to.address().is_ipv4() {
@@ -90,7 +91,7 @@ impl OwnRoutes {
         let ours = self.list().map_err(|failure| Error::Failed(*route, failure))?;
         match ours.iter().find(|other| other.same_place(route)) {
             None => Err(Error::Taken(*route)),
-            Some(same) if same.via == route.via => Ok(()),
+            Some(same) if (same.via, same.source) == (route.via, route.source) => Ok(()),
             Some(other) => {
                 self.remove(other)?;
                 self.change(libc::RTM_NEWROUTE, flags, route).map_err(|failure| explain(route, failure))
@@ -139,6 +140,11 @@ impl OwnRoutes {
         }
     }
 
+    /// What announcements of our own changes carry, see [`Socket::port`]. None: we have not changed anything yet.
+    pub fn port(&self) -> Option<u32> {
+        self.socket.as_ref()?.port()
+    }
+
     fn change(&mut self, kind: u16, flags: i32, route: &OwnRoute) -> Result<(), Failure> {
         let request = write(kind, (libc::NLM_F_REQUEST | libc::NLM_F_ACK | flags) as u16, route);
         self.socket()?.ask(request, &mut |_| Ok(()))
@@ -155,8 +161,9 @@ impl OwnRoutes {
 
 fn explain(route: &OwnRoute, failure: Failure) -> Error {
     match failure.errno() {
-        // It says EINVAL for other things too; but of what we send, the source is all that it may not know.
+        // It says EINVAL for other things too; but of what we send, these are all that it may not know.
         Some(libc::EINVAL) if route.from.is_some() => Error::NoSourceRoutes(*route),
+        Some(libc::EINVAL) if route.source.is_some() => Error::NoWay(*route),
         Some(libc::EEXIST) => Error::Taken(*route),
         Some(libc::ENODEV | libc::ENETDOWN | libc::ENETUNREACH | libc::EHOSTUNREACH) => Error::NoWay(*route),
         _ => Error::Failed(*route, failure),
@@ -188,6 +195,9 @@ fn write(kind: u16, flags: u16, route: &OwnRoute) -> Request {
         octets(&mut request, libc::RTA_SRC, &[], from.address());
     }
     request.attribute(libc::RTA_PRIORITY, &route.metric.to_ne_bytes());
+    if let Some(source) = route.source {
+        octets(&mut request, libc::RTA_PREFSRC, &[], source);
+    }
     if let Via::By(hop) = route.via {
         request.attribute(libc::RTA_OIF, &hop.ifindex.to_ne_bytes());
         match hop.gateway {
@@ -228,7 +238,7 @@ fn read(payload: Bytes) -> Result<Option<MainRoute>, Malformed> {
     if table != libc::RT_TABLE_MAIN || matches!(route_type, libc::RTN_MULTICAST | libc::RTN_BROADCAST) {
         return Ok(None);
     }
-    let Some(Route { to, from, metric, hops, .. }) = whole_route(payload)? else { return Ok(None) };
+    let Some(Route { to, from, metric, hops, source, .. }) = whole_route(payload)? else { return Ok(None) };
     let unicast = route_type == libc::RTN_UNICAST;
     if unicast && hops.is_empty() {
         return Ok(None);
@@ -239,7 +249,7 @@ fn read(payload: Bytes) -> Result<Option<MainRoute>, Malformed> {
         metric,
         // IPv6 says that a route that leads nowhere leads to the loopback device.
         hops: if unicast { hops } else { Vec::new() },
-        source: None,
+        source,
         protocol: payload.u8(5)?,
         unreachable: route_type == libc::RTN_UNREACHABLE,
     }))

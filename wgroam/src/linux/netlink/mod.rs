@@ -10,8 +10,8 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::time::Duration;
 
 use nix::sys::socket::{
-    AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, bind, recvfrom, sendto,
-    setsockopt, socket, sockopt::ReceiveTimeout,
+    AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, bind, getsockname, recvfrom,
+    sendto, setsockopt, socket, sockopt::ReceiveTimeout,
 };
 use nix::sys::time::TimeVal;
 use zeroize::Zeroize;
@@ -106,6 +106,11 @@ impl Socket {
         let fd = socket(AddressFamily::Netlink, SockType::Raw, flags | SockFlag::SOCK_CLOEXEC, protocol)?;
         bind(fd.as_raw_fd(), &NetlinkAddr::new(0, groups))?;
         Ok(Self { fd, buffer: vec![0; BUFFER].into_boxed_slice(), sequence: 0 })
+    }
+
+    /// The number that the kernel knows it by: announcements of what it asked for have it, see [`Message::port`].
+    pub fn port(&self) -> Option<u32> {
+        getsockname::<NetlinkAddr>(self.fd.as_raw_fd()).ok().map(|own| own.pid())
     }
 
     /// Sends a request, and hands every message of the answer to `each`, up to the kernel's acknowledgement or the

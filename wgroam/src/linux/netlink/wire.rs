@@ -121,6 +121,8 @@ pub struct Message<'a> {
     pub flags: u16,
     /// Of the request that it answers.
     pub sequence: u32,
+    /// The socket that it is for; of an announcement: the one that asked for what is announced, 0: the kernel itself.
+    pub port: u32,
     /// What follows the header.
     pub payload: Bytes<'a>,
 }
@@ -151,6 +153,7 @@ impl<'a> Messages<'a> {
             kind: whole.u16(4)?,
             flags: whole.u16(6)?,
             sequence: whole.u32(8)?,
+            port: whole.u32(12)?,
             payload: whole.from(MESSAGE_HEADER),
         };
         self.0 = self.0.from(align(length));

@@ -43,39 +43,26 @@ impl Links {
 
     /// All links.
     pub fn all(&mut self) -> Result<Vec<Link>, Failure> {
-        let mut links = Vec::new();
-        dump(self.socket()?, libc::RTM_GETLINK, &mut links, |told| match told {
-            Told::Link(link) => Some(link),
-            _ => None,
-        })?;
-        Ok(links)
+        let link = |told| if let Told::Link(link) = told { Some(link) } else { None };
+        Ok(dump(self.socket()?, libc::RTM_GETLINK)?.into_iter().filter_map(link).collect())
     }
 
     /// All addresses of this machine.
     pub fn addresses(&mut self) -> Result<Vec<Address>, Failure> {
-        let mut addresses = Vec::new();
-        dump(self.socket()?, libc::RTM_GETADDR, &mut addresses, |told| match told {
-            Told::Address(address) => Some(address),
-            _ => None,
-        })?;
-        Ok(addresses)
+        let address = |told| if let Told::Address(address) = told { Some(address) } else { None };
+        Ok(dump(self.socket()?, libc::RTM_GETADDR)?.into_iter().filter_map(address).collect())
     }
 
     /// The default routes of all tables.
     pub fn default_routes(&mut self) -> Result<Vec<DefaultRoute>, Failure> {
-        let mut routes = Vec::new();
-        dump(self.socket()?, libc::RTM_GETROUTE, &mut routes, |told| match told {
-            Told::Route(route) => Some(route),
-            _ => None,
-        })?;
-        Ok(routes)
+        default_routes(self.socket()?)
     }
 
     /// Where a packet to this address would go, as `ip route get` says: from this address, or from any if there is none,
     /// with this mark. None: nowhere. Nothing is sent.
     pub fn lookup(&mut self, to: IpAddr, from: Option<IpAddr>, mark: u32) -> Result<Option<Lookup>, Failure> {
         let mut found = None;
-        let asked = self.socket()?.ask(lookup::question(to, from, mark), &mut |message| {
+        let asked = self.socket()?.ask(lookup::question(to, from, mark, 0), &mut |message| {
             found = lookup::read(message)?.or(found);
             Ok(())
         });
@@ -104,25 +91,30 @@ impl Links {
 
 const REQUEST: u16 = libc::NLM_F_REQUEST as u16;
 
-/// Reads all objects of one sort (RTM_GET*) into `into`.
-pub(super) fn dump<T>(
-    socket: &mut Socket,
-    kind: u16,
-    into: &mut Vec<T>,
-    pick: fn(Told) -> Option<T>,
-) -> Result<(), Failure> {
+/// Reads all objects of one sort (RTM_GET*).
+pub(super) fn dump(socket: &mut Socket, kind: u16) -> Result<Vec<Told>, Failure> {
     let mut attempt = 0;
     loop {
-        into.clear();
+        let mut all = Vec::new();
         // The longest of the three headers, all zeroes: any family, any link.
         let request = Request::new(kind, REQUEST | libc::NLM_F_DUMP as u16, &[0; 16]);
-        let each = &mut |message: &Message| {
-            into.extend(message::read(message)?.and_then(pick));
+        let asked = socket.ask(request, &mut |message: &Message| {
+            all.extend(message::read(message)?);
             Ok(())
-        };
-        match socket.ask(request, each) {
+        });
+        match asked {
             Err(Failure::Interrupted) if attempt < ATTEMPTS => attempt += 1,
-            asked => return asked,
+            asked => return asked.map(|()| all),
         }
     }
+}
+
+pub(super) fn default_routes(socket: &mut Socket) -> Result<Vec<DefaultRoute>, Failure> {
+    let mut routes = Vec::new();
+    for told in dump(socket, libc::RTM_GETROUTE)? {
+        if let Told::Route(route) = told {
+            routes.push(route);
+        }
+    }
+    Ok(routes)
 }

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use super::super::netlink::wire::{Malformed, Message, Request};
 use super::super::own_routes::octets;
-use super::message;
+use super::message::{Route, whole_route};
 
 /// Bytes of struct rtmsg.
 const HEADER: usize = 12;
@@ -21,7 +21,8 @@ pub struct Lookup {
     pub local: bool,
 }
 
-pub(super) fn question(to: IpAddr, from: Option<IpAddr>, mark: u32) -> Request {
+/// `by` is the link that it has to leave by; 0: any.
+pub(super) fn question(to: IpAddr, from: Option<IpAddr>, mark: u32, by: u32) -> Request {
     let (family, bits) = if to.is_ipv4() { (libc::AF_INET, 32) } else { (libc::AF_INET6, 128) };
     let mut header = [0; HEADER];
     header[..3].copy_from_slice(&[family as u8, bits, if from.is_some() { bits } else { 0 }]);
@@ -32,6 +33,9 @@ pub(super) fn question(to: IpAddr, from: Option<IpAddr>, mark: u32) -> Request {
         octets(&mut request, libc::RTA_SRC, &[], from);
     }
     request.attribute(libc::RTA_MARK, &mark.to_ne_bytes());
+    if by > 0 {
+        request.attribute(libc::RTA_OIF, &by.to_ne_bytes());
+    }
     request
 }
 
@@ -39,16 +43,8 @@ pub(super) fn read(message: &Message) -> Result<Option<Lookup>, Malformed> {
     if message.kind != libc::RTM_NEWROUTE {
         return Ok(None);
     }
-    let payload = message.payload;
-    let ipv6 = i32::from(payload.u8(0)?) == libc::AF_INET6;
-    let mut way = Lookup { ifindex: 0, source: None, local: payload.u8(7)? == libc::RTN_LOCAL };
-    for attribute in payload.from(HEADER).attributes() {
-        let attribute = attribute?;
-        match attribute.kind {
-            libc::RTA_OIF => way.ifindex = attribute.value.u32(0)?,
-            libc::RTA_PREFSRC => way.source = Some(message::ip(attribute.value, ipv6)?),
-            _ => {}
-        }
-    }
-    Ok(Some(way))
+    let local = message.payload.u8(7)? == libc::RTN_LOCAL;
+    let route = whole_route(message.payload)?;
+    let way = |Route { hops, source, .. }| Some(Lookup { ifindex: hops.first()?.ifindex, source, local });
+    Ok(route.and_then(way))
 }

@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::super::netlink::wire::{Attributes, Bytes, Malformed, Message};
 use crate::model::Interface;
-use crate::routing::{Hop, Prefix};
+use crate::routing::{Hop, PROTOCOL, Prefix};
 
 /// include/uapi/linux/rtnetlink.h; the libc crate has it for glibc only.
 pub(in crate::linux) const RTA_VIA: u16 = 18;
@@ -25,7 +25,11 @@ pub enum Told {
     /// A default route is there, or changed.
     Route(DefaultRoute),
     /// A default route is gone.
-    RouteGone(DefaultRoute),
+    RouteGone,
+    /// A route of ours is gone, as this socket wanted ([`Message::port`]).
+    OwnRouteGone(u32),
+    /// A policy rule is there or gone.
+    Rule,
 }
 
 /// A link.
@@ -63,9 +67,20 @@ pub struct Address {
     pub ip: IpAddr,
     /// Do others take packets from it now? Not while IPv6 still looks for a duplicate, nor when it found one.
     pub usable: bool,
+    /// Can a packet to anybody come from it: usable, of global scope, not deprecated?
+    pub global: bool,
+    /// What reaches all in its IPv4 network.
+    pub broadcast: Option<Ipv4Addr>,
     /// When it was created, in hundredths of a second since boot: differs when an address was removed and added
     /// again, not when its lifetime was extended.
     pub created: u32,
+}
+
+impl Address {
+    /// The same address, with the same rights, and not made anew in between? Both are of one link.
+    pub fn same(&self, other: &Address) -> bool {
+        (self.ip, self.usable, self.created) == (other.ip, other.usable, other.created)
+    }
 }
 
 /// A default route. Which one is best: [`DefaultRoute::rank`].
@@ -92,12 +107,18 @@ impl DefaultRoute {
 pub fn read(message: &Message) -> Result<Option<Told>, Malformed> {
     let payload = message.payload;
     Ok(match message.kind {
-        libc::RTM_NEWLINK => link(payload)?.map(Told::Link),
-        libc::RTM_DELLINK => link(payload)?.map(|link| Told::LinkGone(link.ifindex)),
-        libc::RTM_NEWADDR => address(payload)?.map(Told::Address),
-        libc::RTM_DELADDR => address(payload)?.map(Told::AddressGone),
+        libc::RTM_NEWLINK | libc::RTM_DELLINK => link(payload)?.map(|link| match message.kind {
+            libc::RTM_NEWLINK => Told::Link(link),
+            _ => Told::LinkGone(link.ifindex),
+        }),
+        libc::RTM_NEWADDR | libc::RTM_DELADDR => address(payload)?.map(|address| match message.kind {
+            libc::RTM_NEWADDR => Told::Address(address),
+            _ => Told::AddressGone(address),
+        }),
         libc::RTM_NEWROUTE => route(payload)?.map(Told::Route),
-        libc::RTM_DELROUTE => route(payload)?.map(Told::RouteGone),
+        libc::RTM_DELROUTE if payload.u8(5)? == PROTOCOL => Some(Told::OwnRouteGone(message.port)),
+        libc::RTM_DELROUTE => (payload.u8(1)? == 0).then_some(Told::RouteGone),
+        libc::RTM_NEWRULE | libc::RTM_DELRULE => Some(Told::Rule),
         _ => None,
     })
 }
@@ -150,8 +171,7 @@ fn address(payload: Bytes) -> Result<Option<Address>, Malformed> {
         _ => return Ok(None),
     };
     let mut flags = u32::from(payload.u8(2)?);
-    let mut local = None;
-    let mut other = None;
+    let (mut local, mut other, mut broadcast) = (None, None, None);
     let mut created = 0;
     for attribute in payload.from(ADDRESS_HEADER).attributes() {
         let attribute = attribute?;
@@ -159,6 +179,7 @@ fn address(payload: Bytes) -> Result<Option<Address>, Malformed> {
             // On a point-to-point link IFA_ADDRESS is the far end's.
             libc::IFA_LOCAL => local = Some(ip(attribute.value, ipv6)?),
             libc::IFA_ADDRESS => other = Some(ip(attribute.value, ipv6)?),
+            libc::IFA_BROADCAST => broadcast = Some(Ipv4Addr::from(*attribute.value.array::<4>(0)?)),
             libc::IFA_FLAGS => flags = attribute.value.u32(0)?,
             // struct ifa_cacheinfo: preferred, valid, created, updated.
             libc::IFA_CACHEINFO => created = attribute.value.u32(8)?,
@@ -169,7 +190,16 @@ fn address(payload: Bytes) -> Result<Option<Address>, Malformed> {
     let has = |flag: u32| flags & flag != 0;
     let waiting = has(libc::IFA_F_TENTATIVE) && !has(libc::IFA_F_OPTIMISTIC);
     let usable = !waiting && !has(libc::IFA_F_DADFAILED);
-    Ok(Some(Address { ifindex: payload.u32(4)?, ip, usable, created }))
+    let global = usable && !has(libc::IFA_F_DEPRECATED) && payload.u8(3)? == libc::RT_SCOPE_UNIVERSE;
+    let broadcast = broadcast.or(highest(other.unwrap_or(ip), payload.u8(1)?));
+    Ok(Some(Address { ifindex: payload.u32(4)?, ip, usable, global, broadcast, created }))
+}
+
+/// The highest address of an IPv4 network: the kernel takes it for the broadcast address even if nobody says so
+/// (fib_frontend.c: fib_add_ifaddr).
+fn highest(ip: IpAddr, length: u8) -> Option<Ipv4Addr> {
+    let IpAddr::V4(ip) = ip else { return None };
+    (length < 31).then(|| Ipv4Addr::from_bits(ip.to_bits() | u32::MAX >> length))
 }
 
 /// Bytes of struct rtmsg.
@@ -200,6 +230,8 @@ pub(in crate::linux) struct Route {
     pub from: Prefix,
     pub table: u32,
     pub metric: u32,
+    /// The address that packets get which have none.
+    pub source: Option<IpAddr>,
     /// Those that are alive: the kernel passes over what leads to a link that is down.
     pub hops: Vec<Hop>,
 }
@@ -212,7 +244,7 @@ pub(in crate::linux) fn whole_route(payload: Bytes) -> Result<Option<Route>, Mal
         _ => return Ok(None),
     };
     let mut table = u32::from(payload.u8(4)?);
-    let (mut to, mut from, mut metric, mut hops) = (any, any, 0, Vec::new());
+    let (mut to, mut from, mut metric, mut source, mut hops) = (any, any, 0, None, Vec::new());
     for attribute in payload.from(ROUTE_HEADER).attributes() {
         let attribute = attribute?;
         let value = attribute.value;
@@ -220,6 +252,7 @@ pub(in crate::linux) fn whole_route(payload: Bytes) -> Result<Option<Route>, Mal
             libc::RTA_TABLE => table = value.u32(0)?,
             libc::RTA_DST => to = ip(value, ipv6)?,
             libc::RTA_SRC => from = ip(value, ipv6)?,
+            libc::RTA_PREFSRC => source = Some(ip(value, ipv6)?),
             libc::RTA_PRIORITY => metric = value.u32(0)?,
             libc::RTA_OIF => {
                 let gateway = gateway(payload.from(ROUTE_HEADER).attributes(), ipv6)?;
@@ -233,7 +266,7 @@ pub(in crate::linux) fn whole_route(payload: Bytes) -> Result<Option<Route>, Mal
         hops.clear();
     }
     let (to, from) = (Prefix::new(to, payload.u8(1)?), Prefix::new(from, payload.u8(2)?));
-    Ok(Some(Route { to, from, table, metric, hops }))
+    Ok(Some(Route { to, from, table, metric, source, hops }))
 }
 
 /// struct rtnexthop: length, flags, weight, link, attributes; one after the other, padded to 4 bytes.
@@ -268,6 +301,8 @@ fn gateway(attributes: Attributes, ipv6: bool) -> Result<Option<IpAddr>, Malform
     Ok(None)
 }
 
+// Called from all over: inlined, it was 400 bytes more on MIPS.
+#[inline(never)]
 pub(super) fn ip(value: Bytes, ipv6: bool) -> Result<IpAddr, Malformed> {
     Ok(if ipv6 {
         Ipv6Addr::from(*value.array::<16>(0)?).into()

@@ -2,6 +2,7 @@
 //! How this machine is connected, and what changes about it: links, addresses, default routes. What the messages say
 //! is read in [`message`], what differs between two moments is found in [`state`]; here are the socket and the clock.
 
+mod answer;
 mod link;
 mod lookup;
 pub mod message;
@@ -56,6 +57,9 @@ pub enum LinkEvent {
     },
 }
 
+/// RTNLGRP_IPV6_RULE as a mask; the libc crate has the other ones.
+const RTMGRP_IPV6_RULE: i32 = 1 << 18;
+
 /// Listens to rtnetlink.
 pub struct RouteMonitor {
     announcements: Socket,
@@ -66,6 +70,13 @@ pub struct RouteMonitor {
     /// As of the last settling.
     settled: State,
     lost: Vec<Lost>,
+    /// Policy rules changed since the last settling.
+    rules: bool,
+    /// Routes of ours may be gone, and [`RouteMonitor::routes_changed`] has not said so yet.
+    routes_changed: bool,
+    own_port: Option<u32>,
+    /// Own addresses came or went, and [`RouteMonitor::own_addresses`] has not said so yet.
+    own_changed: bool,
     wan: Vec<Interface>,
     events: Vec<LinkEvent>,
     restless: Option<Restless>,
@@ -90,7 +101,9 @@ impl RouteMonitor {
             | libc::RTMGRP_IPV4_IFADDR
             | libc::RTMGRP_IPV6_IFADDR
             | libc::RTMGRP_IPV4_ROUTE
-            | libc::RTMGRP_IPV6_ROUTE;
+            | libc::RTMGRP_IPV6_ROUTE
+            | libc::RTMGRP_IPV4_RULE
+            | RTMGRP_IPV6_RULE;
         let mut monitor = Self {
             // Listening comes first: what changes while we take stock is told twice, not never.
             announcements: Socket::listening(SockProtocol::NetlinkRoute, groups as u32)?,
@@ -98,6 +111,10 @@ impl RouteMonitor {
             now: State::default(),
             settled: State::default(),
             lost: Vec::new(),
+            rules: false,
+            routes_changed: false,
+            own_port: None,
+            own_changed: true,
             wan: Vec::new(),
             events: Vec::new(),
             restless: None,
@@ -105,7 +122,7 @@ impl RouteMonitor {
             retry_at: None,
         };
         monitor.take_stock()?;
-        monitor.now.routes = monitor.routes()?;
+        monitor.now.routes = link::default_routes(&mut monitor.questions)?;
         monitor.settled = monitor.now.clone();
         Ok(monitor)
     }
@@ -123,6 +140,26 @@ impl RouteMonitor {
     /// Does this address belong to this machine? (Addresses only: not what a route of type local claims as a whole.)
     pub fn is_local(&self, ip: IpAddr) -> bool {
         self.now.is_local(ip)
+    }
+
+    /// All addresses of this machine and its IPv4 networks' broadcast addresses, sorted: at the start, and with the
+    /// settling after some came or went.
+    pub fn own_addresses(&mut self) -> Option<Vec<IpAddr>> {
+        if self.restless.is_some() || !std::mem::take(&mut self.own_changed) {
+            return None;
+        }
+        Some(self.now.own_addresses())
+    }
+
+    /// Whose changes are our own: what [`super::own_routes::OwnRoutes::port`] says.
+    pub fn set_own_port(&mut self, port: Option<u32>) {
+        self.own_port = port;
+    }
+
+    /// May routes of ours have gone since the last call? Somebody removed one, announcements were lost, or there was a
+    /// settling: IPv4 routes go with their link or address without a word.
+    pub fn routes_changed(&mut self) -> bool {
+        std::mem::take(&mut self.routes_changed)
     }
 
     /// Where packets leave to the Internet by IPv4 and by IPv6, as of the last settling: the best default routes that no
@@ -160,7 +197,7 @@ impl RouteMonitor {
         // A socket that fails may have lost something, too.
         if !matches!(drained, Ok(Drained::All)) {
             log::debug!("netlink: announcements were lost; looking at all links and addresses anew");
-            self.stale = true;
+            (self.stale, self.routes_changed, self.rules) = (true, true, true);
         }
         if self.stale && self.may_ask(now) {
             if let Err(error) = self.take_stock() {
@@ -194,16 +231,20 @@ impl RouteMonitor {
         if self.stale || self.restless.is_none() || self.deadline().is_none_or(|deadline| deadline > now) {
             return Ok(Vec::new());
         }
-        match self.routes() {
+        match link::default_routes(&mut self.questions) {
             Ok(routes) => self.now.routes = routes,
             Err(error) => {
                 self.retry_at = Some(now + RETRY);
-                return Err(error);
+                return Err(error.into());
             }
         }
         (self.restless, self.retry_at) = (None, None);
-        let changes = state::changes(&self.settled, &self.now, &self.lost, &self.wan);
+        self.routes_changed = true;
+        let mut changes = state::changes(&self.settled, &self.now, &self.lost, &self.wan);
         self.lost.clear();
+        if std::mem::take(&mut self.rules) {
+            changes.push(WanChange::Rules);
+        }
         self.settled.clone_from(&self.now);
         Ok(changes)
     }
@@ -230,26 +271,36 @@ impl RouteMonitor {
                     .iter_mut()
                     .find(|known| (known.ifindex, known.ip) == (address.ifindex, address.ip));
                 match known {
-                    // Nothing but its lifetime is new.
-                    Some(known) if *known == address => return false,
-                    Some(known) => *known = address,
-                    None => self.now.addresses.push(address),
+                    Some(known) => {
+                        let before = std::mem::replace(known, address);
+                        !before.same(&address) || before.global != address.global
+                    }
+                    None => {
+                        self.now.addresses.push(address);
+                        self.own_changed = true;
+                        true
+                    }
                 }
-                state::matters(&address)
             }
             Told::AddressGone(address) => {
                 let gone = (address.ifindex, address.ip);
                 self.now.addresses.retain(|known| (known.ifindex, known.ip) != gone);
-                if !state::matters(&address) {
-                    return false;
-                }
-                if !self.lost.contains(&gone) {
+                self.own_changed = true;
+                if state::matters(&address) && !self.lost.contains(&gone) {
                     self.lost.push(gone);
                 }
                 true
             }
             Told::Route(route) => !self.now.routes.contains(&route),
-            Told::RouteGone(_) => true,
+            Told::RouteGone => true,
+            Told::OwnRouteGone(port) => {
+                self.routes_changed |= Some(port) != self.own_port;
+                false
+            }
+            Told::Rule => {
+                self.rules = true;
+                true
+            }
         }
     }
 
@@ -298,36 +349,25 @@ impl RouteMonitor {
 
     /// Asks for all links and addresses, and takes the answer in as if it had been told.
     fn take_stock(&mut self) -> io::Result<()> {
-        let mut links = Vec::new();
-        link::dump(&mut self.questions, libc::RTM_GETLINK, &mut links, |told| match told {
-            Told::Link(link) => Some(link),
-            _ => None,
-        })?;
-        let mut addresses = Vec::new();
-        link::dump(&mut self.questions, libc::RTM_GETADDR, &mut addresses, |told| match told {
-            Told::Address(address) => Some(address),
-            _ => None,
-        })?;
+        let links = link::dump(&mut self.questions, libc::RTM_GETLINK)?;
+        let addresses = link::dump(&mut self.questions, libc::RTM_GETADDR)?;
+        let is = |told: &Told, ifindex| matches!(told, Told::Link(link) if link.ifindex == ifindex);
         let known: Vec<u32> = self.now.links.iter().map(|known| known.link.ifindex).collect();
-        for ifindex in known.into_iter().filter(|ifindex| !links.iter().any(|link| link.ifindex == *ifindex))
-        {
+        for ifindex in known.into_iter().filter(|&ifindex| !links.iter().any(|told| is(told, ifindex))) {
             self.link_gone(ifindex);
         }
         for link in links {
-            self.link(link);
+            self.hear(link);
         }
         // Those that went and came back are told apart by the time of their creation.
-        self.now.addresses = addresses;
+        self.now.addresses.clear();
+        for told in addresses {
+            if let Told::Address(address) = told {
+                self.now.addresses.push(address);
+            }
+        }
+        self.own_changed = true;
         Ok(())
-    }
-
-    fn routes(&mut self) -> io::Result<Vec<message::DefaultRoute>> {
-        let mut routes = Vec::new();
-        link::dump(&mut self.questions, libc::RTM_GETROUTE, &mut routes, |told| match told {
-            Told::Route(route) => Some(route),
-            _ => None,
-        })?;
-        Ok(routes)
     }
 }
 
@@ -354,44 +394,4 @@ fn could_be_wireguard(link: &Link) -> bool {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
-mod tests {
-    use super::*;
-
-    /// A kernel that can't be asked: this family has no such question.
-    fn deaf() -> Socket {
-        Socket::asking(SockProtocol::NetlinkGeneric).unwrap()
-    }
-
-    /// Whoever calls this ends with an error of start-up only: a moment without memory must not end the daemon.
-    #[test]
-    fn what_could_not_be_asked_is_asked_again_after_a_while() {
-        let mut monitor = RouteMonitor::open().unwrap();
-        let (start, wan) = (Instant::now(), monitor.settled.clone());
-        let _ = monitor.read(start).unwrap();
-        monitor.restless = None;
-        let asking = std::mem::replace(&mut monitor.questions, deaf());
-        monitor.stale = true;
-        monitor.now.links.clear();
-
-        assert!(monitor.read(start).is_err());
-        let retry = start + RETRY;
-        assert_eq!(monitor.deadline(), Some(retry));
-        // Until then neither errors nor conclusions.
-        assert!(monitor.read(start + RETRY / 2).is_ok());
-        assert_eq!(monitor.settled(start + RETRY / 2).unwrap(), []);
-        assert!(monitor.read(retry).is_err());
-
-        monitor.questions = asking;
-        let retry = retry + RETRY;
-        assert_eq!(monitor.deadline(), Some(retry));
-        assert!(monitor.read(retry).is_ok());
-        assert_eq!(monitor.now.links.len(), wan.links.len());
-        assert_eq!(monitor.deadline(), Some(retry + QUIET));
-
-        monitor.questions = deaf();
-        assert!(monitor.settled(retry + QUIET).is_err());
-        assert_eq!(monitor.deadline(), Some(retry + QUIET + RETRY));
-        assert_eq!(monitor.settled(retry + QUIET + RETRY / 2).unwrap(), []);
-    }
-}
+mod tests;

@@ -38,6 +38,20 @@ impl State {
     pub fn is_local(&self, ip: IpAddr) -> bool {
         ip.is_loopback() || self.addresses.iter().any(|address| address.ip == ip)
     }
+
+    /// All addresses and broadcast addresses, sorted, each once.
+    pub fn own_addresses(&self) -> Vec<IpAddr> {
+        let mut own = Vec::new();
+        for address in &self.addresses {
+            own.push(address.ip);
+            if let Some(broadcast) = address.broadcast {
+                own.push(broadcast.into());
+            }
+        }
+        own.sort_unstable();
+        own.dedup();
+        own
+    }
 }
 
 /// An address that was seen going away, whether it came back or not.
@@ -78,9 +92,16 @@ pub fn changes(old: &State, new: &State, lost: &[Lost], configured: &[Interface]
 pub fn uplink(state: &State, ipv6: bool, configured: &[Interface]) -> Option<Hop> {
     let wan = Wan { state, configured };
     let carries = |hop: &&Hop| wan.live().any(|known| known.link.ifindex == hop.ifindex);
-    let routes = state.routes.iter().filter(|route| route.ipv6 == ipv6);
-    let ways = routes.filter_map(|route| Some((route.rank(), *route.hops.iter().find(carries)?)));
-    ways.min().map(|(_, hop)| hop)
+    let mut best: Option<(_, Hop)> = None;
+    for route in state.routes.iter().filter(|route| route.ipv6 == ipv6) {
+        let rank = route.rank();
+        if best.is_none_or(|(other, _)| rank < other)
+            && let Some(hop) = route.hops.iter().find(carries)
+        {
+            best = Some((rank, *hop));
+        }
+    }
+    best.map(|(_, hop)| hop)
 }
 
 /// The device that carries the best default route, IPv4 first.
@@ -115,17 +136,20 @@ impl<'a> Wan<'a> {
 
     /// The hops of the best default routes of a family, sorted.
     fn best(&self, ipv6: bool) -> Vec<Hop> {
-        let routes = || {
-            self.state
-                .routes
-                .iter()
-                .filter(|route| route.ipv6 == ipv6 && route.hops.iter().any(|hop| self.counts(hop)))
-        };
-        let rank = routes().map(DefaultRoute::rank).min();
-        let best = routes().filter(|route| Some(route.rank()) == rank).flat_map(|route| &route.hops);
-        let mut hops: Vec<Hop> = best.filter(|hop| self.counts(hop)).copied().collect();
-        hops.sort_unstable();
-        hops.dedup();
+        let (mut best, mut hops) = (None, Vec::new());
+        for route in self.state.routes.iter().filter(|route| route.ipv6 == ipv6) {
+            let rank = route.rank();
+            for hop in route.hops.iter().filter(|hop| self.counts(hop)) {
+                if best.is_none_or(|best| rank < best) {
+                    (best, hops) = (Some(rank), Vec::new());
+                }
+                if best == Some(rank)
+                    && let Err(at) = hops.binary_search(hop)
+                {
+                    hops.insert(at, *hop);
+                }
+            }
+        }
         hops
     }
 
@@ -142,7 +166,7 @@ fn may_be_wan(known: &Known, configured: &[Interface]) -> bool {
 /// packets will come from now.
 fn other_address(old: &State, new: &State, lost: &[Lost], ifindex: u32) -> Option<IpAddr> {
     let added = of(new, ifindex).find(|address| {
-        lost.contains(&(ifindex, address.ip)) || !of(old, ifindex).any(|other| other == *address)
+        lost.contains(&(ifindex, address.ip)) || !of(old, ifindex).any(|other| other.same(address))
     });
     let left = || {
         let gone = of(old, ifindex).find(|address| !of(new, ifindex).any(|other| other.ip == address.ip))?;

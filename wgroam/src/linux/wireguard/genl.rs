@@ -71,27 +71,25 @@ impl Kernel {
         asked
     }
 
-    /// Reads the whole device, into a `new` one each time that something changed meanwhile.
-    fn dump<D>(
+    /// Reads the whole device. `each` gets None at the beginning, and each time that something changed meanwhile and it
+    /// begins anew.
+    fn dump(
         &mut self,
         link: &Link,
-        new: impl Fn() -> D,
-        each: impl Fn(&mut D, Bytes) -> Result<(), Malformed>,
-    ) -> Result<D, Error> {
-        let mut dump = new();
+        each: &mut dyn FnMut(Option<Bytes>) -> Result<(), Malformed>,
+    ) -> Result<(), Error> {
         let mut attempt = 0;
         self.ask(link, &mut |socket, family| {
             loop {
-                dump = new();
+                each(None)?;
                 let mut request = command(family, WG_CMD_GET_DEVICE, libc::NLM_F_DUMP);
                 request.attribute(WGDEVICE_A_IFINDEX, &link.ifindex.to_ne_bytes());
-                match socket.ask(request, &mut |message| each(&mut dump, message.payload)) {
+                match socket.ask(request, &mut |message| each(Some(message.payload))) {
                     Err(Failure::Interrupted) if attempt < ATTEMPTS => attempt += 1,
                     asked => return asked,
                 }
             }
-        })?;
-        Ok(dump)
+        })
     }
 
     /// Changes peers, each entry in turn, all in one message.
@@ -164,7 +162,14 @@ fn poke(keepalive: u16) -> Vec<Change<'static>> {
 
 impl Backend for Kernel {
     fn device(&mut self, link: &Link) -> Result<(Device, Option<PrivateKey>), Error> {
-        let dump = self.dump(link, || Dump::new(link), |dump, payload| dump.message(payload))?;
+        let mut dump = Dump::new(link);
+        self.dump(link, &mut |payload| match payload {
+            Some(payload) => dump.message(payload),
+            None => {
+                dump = Dump::new(link);
+                Ok(())
+            }
+        })?;
         Ok(dump.finish())
     }
 
@@ -186,7 +191,15 @@ impl Backend for Kernel {
     }
 
     fn kept(&mut self, link: &Link, peer: &PublicKey) -> Result<Kept, Error> {
-        self.dump(link, || Kept::new(peer), |kept, payload| kept.message(payload))
+        let mut kept = Kept::new(peer);
+        self.dump(link, &mut |payload| match payload {
+            Some(payload) => kept.message(payload),
+            None => {
+                kept = Kept::new(peer);
+                Ok(())
+            }
+        })?;
+        Ok(kept)
     }
 
     /// The kernel holds its locks from the first entry of a message to the last (wg_set_device), so that whoever reads

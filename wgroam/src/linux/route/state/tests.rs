@@ -14,7 +14,8 @@ fn link(ifindex: u32, interface: &str) -> Known {
 }
 
 fn address(ifindex: u32, ip: &str) -> Address {
-    Address { ifindex, ip: ip.parse().unwrap(), usable: true, created: 100 }
+    let ip = ip.parse().unwrap();
+    Address { ifindex, ip, usable: true, global: true, broadcast: None, created: 100 }
 }
 
 fn route(gateway: &str, ifindex: u32, metric: u32) -> DefaultRoute {
