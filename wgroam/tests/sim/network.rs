@@ -26,7 +26,7 @@ impl World {
                 Payload::Ping(n) => wireguard.transmit(now, wall, Payload::Pong(n)),
                 Payload::Pong(n) if n >= PROBE => probed.push((n - PROBE) as u16),
                 Payload::Pong(_) => router.pongs.push(now),
-                Payload::Keepalive => {}
+                Payload::Keepalive | Payload::Load(_) => {}
             }
         }
         router.endpoints.extend(wireguard.endpoint);

@@ -3,7 +3,10 @@
 //! Written along drivers/net/wireguard/{timers,send,receive,noise,netlink,device}.c of Linux 6.1, function for function;
 //! the cryptography is symbolic (a session is a number that only its two ends know).
 
+// By path, so that tests/attacker can share this file.
+#[path = "wireguard/receive.rs"]
 mod receive;
+#[path = "wireguard/send.rs"]
 mod send;
 
 use std::collections::BTreeMap;
@@ -42,11 +45,18 @@ pub enum Payload {
     Keepalive,
     Ping(u64),
     Pong(u64),
+    /// Data that nobody answers: so many bytes, as WireGuard counts them. Only tests/attacker sends it.
+    #[allow(dead_code)]
+    Load(u64),
 }
 
 impl Payload {
     fn bytes(self) -> u64 {
-        if self == Payload::Keepalive { DATA_BYTES } else { DATA_BYTES + 96 }
+        match self {
+            Payload::Keepalive => DATA_BYTES,
+            Payload::Ping(_) | Payload::Pong(_) => DATA_BYTES + 96,
+            Payload::Load(bytes) => bytes,
+        }
     }
 }
 
@@ -117,7 +127,8 @@ pub struct WireGuard {
     pub outbox: Vec<(SocketAddr, Body)>,
     /// Decrypted payloads for the host.
     pub inbox: Vec<Payload>,
-    newest: u64,
+    /// The newest timestamp of an initiation that it took. Linux tells nobody.
+    pub newest: u64,
     handshake: Option<u64>,
     last_taken_initiation: Option<Time>,
     last_sent_handshake: Option<Time>,

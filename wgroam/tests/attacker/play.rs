@@ -1,0 +1,118 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! Plays, many at once, and what is said of those that fail.
+
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use super::draw::script;
+use super::referee::Kind;
+use super::script::{ANCHOR, ROAMER};
+use super::world::{World, name};
+
+/// So many in `make test`.
+const PLAYS: u64 = 20_000;
+/// The ends have so long to reach each other after the attack; longer than WireGuard tries.
+const LIMIT: Duration = Duration::from_secs(100);
+/// Later than without wgroam by no more than this: 2 s, and a handshake that has to be tried again (REKEY_TIMEOUT and
+/// its jitter).
+const LATER: Duration = Duration::from_millis(7400);
+
+/// What plays showed.
+#[derive(Debug, Default)]
+struct Tally {
+    moved: usize,
+    voids: usize,
+    relayed: usize,
+    believed: usize,
+    poked: usize,
+    /// The first seeds of each kind, and how many plays there were.
+    fouls: BTreeMap<Kind, (u64, Vec<u64>)>,
+}
+
+const SEEDS_SHOWN: usize = 6;
+
+impl Tally {
+    fn add(&mut self, seed: u64, fouls: &[(Kind, String)], world: &World) {
+        let referee = &world.referee;
+        self.moved += referee.moved;
+        self.voids += referee.voids;
+        self.relayed += referee.relayed;
+        self.believed += referee.believed;
+        self.poked += referee.poked;
+        let mut kinds: Vec<Kind> = fouls.iter().map(|&(kind, _)| kind).collect();
+        kinds.sort();
+        kinds.dedup();
+        for kind in kinds {
+            let (count, seeds) = self.fouls.entry(kind).or_default();
+            *count += 1;
+            seeds.push(seed);
+            seeds.sort();
+            seeds.truncate(SEEDS_SHOWN);
+        }
+    }
+}
+
+/// Plays one seed with wgroam and without, and returns the world with wgroam and all fouls.
+fn play(seed: u64, told: bool) -> (World, Vec<(Kind, String)>) {
+    let script = script(seed);
+    let mut alone = World::new(seed, &script, false, told);
+    alone.play(LIMIT);
+    let recovery = [ANCHOR, ROAMER].map(|host| alone.recovery(host));
+    let limit = recovery.iter().flatten().max().map_or(Duration::ZERO, |&time| time + LATER);
+    let mut world = World::new(seed, &script, true, told);
+    world.play(limit);
+    let mut fouls = world.referee.fouls.clone();
+    for host in [ANCHOR, ROAMER] {
+        let (without, with) = (recovery[host], world.recovery(host));
+        let worse = without.is_some_and(|without| with.is_none_or(|with| with > without + LATER));
+        if worse {
+            let words = format!("{} without wgroam after {without:?}, with it {with:?}", name(host));
+            fouls.push((Kind::Worse, words));
+        }
+    }
+    (world, fouls)
+}
+
+fn variable(name: &str) -> Option<u64> {
+    std::env::var(name).ok().map(|text| text.parse().expect("a number"))
+}
+
+#[test]
+fn no_recording_moves_an_endpoint() {
+    if let Some(seed) = variable("PLAY") {
+        let (world, fouls) = play(seed, true);
+        println!("{:#?}", script(seed));
+        world.story.iter().flatten().for_each(|line| println!("{line}"));
+        assert!(fouls.is_empty(), "play {seed}: {fouls:#?}");
+        return;
+    }
+    let (from, plays) = (variable("FROM").unwrap_or(0), variable("PLAYS").unwrap_or(PLAYS));
+    let (next, tally, begun) = (AtomicU64::new(from), Mutex::new(Tally::default()), Instant::now());
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    std::thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| {
+                loop {
+                    let seed = next.fetch_add(1, Ordering::Relaxed);
+                    if seed >= from + plays {
+                        break;
+                    }
+                    let (world, fouls) = play(seed, false);
+                    tally.lock().unwrap().add(seed, &fouls, &world);
+                }
+            });
+        }
+    });
+    let tally = tally.into_inner().unwrap();
+    println!("{plays} plays in {:.1} s: {tally:?}", begun.elapsed().as_secs_f64());
+    let first = tally.fouls.values().filter_map(|(_, seeds)| seeds.first().copied()).min();
+    if let Some(seed) = first {
+        let (world, fouls) = play(seed, true);
+        world.story.iter().flatten().for_each(|line| println!("{line}"));
+        panic!("play {seed} (PLAY={seed} tells it): {fouls:#?}\nof {plays}: {:#?}", tally.fouls);
+    }
+    // Otherwise nothing was tried.
+    assert!(plays < PLAYS || (tally.moved > 0 && tally.voids > 0 && tally.poked > 0), "{tally:?}");
+}

@@ -1,0 +1,233 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! The referee knows who made each initiation, when and from where. It shares no code with the engine.
+//!
+//! 1. An endpoint that wgroam sets on account of an initiation is one from which the peer itself sent that very one, just
+//!    now, and WireGuard took nothing newer. Or the peer has no endpoint: a recording may fill a void.
+//! 2. Otherwise wgroam sets what the configuration names, and what it remembers where there is none.
+//! 3. All else that an initiation leads to is a poke, and pokes have limits.
+//! 4. After the attack the ends reach each other as soon as without wgroam (judged in play.rs).
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use wgroam::engine::constants::{POKE_BURST, POKE_REFILL, POKE_SPACING};
+use wgroam::engine::{Action, Reason};
+use wgroam::initiation::Verdict;
+
+use super::script::Section;
+use super::wireguard::{Body, Packet, Time};
+use super::world::{World, name};
+
+/// What is older than this is a recording: the time that wgroam allows between what it hears and what it does, and the way.
+const FRESH: Duration = Duration::from_secs(11);
+
+/// What was done against the rules.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Kind {
+    /// An old recording moved the endpoint to where the peer never sent it from.
+    Recording,
+    /// A copy did, that came before what it is a copy of; both were heard before the endpoint was set.
+    Copy,
+    /// The peer sent it from there, but long ago, and has left.
+    Old,
+    /// WireGuard had taken a newer one, and the peer is elsewhere.
+    Outdated,
+    /// Nobody ever called from there.
+    Invented,
+    /// Set for a reason that does not hold.
+    Reason,
+    /// A step that no initiation may lead to.
+    Step,
+    /// More pokes than the limits allow.
+    Pokes,
+    /// The ends reach each other later than without wgroam, or never.
+    Worse,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Made {
+    source: SocketAddr,
+    /// None: before the play.
+    at: Option<Time>,
+}
+
+/// An initiation that the daemon heard.
+#[derive(Clone, Copy, Debug)]
+struct Heard {
+    host: usize,
+    source: SocketAddr,
+    handshake: u64,
+    timestamp: u64,
+    authentic: bool,
+}
+
+/// A bucket of pokes, as full as the limits make it.
+#[derive(Clone, Copy, Debug, Default)]
+struct Pokes {
+    last: Option<Time>,
+    /// Below zero: too many.
+    left: f64,
+}
+
+#[derive(Debug, Default)]
+pub struct Referee {
+    made: BTreeMap<u64, Made>,
+    heard: Vec<Heard>,
+    /// Whence WireGuard of each end took something that only a session has: responses and data.
+    sessions: [Vec<SocketAddr>; 2],
+    pokes: [Pokes; 2],
+    pub fouls: Vec<(Kind, String)>,
+    /// Endpoints set on a fresh initiation; in a void on a recording; on a copy whose original nobody heard.
+    pub moved: usize,
+    pub voids: usize,
+    pub relayed: usize,
+    /// Remembered endpoints from which no more than an initiation ever came.
+    pub believed: usize,
+    pub poked: usize,
+}
+
+impl Referee {
+    pub fn made(&mut self, handshake: u64, source: SocketAddr, at: Option<Time>) {
+        self.made.insert(handshake, Made { source, at });
+    }
+
+    pub fn heard(&mut self, host: usize, source: SocketAddr, packet: &Body, verdict: &Verdict) {
+        let Body::Initiation { handshake, timestamp, .. } = *packet else { return };
+        let authentic = matches!(verdict, Verdict::Authentic { .. });
+        self.heard.push(Heard { host, source, handshake, timestamp, authentic });
+    }
+
+    /// WireGuard of this end took it.
+    pub fn took(&mut self, host: usize, packet: &Packet) {
+        let session = matches!(packet.body, Body::Response { .. } | Body::Data { .. });
+        if session && !self.sessions[host].contains(&packet.source) {
+            self.sessions[host].push(packet.source);
+        }
+    }
+
+    fn poke(&mut self, now: Time, host: usize) -> Result<(), String> {
+        self.poked += 1;
+        let burst = f64::from(POKE_BURST);
+        let pokes = &mut self.pokes[host];
+        let since = pokes.last.map(|last| now - last);
+        let refilled = since.map_or(burst, |since| since.as_secs_f64() / POKE_REFILL.as_secs_f64());
+        pokes.left = (pokes.left + refilled).min(burst) - 1.0;
+        pokes.last = Some(now);
+        match since {
+            Some(since) if since < POKE_SPACING => Err(format!("{since:?} after the one before")),
+            // A hair's breadth for the arithmetic.
+            _ if pokes.left < -0.01 => Err("the limit is used up".into()),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl World {
+    fn foul(&mut self, kind: Kind, host: usize, words: String) {
+        self.tell_story(|_| format!("FOUL of {}: {kind:?}: {words}", name(host)));
+        self.referee.fouls.push((kind, words));
+    }
+
+    /// A daemon that starts has forgotten its pokes.
+    pub(super) fn judge_start(&mut self, host: usize) {
+        self.referee.pokes[host] = Pokes::default();
+        self.referee.heard.retain(|heard| heard.host != host);
+    }
+
+    /// Is this allowed now?
+    pub(super) fn judge(&mut self, host: usize, action: &Action) {
+        let endpoint = self.hosts[host].wireguard.endpoint;
+        match action {
+            Action::SetEndpoint { endpoint, reason, .. } => self.judge_endpoint(host, *endpoint, *reason),
+            Action::ReaddPeer { endpoint: set, .. } => {
+                let section = self.script.sections[host];
+                let heard = self.hosts[host].wireguard.rx_bytes > 0;
+                let dials = matches!(section, Section::ByAddress | Section::ByName);
+                if !dials || (heard && !self.script.readd) {
+                    self.foul(Kind::Step, host, format!("{action:?}"));
+                }
+                if let Some((endpoint, reason)) = set {
+                    self.judge_endpoint(host, *endpoint, *reason);
+                }
+            }
+            Action::ClearSource { endpoint: cleared, .. } if endpoint != Some(*cleared) => {
+                self.foul(Kind::Step, host, format!("it has {endpoint:?}: {action:?}"));
+            }
+            Action::SetPort { .. } => self.foul(Kind::Step, host, format!("{action:?}")),
+            Action::Poke { keepalive, .. } => {
+                if *keepalive != self.hosts[host].wireguard.keepalive {
+                    self.foul(Kind::Step, host, format!("the keepalive was another: {action:?}"));
+                }
+                if let Err(words) = self.referee.poke(self.now, host) {
+                    self.foul(Kind::Pokes, host, words);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn judge_endpoint(&mut self, host: usize, endpoint: SocketAddr, reason: Reason) {
+        let now = self.now;
+        let void = self.hosts[host].wireguard.endpoint.is_none();
+        let peer = &self.hosts[1 - host];
+        let was_there = peer.address == endpoint || peer.earlier.contains(&endpoint);
+        match reason {
+            Reason::Initiation => self.judge_initiation(host, endpoint, void),
+            Reason::Candidate => {
+                if self.script.sections[host] == Section::Awaited || !was_there {
+                    self.foul(Kind::Reason, host, format!("no name means {endpoint}"));
+                }
+            }
+            Reason::Remembered if !void => {
+                self.foul(Kind::Reason, host, format!("{now:?}: {endpoint} from memory, where there is one"));
+            }
+            Reason::Remembered => {
+                let known = was_there || self.referee.sessions[host].contains(&endpoint);
+                self.referee.believed += usize::from(!known);
+            }
+            _ => self.foul(Kind::Reason, host, format!("{reason:?}: {endpoint}")),
+        }
+    }
+
+    fn judge_initiation(&mut self, host: usize, endpoint: SocketAddr, void: bool) {
+        let now = self.now;
+        let calls = self.referee.heard.iter().filter(|heard| heard.host == host);
+        let Some(call) = calls.rev().find(|heard| heard.authentic && heard.source == endpoint).copied()
+        else {
+            return self.foul(Kind::Invented, host, format!("nobody called from {endpoint}"));
+        };
+        let made = self.referee.made[&call.handshake];
+        let fresh = made.at.is_some_and(|at| now <= at + FRESH);
+        let there = self.hosts[1 - host].address == endpoint;
+        let newest = self.hosts[host].wireguard.newest;
+        let older = |at: Option<Time>| match at {
+            Some(at) => format!("{:?} ago", now - at),
+            None => "before the play".into(),
+        };
+        if void {
+            self.referee.voids += usize::from(!fresh || made.source != endpoint);
+        } else if made.source != endpoint && !there {
+            let original = |heard: &Heard| {
+                heard.host == host && heard.handshake == call.handshake && heard.source == made.source
+            };
+            let words = format!("{endpoint}: made {} at {}", older(made.at), made.source);
+            if !fresh {
+                self.foul(Kind::Recording, host, words);
+            } else if self.referee.heard.iter().any(original) {
+                self.foul(Kind::Copy, host, words);
+            } else {
+                // Whoever passes on what does not arrive itself is believed by WireGuard, too.
+                self.referee.relayed += 1;
+            }
+        } else if there {
+            self.referee.moved += 1;
+        } else if !fresh {
+            self.foul(Kind::Old, host, format!("{endpoint}: it called from there {}", older(made.at)));
+        } else if call.timestamp <= newest {
+            self.foul(Kind::Outdated, host, format!("{endpoint}: WireGuard took a newer one"));
+        } else {
+            self.referee.moved += 1;
+        }
+    }
+}

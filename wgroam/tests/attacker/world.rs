@@ -1,0 +1,374 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! The two ends and the attacker in simulated time.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use wgroam::engine::{Action, Command, Engine, Event};
+use wgroam::routing::RouteAnswer;
+use wgroam::wan::WanChange;
+
+use super::attacker::Recordings;
+use super::host::{Host, KEYS, NAME, PORT, WALL, configuration, interface};
+use super::referee::Referee;
+use super::rng::Rng;
+use super::script::{ANCHOR, Happens, Old, ROAMER, Reflex, Script, Section, Shot, Step};
+use super::wireguard::{Body, Packet, Payload, Time};
+
+/// From a question to WireGuard to its answer.
+const ANSWER_TIME: Duration = Duration::from_millis(1);
+const DNS_TIME: Duration = Duration::from_millis(30);
+/// From one ping to the next, once the attack is over.
+const PING: Duration = Duration::from_secs(1);
+
+/// What is to come.
+#[derive(Clone, Debug)]
+pub enum Coming {
+    Arrival(Packet),
+    /// The daemon of this end gets to an initiation.
+    Heard(usize, Packet),
+    /// WireGuard of this end answers its engine.
+    Answer(usize),
+    Resolved(usize),
+    /// What a reflex of the attacker's sends.
+    Shot(Shot),
+    Ping(usize),
+}
+
+pub struct World {
+    base: Instant,
+    pub now: Time,
+    pub hosts: [Host; 2],
+    pub(super) script: Script,
+    /// Without wgroam: no daemon ever starts.
+    daemons: bool,
+    pub(super) attacking: bool,
+    pub(super) over: Option<Time>,
+    pub(super) unheard: bool,
+    /// By victim.
+    pub(super) recordings: [Recordings; 2],
+    pub(super) reflexes: Vec<Reflex>,
+    pub(super) rng: Rng,
+    places: u8,
+    calendar: BTreeMap<(Time, u32), Coming>,
+    entries: u32,
+    pub referee: Referee,
+    /// What happened, for people; kept only when a play is told.
+    pub story: Option<Vec<String>>,
+}
+
+fn roamers(place: u8) -> SocketAddr {
+    SocketAddr::from(([203, 0, 113, place], PORT))
+}
+
+impl World {
+    pub fn new(seed: u64, script: &Script, daemons: bool, told: bool) -> Self {
+        let mut rng = Rng(seed);
+        let addresses = [SocketAddr::from(([198, 51, 100, 2], PORT)), roamers(2)];
+        let hosts = [ANCHOR, ROAMER].map(|host| {
+            let mut new = Host::new(host, addresses[host], Rng(rng.next()));
+            new.config = configuration(host, script.sections[host], addresses[1 - host], script.readd);
+            new
+        });
+        let mut world = Self {
+            base: Instant::now(),
+            now: Time::ZERO,
+            hosts,
+            script: script.clone(),
+            daemons,
+            attacking: false,
+            over: None,
+            unheard: false,
+            recordings: Default::default(),
+            reflexes: script.reflexes.clone(),
+            rng,
+            places: 2,
+            calendar: BTreeMap::new(),
+            entries: 0,
+            referee: Referee::default(),
+            story: told.then(Vec::new),
+        };
+        for (number, old) in script.old.iter().enumerate() {
+            world.record_old(number as u64, old);
+        }
+        for host in [ANCHOR, ROAMER] {
+            world.configure(host, host == ROAMER || script.anchor_knows);
+            world.start(host, false);
+        }
+        world
+    }
+
+    pub(super) fn tell_story(&mut self, line: impl FnOnce(&Self) -> String) {
+        if self.story.is_some() {
+            let line = format!("{:>10.3} s  {}", self.now.as_secs_f64(), line(self));
+            self.story.iter_mut().for_each(|story| story.push(line.clone()));
+        }
+    }
+
+    pub(super) fn instant(&self) -> Instant {
+        self.base + self.now
+    }
+
+    pub(super) fn at(&mut self, when: Time, what: Coming) {
+        self.entries += 1;
+        self.calendar.insert((when, self.entries), what);
+    }
+
+    /// An initiation from before the play, which the attacker has.
+    fn record_old(&mut self, number: u64, old: &Old) {
+        let source = if old.from_here { roamers(2) } else { roamers(200 + number as u8) };
+        let timestamp = (WALL + old.ahead - old.age) * 1_000_000_000;
+        let handshake = number + 1;
+        let body =
+            Body::Initiation { from: KEYS[ROAMER], to: KEYS[ANCHOR], timestamp, handshake, genuine: true };
+        self.referee.made(handshake, source, None);
+        self.recordings[ANCHOR].keep(Packet { source, destination: self.hosts[ANCHOR].address, body });
+        self.tell_story(|_| {
+            format!("the attacker has an initiation of {} s ago, {} s ahead, from {source}", old.age, old.ahead)
+        });
+    }
+
+    /// `wg setconf` and `ip link set up`.
+    fn configure(&mut self, host: usize, knows: bool) {
+        let (now, wall) = (self.now, self.hosts[host].wall(self.now));
+        let peer = self.hosts[1 - host].address;
+        let keepalive = self.script.keepalive[host];
+        let wireguard = &mut self.hosts[host].wireguard;
+        wireguard.endpoint = knows.then_some(peer);
+        wireguard.set_link(now, wall, true);
+        wireguard.set_keepalive(now, wall, keepalive);
+        self.flush(host);
+    }
+
+    fn start(&mut self, host: usize, with_state: bool) {
+        let has_one = self.script.sections[host] != Section::NoDaemon;
+        if !self.daemons || !has_one || self.hosts[host].daemon.is_some() {
+            return;
+        }
+        let instant = self.instant();
+        let memory = if with_state { self.hosts[host].state.clone() } else { Vec::new() };
+        self.judge_start(host);
+        self.hosts[host].start(memory, instant);
+        self.carry_out(host);
+        self.tell(host, Event::OwnAddresses(vec![self.hosts[host].address.ip()]));
+        self.tell(host, Event::DeviceUp { interface: interface() });
+    }
+
+    /// Tells the engine of this end, if there is one, and does what it wants.
+    pub(super) fn tell(&mut self, host: usize, event: Event) {
+        let instant = self.instant();
+        if let Some(daemon) = &mut self.hosts[host].daemon {
+            daemon.engine.handle_event(instant, event);
+            self.carry_out(host);
+        }
+    }
+
+    fn carry_out(&mut self, host: usize) {
+        while let Some(action) = self.hosts[host].daemon.as_mut().and_then(|d| d.engine.poll_action()) {
+            self.judge(host, &action);
+            let told = matches!(
+                action,
+                Action::SetEndpoint { .. } | Action::Poke { .. } | Action::ReaddPeer { .. } | Action::Report(_)
+            );
+            if told {
+                self.tell_story(|_| format!("wgroam {}: {action:?}", name(host)));
+            }
+            let (now, wall, instant) = (self.now, self.hosts[host].wall(self.now), self.instant());
+            let wireguard = &mut self.hosts[host].wireguard;
+            match action {
+                Action::TakeSnapshot { .. } => self.at(now + ANSWER_TIME, Coming::Answer(host)),
+                Action::SetEndpoint { endpoint, .. } | Action::ClearSource { endpoint, .. } => {
+                    wireguard.set_endpoint(now, wall, endpoint);
+                }
+                Action::Poke { keepalive, .. } => wireguard.poke(now, wall, keepalive),
+                Action::ReaddPeer { endpoint, .. } => {
+                    wireguard.readd(now, wall, endpoint.map(|(endpoint, _)| endpoint));
+                }
+                Action::Resolve { .. } => self.at(now + DNS_TIME, Coming::Resolved(host)),
+                Action::QueryRoutes(query) => {
+                    let answer = RouteAnswer { targets: query.targets, ..RouteAnswer::default() };
+                    if let Some(daemon) = &mut self.hosts[host].daemon {
+                        daemon.engine.handle_event(instant, Event::Routes(answer));
+                    }
+                }
+                Action::Remember => {
+                    let host = &mut self.hosts[host];
+                    host.state = host.daemon.as_ref().map(|d| d.engine.memory()).unwrap_or_default();
+                }
+                _ => {}
+            }
+            self.flush(host);
+        }
+    }
+
+    /// Plays it to the end; then up to `limit` until both ends have an answer to their pings.
+    pub fn play(&mut self, limit: Duration) {
+        let steps = std::mem::take(&mut self.script.steps);
+        for (after, step) in &steps {
+            self.run(self.now + *after);
+            match *step {
+                Step::Happens(what) => self.happen(what),
+                Step::Shot(shot) => self.shoot(shot),
+                Step::AttackBegins => {
+                    self.attacking = true;
+                    self.tell_story(|_| "the attack begins".into());
+                }
+                Step::AttackEnds => {
+                    (self.attacking, self.over) = (false, Some(self.now));
+                    self.tell_story(|_| "the attack is over, both ends send".into());
+                }
+            }
+        }
+        let over = self.now;
+        for host in [ANCHOR, ROAMER] {
+            self.at(over, Coming::Ping(host));
+        }
+        let answered = |world: &Self| world.hosts.iter().all(|host| host.answered.is_some());
+        while self.now < over + limit && !answered(self) {
+            self.run((self.now + Duration::from_millis(500)).min(over + limit));
+        }
+    }
+
+    /// How long after the attack this end got an answer.
+    pub fn recovery(&self, host: usize) -> Option<Duration> {
+        Some(self.hosts[host].answered? - self.over?)
+    }
+
+    fn run(&mut self, end: Time) {
+        while let Some(next) = self.next().filter(|&next| next <= end) {
+            self.now = next;
+            self.turn();
+        }
+        self.now = end;
+    }
+
+    fn next(&self) -> Option<Time> {
+        let calendar = self.calendar.first_key_value().map(|(&(when, _), _)| when);
+        let hosts = self.hosts.iter().flat_map(|host| {
+            let engine = host.daemon.as_ref().and_then(|daemon| daemon.engine.next_deadline());
+            let engine = engine.map(|at| at.saturating_duration_since(self.base).max(self.now));
+            [host.wireguard.deadline(), engine]
+        });
+        hosts.chain([calendar]).flatten().min()
+    }
+
+    fn turn(&mut self) {
+        while let Some(entry) = self.calendar.first_entry().filter(|entry| entry.key().0 <= self.now) {
+            match entry.remove() {
+                Coming::Arrival(packet) => self.arrive(packet),
+                Coming::Heard(host, packet) => self.hear(host, packet),
+                Coming::Answer(host) => self.answer(host),
+                Coming::Resolved(host) => {
+                    let answer = Ok(vec![self.hosts[1 - host].address.ip()]);
+                    self.tell(host, Event::Resolved { host: NAME.into(), answer });
+                }
+                Coming::Shot(shot) => self.shoot(shot),
+                Coming::Ping(host) => {
+                    let (now, wall) = (self.now, self.hosts[host].wall(self.now));
+                    let number = now.as_millis() as u64;
+                    self.hosts[host].wireguard.transmit(now, wall, Payload::Ping(number));
+                    self.flush(host);
+                    self.at(now + PING, Coming::Ping(host));
+                }
+            }
+        }
+        let (now, instant) = (self.now, self.instant());
+        for host in [ANCHOR, ROAMER] {
+            let wall = self.hosts[host].wall(now);
+            self.hosts[host].wireguard.expire(now, wall);
+            self.flush(host);
+            let due = |engine: &Engine| engine.next_deadline().is_some_and(|deadline| deadline <= instant);
+            if let Some(daemon) = self.hosts[host].daemon.as_mut().filter(|daemon| due(&daemon.engine)) {
+                daemon.engine.handle_timeout(instant);
+                self.carry_out(host);
+            }
+        }
+    }
+
+    fn answer(&mut self, host: usize) {
+        let wall = self.hosts[host].wall(self.now);
+        let device = self.hosts[host].wireguard.device();
+        if let Some(daemon) = &mut self.hosts[host].daemon {
+            daemon.update(host);
+            self.tell(host, Event::Snapshot { device, wall });
+        }
+    }
+
+    fn happen(&mut self, what: Happens) {
+        self.tell_story(|_| format!("{what:?}"));
+        match what {
+            Happens::Flap(host) => {
+                let (now, wall) = (self.now, self.hosts[host].wall(self.now));
+                for up in [false, true] {
+                    self.hosts[host].wireguard.set_link(now, wall, up);
+                    self.tell(host, Event::DeviceUp { interface: interface() });
+                    self.flush(host);
+                }
+            }
+            Happens::Recreate(host) => {
+                if let Some(daemon) = &mut self.hosts[host].daemon {
+                    daemon.forget();
+                }
+                self.tell(host, Event::DeviceGone { interface: interface() });
+                let rng = Rng(self.rng.next());
+                self.hosts[host].recreate(host, rng);
+                self.tell(host, Event::DeviceUp { interface: interface() });
+                self.configure(host, host == ROAMER || self.script.anchor_knows);
+                self.tell(host, Event::DeviceUp { interface: interface() });
+            }
+            Happens::Anew(host, keeps) => {
+                let (now, wall) = (self.now, self.hosts[host].wall(self.now));
+                let wireguard = &mut self.hosts[host].wireguard;
+                wireguard.readd(now, wall, None);
+                if !keeps && host == ANCHOR {
+                    wireguard.endpoint = None;
+                    wireguard.outbox.clear();
+                }
+                self.flush(host);
+            }
+            Happens::Send(host, bytes) => {
+                let (now, wall) = (self.now, self.hosts[host].wall(self.now));
+                self.hosts[host].wireguard.transmit(now, wall, Payload::Load(bytes));
+                self.flush(host);
+            }
+            Happens::Moves => {
+                self.places += 1;
+                let roamer = &mut self.hosts[ROAMER];
+                let old = std::mem::replace(&mut roamer.address, roamers(self.places));
+                roamer.earlier.push(old);
+                self.tell(ROAMER, Event::OwnAddresses(vec![roamers(self.places).ip()]));
+                self.happen(Happens::WanChanged(ROAMER));
+            }
+            Happens::Clock(off) => {
+                self.hosts[ROAMER].clock = off;
+                let wall = self.hosts[ROAMER].wall(self.now);
+                self.tell(ROAMER, Event::ClockStepped { wall });
+            }
+            Happens::Firewall(host, firewall) => self.hosts[host].firewall = firewall,
+            Happens::Tap(tap) => self.hosts[ANCHOR].tap = tap,
+            Happens::Unheard(unheard) => self.unheard = unheard,
+            Happens::DaemonStops(host) => self.hosts[host].daemon = None,
+            Happens::DaemonStarts(host, with_state) => self.start(host, with_state),
+            Happens::OwnerSets => {
+                let (now, wall) = (self.now, self.hosts[ANCHOR].wall(self.now));
+                let roamer = self.hosts[ROAMER].address;
+                self.hosts[ANCHOR].wireguard.set_endpoint(now, wall, roamer);
+                self.flush(ANCHOR);
+            }
+            Happens::Poke(host) => {
+                self.tell(host, Event::Command(Command::Poke { interface: None, peer: None }));
+            }
+            Happens::WanChanged(host) => {
+                let address = self.hosts[host].address.ip();
+                let change = WanChange::Address("wan".parse().unwrap(), address);
+                self.tell(host, Event::WanChanged(change));
+            }
+        }
+    }
+}
+
+pub fn name(host: usize) -> &'static str {
+    if host == ANCHOR { "anchor" } else { "roamer" }
+}
+
