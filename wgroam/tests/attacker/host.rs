@@ -46,6 +46,8 @@ pub struct Host {
     flows: Vec<(SocketAddr, Time)>,
     pub config: Config,
     pub daemon: Option<Daemon>,
+    /// The endpoint as it would be if wgroam had set none.
+    pub alone: Option<SocketAddr>,
     /// The state file.
     pub state: Vec<Remembered>,
     /// When an answer to its ping came, once the attack is over.
@@ -64,6 +66,7 @@ impl Host {
             flows: Vec::new(),
             config: Config::default(),
             daemon: None,
+            alone: None,
             state: Vec::new(),
             answered: None,
         }

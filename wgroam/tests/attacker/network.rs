@@ -70,7 +70,9 @@ impl World {
         let (victim, peer) = (&self.hosts[shot.victim], &self.hosts[1 - shot.victim]);
         let source = source(shot.source, &recorded, victim.address, peer.address, &peer.earlier);
         let packet = Packet { source, destination: victim.address, body: recorded.body };
-        self.tell_story(|_| format!("the attacker sends {:?} to {} from {source}", packet.body, name(shot.victim)));
+        self.tell_story(|_| {
+            format!("the attacker sends {:?} to {} from {source}", packet.body, name(shot.victim))
+        });
         let latency = if self.script.quick { QUICK } else { SLOW };
         self.at(self.now + latency, Coming::Arrival(packet));
     }
@@ -87,6 +89,7 @@ impl World {
             let before = wireguard.rx_bytes;
             wireguard.receive(now, wall, &packet);
             if wireguard.rx_bytes > before {
+                self.hosts[host].alone = Some(packet.source);
                 self.referee.took(host, &packet);
                 self.tell_story(|_| format!("WireGuard of {} takes it from {}", name(host), packet.source));
             }

@@ -85,6 +85,8 @@ pub struct Referee {
     /// Remembered endpoints from which no more than an initiation ever came.
     pub believed: usize,
     pub poked: usize,
+    /// Worse than without wgroam, and that without any attack.
+    pub regardless: usize,
 }
 
 impl Referee {

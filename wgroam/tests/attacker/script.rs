@@ -139,6 +139,7 @@ pub enum Seen {
 pub enum Step {
     Happens(Happens),
     Shot(Shot),
+    Nothing,
     /// From here on his reflexes work.
     AttackBegins,
     /// Nothing of his comes any more; both ends send.

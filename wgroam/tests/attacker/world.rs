@@ -41,8 +41,8 @@ pub struct World {
     pub now: Time,
     pub hosts: [Host; 2],
     pub(super) script: Script,
-    /// Without wgroam: no daemon ever starts.
-    daemons: bool,
+    /// When the attack is over, the daemons are gone, and what WireGuard alone would have as endpoint is its endpoint.
+    undone: bool,
     pub(super) attacking: bool,
     pub(super) over: Option<Time>,
     pub(super) unheard: bool,
@@ -63,7 +63,7 @@ fn roamers(place: u8) -> SocketAddr {
 }
 
 impl World {
-    pub fn new(seed: u64, script: &Script, daemons: bool, told: bool) -> Self {
+    pub fn new(seed: u64, script: &Script, undone: bool, told: bool) -> Self {
         let mut rng = Rng(seed);
         let addresses = [SocketAddr::from(([198, 51, 100, 2], PORT)), roamers(2)];
         let hosts = [ANCHOR, ROAMER].map(|host| {
@@ -76,7 +76,7 @@ impl World {
             now: Time::ZERO,
             hosts,
             script: script.clone(),
-            daemons,
+            undone,
             attacking: false,
             over: None,
             unheard: false,
@@ -125,7 +125,10 @@ impl World {
         self.referee.made(handshake, source, None);
         self.recordings[ANCHOR].keep(Packet { source, destination: self.hosts[ANCHOR].address, body });
         self.tell_story(|_| {
-            format!("the attacker has an initiation of {} s ago, {} s ahead, from {source}", old.age, old.ahead)
+            format!(
+                "the attacker has an initiation of {} s ago, {} s ahead, from {source}",
+                old.age, old.ahead
+            )
         });
     }
 
@@ -136,6 +139,8 @@ impl World {
         let keepalive = self.script.keepalive[host];
         let wireguard = &mut self.hosts[host].wireguard;
         wireguard.endpoint = knows.then_some(peer);
+        self.hosts[host].alone = wireguard.endpoint;
+        let wireguard = &mut self.hosts[host].wireguard;
         wireguard.set_link(now, wall, true);
         wireguard.set_keepalive(now, wall, keepalive);
         self.flush(host);
@@ -143,7 +148,7 @@ impl World {
 
     fn start(&mut self, host: usize, with_state: bool) {
         let has_one = self.script.sections[host] != Section::NoDaemon;
-        if !self.daemons || !has_one || self.hosts[host].daemon.is_some() {
+        if !has_one || self.hosts[host].daemon.is_some() {
             return;
         }
         let instant = self.instant();
@@ -169,7 +174,10 @@ impl World {
             self.judge(host, &action);
             let told = matches!(
                 action,
-                Action::SetEndpoint { .. } | Action::Poke { .. } | Action::ReaddPeer { .. } | Action::Report(_)
+                Action::SetEndpoint { .. }
+                    | Action::Poke { .. }
+                    | Action::ReaddPeer { .. }
+                    | Action::Report(_)
             );
             if told {
                 self.tell_story(|_| format!("wgroam {}: {action:?}", name(host)));
@@ -210,6 +218,7 @@ impl World {
             match *step {
                 Step::Happens(what) => self.happen(what),
                 Step::Shot(shot) => self.shoot(shot),
+                Step::Nothing => {}
                 Step::AttackBegins => {
                     self.attacking = true;
                     self.tell_story(|_| "the attack begins".into());
@@ -217,6 +226,9 @@ impl World {
                 Step::AttackEnds => {
                     (self.attacking, self.over) = (false, Some(self.now));
                     self.tell_story(|_| "the attack is over, both ends send".into());
+                    if self.undone {
+                        self.undo();
+                    }
                 }
             }
         }
@@ -228,6 +240,18 @@ impl World {
         while self.now < over + limit && !answered(self) {
             self.run((self.now + Duration::from_millis(500)).min(over + limit));
         }
+    }
+
+    /// From here on it is as if wgroam had set no endpoint.
+    fn undo(&mut self) {
+        for host in &mut self.hosts {
+            host.daemon = None;
+            host.wireguard.endpoint = host.alone;
+        }
+        self.tell_story(|world| {
+            let endpoints = world.hosts.each_ref().map(|host| host.alone);
+            format!("wgroam is gone; without it the endpoints were {endpoints:?}")
+        });
     }
 
     /// How long after the attack this end got an answer.
@@ -324,6 +348,7 @@ impl World {
                 if !keeps && host == ANCHOR {
                     wireguard.endpoint = None;
                     wireguard.outbox.clear();
+                    self.hosts[host].alone = None;
                 }
                 self.flush(host);
             }
@@ -353,6 +378,7 @@ impl World {
             Happens::OwnerSets => {
                 let (now, wall) = (self.now, self.hosts[ANCHOR].wall(self.now));
                 let roamer = self.hosts[ROAMER].address;
+                self.hosts[ANCHOR].alone = Some(roamer);
                 self.hosts[ANCHOR].wireguard.set_endpoint(now, wall, roamer);
                 self.flush(ANCHOR);
             }
@@ -371,4 +397,3 @@ impl World {
 pub fn name(host: usize) -> &'static str {
     if host == ANCHOR { "anchor" } else { "roamer" }
 }
-

@@ -77,6 +77,8 @@ pub enum Body {
     },
     Data {
         session: u64,
+        /// By the end that began the session: each direction has a key of its own.
+        by_initiator: bool,
         counter: u64,
         payload: Payload,
     },

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use wgroam::model::WallTime;
 
 use super::{
-    Body, INITIATION_BYTES, INITIATION_SPACING, KEEPALIVE_TIMEOUT, Packet, Payload, REJECT_AFTER,
+    Body, INITIATION_BYTES, INITIATION_SPACING, KEEPALIVE_TIMEOUT, Keypair, Packet, Payload, REJECT_AFTER,
     REKEY_TIMEOUT, RESPONSE_BYTES, Time, Timer, WireGuard,
 };
 
@@ -36,8 +36,8 @@ impl WireGuard {
                 self.send_keepalive(now, wall);
                 self.authenticated_receipt(now);
             }
-            Body::Data { session, counter, payload } => {
-                self.on_data(now, wall, packet.source, session, counter, payload)
+            Body::Data { session, by_initiator, counter, payload } => {
+                self.on_data(now, wall, packet.source, (session, by_initiator), counter, payload)
             }
             Body::Response { .. } | Body::Noise => {}
         }
@@ -62,12 +62,13 @@ impl WireGuard {
         now: Time,
         wall: WallTime,
         source: SocketAddr,
-        session: u64,
+        (session, by_initiator): (u64, bool),
         counter: u64,
         payload: Payload,
     ) {
         let slots = [&mut self.current, &mut self.previous, &mut self.next];
-        let Some(keys) = slots.into_iter().flatten().find(|keys| keys.session == session) else { return };
+        let its = |keys: &&mut Keypair| keys.session == session && keys.initiator != by_initiator;
+        let Some(keys) = slots.into_iter().flatten().find(its) else { return };
         if now >= keys.born + REJECT_AFTER || counter <= keys.received {
             return;
         }

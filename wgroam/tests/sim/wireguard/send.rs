@@ -66,11 +66,11 @@ impl WireGuard {
         for payload in std::mem::take(&mut self.staged) {
             let Some(keys) = &mut self.current else { return };
             keys.sent += 1;
-            let (session, counter) = (keys.session, keys.sent);
+            let (session, by_initiator, counter) = (keys.session, keys.initiator, keys.sent);
             let stale = keys.initiator && now >= keys.born + REKEY_AFTER;
             self.authenticated_traversal(now);
             self.timers.remove(&Timer::SendKeepalive);
-            self.send(Body::Data { session, counter, payload }, payload.bytes());
+            self.send(Body::Data { session, by_initiator, counter, payload }, payload.bytes());
             if payload != Payload::Keepalive {
                 let jitter = self.jitter();
                 self.timers
