@@ -48,6 +48,8 @@ pub struct Host {
     pub daemon: Option<Daemon>,
     /// The endpoint as it would be if wgroam had set none.
     pub alone: Option<SocketAddr>,
+    /// All endpoints that it had.
+    pub had: Vec<SocketAddr>,
     /// The state file.
     pub state: Vec<Remembered>,
     /// When an answer to its ping came, once the attack is over.
@@ -67,6 +69,7 @@ impl Host {
             config: Config::default(),
             daemon: None,
             alone: None,
+            had: Vec::new(),
             state: Vec::new(),
             answered: None,
         }

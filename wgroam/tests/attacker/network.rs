@@ -27,6 +27,11 @@ impl World {
                 Payload::Keepalive | Payload::Load(_) => {}
             }
         }
+        if let Some(endpoint) = self.hosts[host].wireguard.endpoint
+            && !self.hosts[host].had.contains(&endpoint)
+        {
+            self.hosts[host].had.push(endpoint);
+        }
         let outbox = std::mem::take(&mut self.hosts[host].wireguard.outbox);
         for (destination, body) in outbox {
             let router = &mut self.hosts[host];

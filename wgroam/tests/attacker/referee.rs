@@ -3,7 +3,7 @@
 //!
 //! 1. An endpoint that wgroam sets on account of an initiation is one from which the peer itself sent that very one, just
 //!    now, and WireGuard took nothing newer. Or the peer has no endpoint: a recording may fill a void.
-//! 2. Otherwise wgroam sets what the configuration names, and what it remembers where there is none.
+//! 2. Otherwise wgroam sets what the configuration names, what it remembers where there is none, and what it replaced.
 //! 3. All else that an initiation leads to is a poke, and pokes have limits.
 //! 4. After the attack the ends reach each other as soon as without wgroam (judged in play.rs).
 
@@ -179,6 +179,11 @@ impl World {
             Reason::Candidate => {
                 if self.script.sections[host] == Section::Awaited || !was_there {
                     self.foul(Kind::Reason, host, format!("no name means {endpoint}"));
+                }
+            }
+            Reason::Returned => {
+                if !self.hosts[host].had.contains(&endpoint) {
+                    self.foul(Kind::Reason, host, format!("it never was at {endpoint}"));
                 }
             }
             Reason::Remembered if !void => {
