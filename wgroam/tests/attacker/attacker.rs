@@ -40,6 +40,22 @@ impl Recordings {
         }
     }
 
+    /// Those from the nth on, each with the time from the first one, in nanoseconds.
+    pub fn tape(&self, nth: u64) -> Vec<(u64, Packet)> {
+        if self.initiations.is_empty() {
+            return Vec::new();
+        }
+        let from = &self.initiations[(nth % self.initiations.len() as u64) as usize..];
+        let begun = from[0].0;
+        from.iter().map(|&(timestamp, packet)| (timestamp - begun, packet)).collect()
+    }
+
+    /// Those that say they are made later than now, each with the time until then.
+    pub fn due(&self, now: u64) -> Vec<(u64, Packet)> {
+        let later = self.initiations.iter().filter(|&&(timestamp, _)| timestamp >= now);
+        later.map(|&(timestamp, packet)| (timestamp - now, packet)).collect()
+    }
+
     /// The one that is asked for, if he has it.
     pub fn choose(&mut self, which: Which) -> Option<Packet> {
         let nth = |packets: usize, n: u64| (packets > 0).then(|| (n % packets as u64) as usize);

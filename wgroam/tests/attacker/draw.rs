@@ -88,6 +88,9 @@ pub fn script(seed: u64) -> Script {
         for _ in 0..rng.below(3) {
             steps.push((wait(rng), Step::Shot(shot(rng, &daemons))));
         }
+        if once_in(rng, 3) {
+            steps.push((wait(rng), tape(rng)));
+        }
     }
     if once_in(rng, 2) {
         let quiet = millis(rng, 9000, 20_000);
@@ -111,7 +114,8 @@ fn old(rng: &mut Rng) -> Old {
         1 => age + rng.below(DAY),
         _ => 0,
     };
-    Old { age, ahead, from_here: once_in(rng, 3) }
+    let series = pick(rng, &[(0, 0), (0, 0), (4, 5), (2, 120)]);
+    Old { age, ahead, from_here: once_in(rng, 3), series }
 }
 
 /// The size of a data packet, as WireGuard counts it.
@@ -184,6 +188,14 @@ fn source(rng: &mut Rng) -> Source {
 fn shot(rng: &mut Rng, daemons: &[usize]) -> Shot {
     let victim = if once_in(rng, 6) { pick(rng, daemons) } else { ANCHOR };
     Shot { victim, which: which(rng), source: source(rng) }
+}
+
+fn tape(rng: &mut Rng) -> Step {
+    if once_in(rng, 4) {
+        return Step::Due(source(rng));
+    }
+    let sources = [pick(rng, &[Source::Present, Source::Present, Source::Own]), source(rng)];
+    Step::Tape { nth: rng.next(), first: 1 + rng.below(2) as usize, sources }
 }
 
 fn reflex(rng: &mut Rng, daemons: &[usize]) -> Reflex {

@@ -48,8 +48,9 @@ pub struct Host {
     pub daemon: Option<Daemon>,
     /// The endpoint as it would be if wgroam had set none.
     pub alone: Option<SocketAddr>,
-    /// All endpoints that it had.
+    /// All endpoints that it had, and since when it has the one of now, or none.
     pub had: Vec<SocketAddr>,
+    pub since: (Option<SocketAddr>, Time),
     /// The state file.
     pub state: Vec<Remembered>,
     /// When an answer to its ping came, once the attack is over.
@@ -70,6 +71,7 @@ impl Host {
             daemon: None,
             alone: None,
             had: Vec::new(),
+            since: (None, Time::ZERO),
             state: Vec::new(),
             answered: None,
         }
@@ -91,6 +93,15 @@ impl Host {
         let mut engine = Engine::new(self.config.clone(), memory, now);
         engine.set_wan(Some("wan".parse().unwrap()));
         self.daemon = Some(Daemon { engine, newest: 0, listens: false });
+    }
+
+    pub fn note_endpoint(&mut self, now: Time) {
+        let endpoint = self.wireguard.endpoint;
+        if endpoint != self.since.0 {
+            self.since = (endpoint, now);
+            let new = endpoint.filter(|endpoint| !self.had.contains(endpoint));
+            self.had.extend(new);
+        }
     }
 
     /// It sent something there.

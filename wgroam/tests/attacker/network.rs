@@ -6,7 +6,7 @@ use std::time::Duration;
 use wgroam::engine::Event;
 
 use super::attacker::{kind, lost, source};
-use super::script::{ROAMER, Shot, Tap};
+use super::script::{ROAMER, Shot, Source, Tap};
 use super::wireguard::{Body, Packet, Payload};
 use super::world::{Coming, World, name};
 
@@ -14,6 +14,10 @@ use super::world::{Coming, World, name};
 const LATENCY: Duration = Duration::from_millis(20);
 const QUICK: Duration = Duration::from_millis(8);
 const SLOW: Duration = Duration::from_millis(25);
+
+/// What he plays of a tape at most.
+const TAPE: usize = 8;
+const TAPE_LASTS: Duration = Duration::from_secs(600);
 
 impl World {
     /// Sends what WireGuard has to send, and answers pings.
@@ -27,11 +31,7 @@ impl World {
                 Payload::Keepalive | Payload::Load(_) => {}
             }
         }
-        if let Some(endpoint) = self.hosts[host].wireguard.endpoint
-            && !self.hosts[host].had.contains(&endpoint)
-        {
-            self.hosts[host].had.push(endpoint);
-        }
+        self.hosts[host].note_endpoint(now);
         let outbox = std::mem::take(&mut self.hosts[host].wireguard.outbox);
         for (destination, body) in outbox {
             let router = &mut self.hosts[host];
@@ -43,7 +43,9 @@ impl World {
             self.tell_story(|_| format!("{} sends {body:?} to {destination}", name(host)));
             self.overhear(host, packet);
             let stopped = host == ROAMER && self.unheard;
-            if !stopped && !lost(&mut self.rng, self.script.loss) {
+            // What comes after the attack is compared, and may not hang on luck.
+            let loss = if self.over.is_some() { 0 } else { self.script.loss };
+            if !stopped && !lost(&mut self.rng, loss) {
                 self.at(now + LATENCY, Coming::Arrival(packet));
             }
         }
@@ -72,11 +74,30 @@ impl World {
             return;
         }
         let Some(recorded) = self.recordings[shot.victim].choose(shot.which) else { return };
-        let (victim, peer) = (&self.hosts[shot.victim], &self.hosts[1 - shot.victim]);
-        let source = source(shot.source, &recorded, victim.address, peer.address, &peer.earlier);
-        let packet = Packet { source, destination: victim.address, body: recorded.body };
+        self.send_again(shot.victim, recorded, shot.source);
+    }
+
+    /// He plays a tape: what was recorded, as far apart as it says.
+    pub(super) fn play_tape(&mut self, tape: Vec<(u64, Packet)>, first: usize, sources: [Source; 2]) {
+        for (number, (after, packet)) in tape.into_iter().enumerate().take(TAPE) {
+            let source = sources[usize::from(number >= first)];
+            let after = Duration::from_nanos(after);
+            if after < TAPE_LASTS {
+                self.at(self.now + after, Coming::Again(packet, source));
+            }
+        }
+    }
+
+    /// A recording, from that address.
+    pub(super) fn send_again(&mut self, victim: usize, recorded: Packet, from: Source) {
+        if !self.attacking {
+            return;
+        }
+        let (host, peer) = (&self.hosts[victim], &self.hosts[1 - victim]);
+        let source = source(from, &recorded, host.address, peer.address, &peer.earlier);
+        let packet = Packet { source, destination: host.address, body: recorded.body };
         self.tell_story(|_| {
-            format!("the attacker sends {:?} to {} from {source}", packet.body, name(shot.victim))
+            format!("the attacker sends {:?} to {} from {source}", packet.body, name(victim))
         });
         let latency = if self.script.quick { QUICK } else { SLOW };
         self.at(self.now + latency, Coming::Arrival(packet));

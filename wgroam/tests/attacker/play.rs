@@ -25,8 +25,10 @@ struct Tally {
     moved: usize,
     voids: usize,
     relayed: usize,
+    due: usize,
     believed: usize,
     poked: usize,
+    raced: usize,
     regardless: usize,
     /// The first seeds of each kind, and how many plays there were.
     fouls: BTreeMap<Kind, (u64, Vec<u64>)>,
@@ -40,8 +42,10 @@ impl Tally {
         self.moved += referee.moved;
         self.voids += referee.voids;
         self.relayed += referee.relayed;
+        self.due += referee.due;
         self.believed += referee.believed;
         self.poked += referee.poked;
+        self.raced += referee.raced;
         self.regardless += referee.regardless;
         let mut kinds: Vec<Kind> = fouls.iter().map(|&(kind, _)| kind).collect();
         kinds.sort();
@@ -56,17 +60,19 @@ impl Tally {
     }
 }
 
-/// Plays a script up to the end of the attack with wgroam, and then on with it or without. Returns the world with it, and in
-/// what it was worse.
+/// Plays a script with wgroam; and if the ends do not reach each other at once after the attack, also up to there with
+/// wgroam and then on without. Returns the world with it, and in what it was worse.
 fn compare(seed: u64, script: &Script, told: bool) -> (World, Vec<String>) {
+    let mut world = World::new(seed, script, false, told);
+    world.play(LIMIT + LATER);
+    let with = [ANCHOR, ROAMER].map(|host| world.recovery(host));
+    if with.iter().all(|with| with.is_some_and(|with| with <= LATER)) {
+        return (world, Vec::new());
+    }
     let mut alone = World::new(seed, script, true, false);
     alone.play(LIMIT);
-    let recovery = [ANCHOR, ROAMER].map(|host| alone.recovery(host));
-    let limit = recovery.iter().flatten().max().map_or(Duration::ZERO, |&time| time + LATER);
-    let mut world = World::new(seed, script, false, told);
-    world.play(limit);
     let worse = [ANCHOR, ROAMER].into_iter().filter_map(|host| {
-        let (without, with) = (recovery[host]?, world.recovery(host));
+        let (without, with) = (alone.recovery(host)?, with[host]);
         let worse = with.is_none_or(|with| with > without + LATER);
         worse.then(|| format!("{} without wgroam after {without:?}, with it {with:?}", name(host)))
     });

@@ -15,6 +15,7 @@ use wgroam::engine::constants::{POKE_BURST, POKE_REFILL, POKE_SPACING};
 use wgroam::engine::{Action, Reason};
 use wgroam::initiation::Verdict;
 
+use super::host::WALL;
 use super::script::Section;
 use super::wireguard::{Body, Packet, Time};
 use super::world::{World, name};
@@ -35,6 +36,8 @@ pub enum Kind {
     Outdated,
     /// Nobody ever called from there.
     Invented,
+    /// Remembered as proven, though no more than an initiation came from there, and that may have been a recording.
+    Memory,
     /// Set for a reason that does not hold.
     Reason,
     /// A step that no initiation may lead to.
@@ -82,9 +85,13 @@ pub struct Referee {
     pub moved: usize,
     pub voids: usize,
     pub relayed: usize,
+    /// Set on a recording whose time had come, made by a clock that was ahead.
+    pub due: usize,
     /// Remembered endpoints from which no more than an initiation ever came.
     pub believed: usize,
     pub poked: usize,
+    /// Done on what had changed just before.
+    pub raced: usize,
     /// Worse than without wgroam, and that without any attack.
     pub regardless: usize,
 }
@@ -154,7 +161,9 @@ impl World {
                 }
             }
             Action::ClearSource { endpoint: cleared, .. } if endpoint != Some(*cleared) => {
-                self.foul(Kind::Step, host, format!("it has {endpoint:?}: {action:?}"));
+                if !self.just_changed(host) {
+                    self.foul(Kind::Step, host, format!("it has {endpoint:?}: {action:?}"));
+                }
             }
             Action::SetPort { .. } => self.foul(Kind::Step, host, format!("{action:?}")),
             Action::Poke { keepalive, .. } => {
@@ -169,6 +178,13 @@ impl World {
         }
     }
 
+    /// Did the endpoint change since a poke that waits for its turn was decided on? Then it could not be known.
+    fn just_changed(&mut self, host: usize) -> bool {
+        let just = self.now <= self.hosts[host].since.1 + POKE_SPACING;
+        self.referee.raced += usize::from(just);
+        just
+    }
+
     fn judge_endpoint(&mut self, host: usize, endpoint: SocketAddr, reason: Reason) {
         let now = self.now;
         let void = self.hosts[host].wireguard.endpoint.is_none();
@@ -177,8 +193,11 @@ impl World {
         match reason {
             Reason::Initiation => self.judge_initiation(host, endpoint, void),
             Reason::Candidate => {
-                if self.script.sections[host] == Section::Awaited || !was_there {
+                // One that the configuration names, or one that proved itself.
+                if self.script.sections[host] == Section::Awaited {
                     self.foul(Kind::Reason, host, format!("no name means {endpoint}"));
+                } else if !was_there && !self.referee.sessions[host].contains(&endpoint) {
+                    self.foul(Kind::Memory, host, format!("nothing but initiations came from {endpoint}"));
                 }
             }
             Reason::Returned => {
@@ -186,6 +205,7 @@ impl World {
                     self.foul(Kind::Reason, host, format!("it never was at {endpoint}"));
                 }
             }
+            Reason::Remembered if !void && self.just_changed(host) => {}
             Reason::Remembered if !void => {
                 self.foul(Kind::Reason, host, format!("{now:?}: {endpoint} from memory, where there is one"));
             }
@@ -212,8 +232,13 @@ impl World {
             Some(at) => format!("{:?} ago", now - at),
             None => "before the play".into(),
         };
+        // Made by a clock that was ahead, and sent when its time had come: nobody can tell that from a call of now.
+        let right_now = Duration::from_secs(WALL) + now;
+        let due = !fresh && right_now.abs_diff(Duration::from_nanos(call.timestamp)) < FRESH;
         if void {
             self.referee.voids += usize::from(!fresh || made.source != endpoint);
+        } else if due && !there && call.timestamp > newest {
+            self.referee.due += 1;
         } else if made.source != endpoint && !there {
             let original = |heard: &Heard| {
                 heard.host == host && heard.handshake == call.handshake && heard.source == made.source

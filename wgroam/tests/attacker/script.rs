@@ -29,6 +29,8 @@ pub struct Old {
     pub ahead: u64,
     /// From the roamer's address of the play's beginning, or from another one?
     pub from_here: bool,
+    /// So many more followed, each so many seconds later: retries after 5 s, sessions after 120 s.
+    pub series: (u64, u64),
 }
 
 /// What a firewall lets in to WireGuard. The tap sees what comes in anyway.
@@ -139,6 +141,15 @@ pub enum Seen {
 pub enum Step {
     Happens(Happens),
     Shot(Shot),
+    /// He plays his recordings of the anchor's from the nth on, as far apart as they were made: the first ones, so many, with
+    /// one source, the others with another.
+    Tape {
+        nth: u64,
+        first: usize,
+        sources: [Source; 2],
+    },
+    /// Each recording at the moment that it says it was made, if that is still to come.
+    Due(Source),
     Nothing,
     /// From here on his reflexes work.
     AttackBegins,

@@ -13,7 +13,7 @@ use super::attacker::Recordings;
 use super::host::{Host, KEYS, NAME, PORT, WALL, configuration, interface};
 use super::referee::Referee;
 use super::rng::Rng;
-use super::script::{ANCHOR, Happens, Old, ROAMER, Reflex, Script, Section, Shot, Step};
+use super::script::{ANCHOR, Happens, Old, ROAMER, Reflex, Script, Section, Shot, Source, Step};
 use super::wireguard::{Body, Packet, Payload, Time};
 
 /// From a question to WireGuard to its answer.
@@ -33,6 +33,8 @@ pub enum Coming {
     Resolved(usize),
     /// What a reflex of the attacker's sends.
     Shot(Shot),
+    /// The attacker sends this to the anchor.
+    Again(Packet, Source),
     Ping(usize),
 }
 
@@ -115,21 +117,19 @@ impl World {
         self.calendar.insert((when, self.entries), what);
     }
 
-    /// An initiation from before the play, which the attacker has.
+    /// Initiations from before the play, which the attacker has.
     fn record_old(&mut self, number: u64, old: &Old) {
         let source = if old.from_here { roamers(2) } else { roamers(200 + number as u8) };
-        let timestamp = (WALL + old.ahead - old.age) * 1_000_000_000;
-        let handshake = number + 1;
-        let body =
-            Body::Initiation { from: KEYS[ROAMER], to: KEYS[ANCHOR], timestamp, handshake, genuine: true };
-        self.referee.made(handshake, source, None);
-        self.recordings[ANCHOR].keep(Packet { source, destination: self.hosts[ANCHOR].address, body });
-        self.tell_story(|_| {
-            format!(
-                "the attacker has an initiation of {} s ago, {} s ahead, from {source}",
-                old.age, old.ahead
-            )
-        });
+        let (more, apart) = old.series;
+        for nth in 0..=more {
+            let timestamp = (WALL + old.ahead - old.age + nth * apart) * 1_000_000_000;
+            let handshake = 1 + number * 100 + nth;
+            let (from, to) = (KEYS[ROAMER], KEYS[ANCHOR]);
+            let body = Body::Initiation { from, to, timestamp, handshake, genuine: true };
+            self.referee.made(handshake, source, None);
+            self.recordings[ANCHOR].keep(Packet { source, destination: self.hosts[ANCHOR].address, body });
+        }
+        self.tell_story(|_| format!("the attacker has, from {source}: {old:?}"));
     }
 
     /// `wg setconf` and `ip link set up`.
@@ -171,6 +171,7 @@ impl World {
 
     fn carry_out(&mut self, host: usize) {
         while let Some(action) = self.hosts[host].daemon.as_mut().and_then(|d| d.engine.poll_action()) {
+            self.hosts[host].note_endpoint(self.now);
             self.judge(host, &action);
             let told = matches!(
                 action,
@@ -218,6 +219,15 @@ impl World {
             match *step {
                 Step::Happens(what) => self.happen(what),
                 Step::Shot(shot) => self.shoot(shot),
+                Step::Tape { nth, first, sources } => {
+                    let tape = self.recordings[ANCHOR].tape(nth);
+                    self.play_tape(tape, first, sources);
+                }
+                Step::Due(source) => {
+                    let wall = Duration::from_secs(WALL) + self.now;
+                    let due = self.recordings[ANCHOR].due(wall.as_nanos() as u64);
+                    self.play_tape(due, 0, [source; 2]);
+                }
                 Step::Nothing => {}
                 Step::AttackBegins => {
                     self.attacking = true;
@@ -288,6 +298,7 @@ impl World {
                     self.tell(host, Event::Resolved { host: NAME.into(), answer });
                 }
                 Coming::Shot(shot) => self.shoot(shot),
+                Coming::Again(packet, source) => self.send_again(ANCHOR, packet, source),
                 Coming::Ping(host) => {
                     let (now, wall) = (self.now, self.hosts[host].wall(self.now));
                     let number = now.as_millis() as u64;
