@@ -14,8 +14,8 @@ pub fn home() -> SocketAddr {
 /// What he has of one victim: packets that were on their way to it.
 #[derive(Default)]
 pub struct Recordings {
-    /// Oldest first, by the timestamp that only the victim can read. He knows when he recorded them, and who moves
-    /// a clock back is seen to fail.
+    /// The one with the oldest timestamp first. Only the victim can read it; he knows when he recorded them, which mostly is
+    /// the same order.
     initiations: Vec<(u64, Packet)>,
     /// Up to here they were sent as [`Which::Next`].
     next: usize,

@@ -12,6 +12,7 @@
 
 mod attacker;
 mod draw;
+mod happens;
 mod host;
 mod network;
 mod play;

@@ -138,6 +138,14 @@ impl World {
         self.referee.fouls.push((kind, words));
     }
 
+    /// May it take this step?
+    fn require(&mut self, allowed: bool, host: usize, action: &Action) {
+        if !allowed {
+            let endpoint = self.hosts[host].wireguard.endpoint;
+            self.foul(Kind::Step, host, format!("it has {endpoint:?}: {action:?}"));
+        }
+    }
+
     /// A daemon that starts has forgotten its pokes.
     pub(super) fn judge_start(&mut self, host: usize) {
         self.referee.pokes[host] = Pokes::default();
@@ -153,23 +161,18 @@ impl World {
                 let section = self.script.sections[host];
                 let heard = self.hosts[host].wireguard.rx_bytes > 0;
                 let dials = matches!(section, Section::ByAddress | Section::ByName);
-                if !dials || (heard && !self.script.readd) {
-                    self.foul(Kind::Step, host, format!("{action:?}"));
-                }
+                self.require(dials && (!heard || self.script.readd), host, action);
                 if let Some((endpoint, reason)) = set {
                     self.judge_endpoint(host, *endpoint, *reason);
                 }
             }
-            Action::ClearSource { endpoint: cleared, .. } if endpoint != Some(*cleared) => {
-                if !self.just_changed(host) {
-                    self.foul(Kind::Step, host, format!("it has {endpoint:?}: {action:?}"));
-                }
+            Action::ClearSource { endpoint: cleared, .. } => {
+                let moves = endpoint != Some(*cleared) && !self.just_changed(host);
+                self.require(!moves, host, action);
             }
-            Action::SetPort { .. } => self.foul(Kind::Step, host, format!("{action:?}")),
+            Action::SetPort { .. } => self.require(false, host, action),
             Action::Poke { keepalive, .. } => {
-                if *keepalive != self.hosts[host].wireguard.keepalive {
-                    self.foul(Kind::Step, host, format!("the keepalive was another: {action:?}"));
-                }
+                self.require(*keepalive == self.hosts[host].wireguard.keepalive, host, action);
                 if let Err(words) = self.referee.poke(self.now, host) {
                     self.foul(Kind::Pokes, host, words);
                 }

@@ -5,15 +5,14 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use wgroam::engine::{Action, Command, Engine, Event};
+use wgroam::engine::{Action, Engine, Event};
 use wgroam::routing::RouteAnswer;
-use wgroam::wan::WanChange;
 
 use super::attacker::Recordings;
 use super::host::{Host, KEYS, NAME, PORT, WALL, configuration, interface};
 use super::referee::Referee;
 use super::rng::Rng;
-use super::script::{ANCHOR, Happens, Old, ROAMER, Reflex, Script, Section, Shot, Source, Step};
+use super::script::{ANCHOR, Old, ROAMER, Reflex, Script, Section, Shot, Source, Step};
 use super::wireguard::{Body, Packet, Payload, Time};
 
 /// From a question to WireGuard to its answer.
@@ -52,7 +51,7 @@ pub struct World {
     pub(super) recordings: [Recordings; 2],
     pub(super) reflexes: Vec<Reflex>,
     pub(super) rng: Rng,
-    places: u8,
+    pub(super) places: u8,
     calendar: BTreeMap<(Time, u32), Coming>,
     entries: u32,
     pub referee: Referee,
@@ -60,7 +59,7 @@ pub struct World {
     pub story: Option<Vec<String>>,
 }
 
-fn roamers(place: u8) -> SocketAddr {
+pub fn roamers(place: u8) -> SocketAddr {
     SocketAddr::from(([203, 0, 113, place], PORT))
 }
 
@@ -133,7 +132,7 @@ impl World {
     }
 
     /// `wg setconf` and `ip link set up`.
-    fn configure(&mut self, host: usize, knows: bool) {
+    pub(super) fn configure(&mut self, host: usize, knows: bool) {
         let (now, wall) = (self.now, self.hosts[host].wall(self.now));
         let peer = self.hosts[1 - host].address;
         let keepalive = self.script.keepalive[host];
@@ -146,7 +145,7 @@ impl World {
         self.flush(host);
     }
 
-    fn start(&mut self, host: usize, with_state: bool) {
+    pub(super) fn start(&mut self, host: usize, with_state: bool) {
         let has_one = self.script.sections[host] != Section::NoDaemon;
         if !has_one || self.hosts[host].daemon.is_some() {
             return;
@@ -327,80 +326,6 @@ impl World {
         if let Some(daemon) = &mut self.hosts[host].daemon {
             daemon.update(host);
             self.tell(host, Event::Snapshot { device, wall });
-        }
-    }
-
-    fn happen(&mut self, what: Happens) {
-        self.tell_story(|_| format!("{what:?}"));
-        match what {
-            Happens::Flap(host) => {
-                let (now, wall) = (self.now, self.hosts[host].wall(self.now));
-                for up in [false, true] {
-                    self.hosts[host].wireguard.set_link(now, wall, up);
-                    self.tell(host, Event::DeviceUp { interface: interface() });
-                    self.flush(host);
-                }
-            }
-            Happens::Recreate(host) => {
-                if let Some(daemon) = &mut self.hosts[host].daemon {
-                    daemon.forget();
-                }
-                self.tell(host, Event::DeviceGone { interface: interface() });
-                let rng = Rng(self.rng.next());
-                self.hosts[host].recreate(host, rng);
-                self.tell(host, Event::DeviceUp { interface: interface() });
-                self.configure(host, host == ROAMER || self.script.anchor_knows);
-                self.tell(host, Event::DeviceUp { interface: interface() });
-            }
-            Happens::Anew(host, keeps) => {
-                let (now, wall) = (self.now, self.hosts[host].wall(self.now));
-                let wireguard = &mut self.hosts[host].wireguard;
-                wireguard.readd(now, wall, None);
-                if !keeps && host == ANCHOR {
-                    wireguard.endpoint = None;
-                    wireguard.outbox.clear();
-                    self.hosts[host].alone = None;
-                }
-                self.flush(host);
-            }
-            Happens::Send(host, bytes) => {
-                let (now, wall) = (self.now, self.hosts[host].wall(self.now));
-                self.hosts[host].wireguard.transmit(now, wall, Payload::Load(bytes));
-                self.flush(host);
-            }
-            Happens::Moves => {
-                self.places += 1;
-                let roamer = &mut self.hosts[ROAMER];
-                let old = std::mem::replace(&mut roamer.address, roamers(self.places));
-                roamer.earlier.push(old);
-                self.tell(ROAMER, Event::OwnAddresses(vec![roamers(self.places).ip()]));
-                self.happen(Happens::WanChanged(ROAMER));
-            }
-            Happens::Clock(off) => {
-                self.hosts[ROAMER].clock = off;
-                let wall = self.hosts[ROAMER].wall(self.now);
-                self.tell(ROAMER, Event::ClockStepped { wall });
-            }
-            Happens::Firewall(host, firewall) => self.hosts[host].firewall = firewall,
-            Happens::Tap(tap) => self.hosts[ANCHOR].tap = tap,
-            Happens::Unheard(unheard) => self.unheard = unheard,
-            Happens::DaemonStops(host) => self.hosts[host].daemon = None,
-            Happens::DaemonStarts(host, with_state) => self.start(host, with_state),
-            Happens::OwnerSets => {
-                let (now, wall) = (self.now, self.hosts[ANCHOR].wall(self.now));
-                let roamer = self.hosts[ROAMER].address;
-                self.hosts[ANCHOR].alone = Some(roamer);
-                self.hosts[ANCHOR].wireguard.set_endpoint(now, wall, roamer);
-                self.flush(ANCHOR);
-            }
-            Happens::Poke(host) => {
-                self.tell(host, Event::Command(Command::Poke { interface: None, peer: None }));
-            }
-            Happens::WanChanged(host) => {
-                let address = self.hosts[host].address.ip();
-                let change = WanChange::Address("wan".parse().unwrap(), address);
-                self.tell(host, Event::WanChanged(change));
-            }
         }
     }
 }
