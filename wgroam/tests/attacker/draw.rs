@@ -100,6 +100,12 @@ pub fn script(seed: u64) -> Script {
     steps.push((millis(rng, 600, 1500), Step::AttackEnds));
     script.steps = steps;
     script.reflexes = (0..rng.below(4)).map(|_| reflex(rng, &daemons)).collect();
+    if !pads && once_in(rng, 3) {
+        // He sees how long the data is, and passes a recording off for it.
+        let shot = Shot { victim: ANCHOR, which: Which::Next, source: Source::Present };
+        let on = Seen::Data(ROAMER);
+        script.reflexes.push(Reflex { on, after: Duration::ZERO, shot, times: 2 });
+    }
     script
 }
 
