@@ -12,7 +12,7 @@ use super::script::{ANCHOR, ROAMER, Script, Step};
 use super::world::{World, name};
 
 /// So many in `make test`.
-const PLAYS: u64 = 20_000;
+const PLAYS: u64 = 10_000;
 /// The ends have so long to reach each other after the attack; longer than WireGuard tries.
 const LIMIT: Duration = Duration::from_secs(100);
 /// Later than without wgroam by no more than this: 2 s, and a handshake that has to be tried again (REKEY_TIMEOUT and its

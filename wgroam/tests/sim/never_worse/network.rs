@@ -34,7 +34,7 @@ impl World<'_> {
             match payload {
                 Payload::Ping(n) => wireguard.transmit(now, wall, Payload::Pong(n)),
                 Payload::Pong(n) => pongs.push(n),
-                Payload::Keepalive => {}
+                Payload::Keepalive | Payload::Load(_) => {}
             }
         }
         let (from, outbox) = (wireguard.port, std::mem::take(&mut wireguard.outbox));
