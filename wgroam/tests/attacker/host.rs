@@ -51,6 +51,8 @@ pub struct Host {
     /// All endpoints that it had, and since when it has the one of now, or none.
     pub had: Vec<SocketAddr>,
     pub since: (Option<SocketAddr>, Time),
+    /// When WireGuard heard the peer first, if it did since it knows it.
+    pub heard: Option<Time>,
     /// The state file.
     pub state: Vec<Remembered>,
     /// When an answer to its ping came, once the attack is over.
@@ -72,6 +74,7 @@ impl Host {
             alone: None,
             had: Vec::new(),
             since: (None, Time::ZERO),
+            heard: None,
             state: Vec::new(),
             answered: None,
         }
@@ -95,7 +98,9 @@ impl Host {
         self.daemon = Some(Daemon { engine, newest: 0, listens: false });
     }
 
-    pub fn note_endpoint(&mut self, now: Time) {
+    /// Keeps what can't be seen any more later.
+    pub fn note(&mut self, now: Time) {
+        self.heard = (self.wireguard.rx_bytes > 0).then(|| self.heard.unwrap_or(now));
         let endpoint = self.wireguard.endpoint;
         if endpoint != self.since.0 {
             self.since = (endpoint, now);

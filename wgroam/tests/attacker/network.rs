@@ -31,7 +31,7 @@ impl World {
                 Payload::Keepalive | Payload::Load(_) => {}
             }
         }
-        self.hosts[host].note_endpoint(now);
+        self.hosts[host].note(now);
         let outbox = std::mem::take(&mut self.hosts[host].wireguard.outbox);
         for (destination, body) in outbox {
             let router = &mut self.hosts[host];

@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use wgroam::engine::constants::{POKE_BURST, POKE_REFILL, POKE_SPACING};
+use wgroam::engine::constants::{CLEAR_WITHIN, POKE_BURST, POKE_REFILL, POKE_SPACING};
 use wgroam::engine::{Action, Reason};
 use wgroam::initiation::Verdict;
 
@@ -159,7 +159,8 @@ impl World {
             Action::SetEndpoint { endpoint, reason, .. } => self.judge_endpoint(host, *endpoint, *reason),
             Action::ReaddPeer { endpoint: set, .. } => {
                 let section = self.script.sections[host];
-                let heard = self.hosts[host].wireguard.rx_bytes > 0;
+                // What comes in after the look that it rests on can't be known.
+                let heard = self.hosts[host].heard.is_some_and(|since| self.now > since + CLEAR_WITHIN);
                 let dials = matches!(section, Section::ByAddress | Section::ByName);
                 self.require(dials && (!heard || self.script.readd), host, action);
                 if let Some((endpoint, reason)) = set {

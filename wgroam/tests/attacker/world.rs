@@ -170,7 +170,7 @@ impl World {
 
     fn carry_out(&mut self, host: usize) {
         while let Some(action) = self.hosts[host].daemon.as_mut().and_then(|d| d.engine.poll_action()) {
-            self.hosts[host].note_endpoint(self.now);
+            self.hosts[host].note(self.now);
             self.judge(host, &action);
             let told = matches!(
                 action,
