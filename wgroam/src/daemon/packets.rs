@@ -69,6 +69,8 @@ impl Daemon {
             self.budget.spend(begun.elapsed());
         }
         if let Some(at) = self.budget.resumes() {
+            // What is read late, or lost by a socket that is full, is none that the engine could rest on.
+            self.engine.handle_event(now, Event::InitiationsMissed);
             self.rest(at);
         } else if self.listening.noise && !self.listening.waiting {
             self.rest(Instant::now() + REST);

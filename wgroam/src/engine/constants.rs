@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! Every number the engine goes by: what it is, why it is that, where it comes from.
 
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 const fn millis(n: u64) -> Duration {
@@ -115,6 +116,16 @@ pub const KEEPALIVE_BYTES: u64 = 32;
 pub const DATA_STEP: u64 = 16;
 /// An initiation. No sum of data packets, which come in steps of 16, comes to one or two of these.
 pub const INITIATION_BYTES: u64 = 148;
+/// Its answer.
+pub const RESPONSE_BYTES: u64 = 92;
+/// An endpoint that was set on an initiation is taken back when nothing comes from there for so long: the peer would have
+/// called again.
+pub const MOVED_FOR: Duration = secs(6);
+
+/// The ports that the kernel chooses from where none is set (net.ipv4.ip_local_port_range).
+pub const EPHEMERAL: RangeInclusive<u16> = 32_768..=60_999;
+/// Those of them that people set up for WireGuard: the usual one, and its neighbours for more tunnels.
+pub const CONVENTIONAL: RangeInclusive<u16> = 51_820..=51_829;
 
 // Silence, and what is done about it (peer/silence.rs, peer/recovery.rs).
 

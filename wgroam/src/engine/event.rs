@@ -38,6 +38,8 @@ pub enum Event {
         /// What it proves.
         verdict: Verdict,
     },
+    /// Packets came in that may have been initiations, and were not looked at: too many, or the socket lost some.
+    InitiationsMissed,
     /// All addresses that are this machine's own, and its links' broadcast addresses, sorted: at the start and with each change.
     /// Nobody else can be there.
     OwnAddresses(Vec<IpAddr>),

@@ -155,6 +155,11 @@ impl Engine {
                     return;
                 }
             }
+            Event::InitiationsMissed => {
+                let peers = self.devices.values_mut().flat_map(|device| device.peers.values_mut());
+                peers.for_each(|peer| peer.calls.miss());
+                return;
+            }
             Event::OwnAddresses(own) => self.own = own,
             Event::RoutesChanged => self.routes.want_soon(now),
             Event::WanChanged(change) => self.on_wan_changed(now, change),

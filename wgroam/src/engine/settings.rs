@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! The configuration as the engine asks it.
 
+use super::constants::{CONVENTIONAL, EPHEMERAL};
 use super::context::Context;
 use super::peer::PeerId;
 use crate::config::{self, Config, RotatePort};
@@ -90,12 +91,13 @@ impl Settings {
     }
 
     /// May the source port of the interface change, as far as these, its peers, are concerned? Not when somebody may
-    /// rely on it: a port that was set up; a peer that is not dialed, which has to find us where we are. One whose names
+    /// rely on it: a port that was set up, and not chosen by the kernel; a peer that is not dialed, which has to find us where we are. One whose names
     /// stand for this router itself is such a peer.
     pub fn changes_port(
         &self,
         context: &Context,
         interface: Interface,
+        port: u16,
         mut peers: impl Iterator<Item = PeerId>,
     ) -> bool {
         let mut tunnels = self.config.tunnels.iter();
@@ -109,6 +111,8 @@ impl Settings {
             Some(RotatePort::Never) => false,
             Some(RotatePort::Auto) | None => {
                 self.listen_port(interface).is_none()
+                    && EPHEMERAL.contains(&port)
+                    && !CONVENTIONAL.contains(&port)
                     && !self.config.peers.iter().any(awaited)
                     && peers.all(|id| self.peer(id).is_some_and(elsewhere))
             }

@@ -74,7 +74,7 @@ impl Bench {
             ifindex: 7,
             up: true,
             public_key: None,
-            listen_port: 51820,
+            listen_port: 41820,
             fwmark: 0,
             peers,
         };
@@ -128,7 +128,9 @@ impl Bench {
     pub fn taken(&mut self, source: SocketAddr) {
         self.authentic(source);
         self.device.peers[0].endpoint = Some(source);
-        self.device.peers[0].rx_bytes += 148;
+        self.device.peers[0].rx_bytes += 148 + 32;
+        self.device.peers[0].tx_bytes += 92;
+        self.device.peers[0].last_handshake = Some(self.wall());
         self.run(millis(150));
     }
 

@@ -85,6 +85,9 @@ fn an_endpoint_that_wireguard_learned_is_reported_and_remembered() {
         reason: Reason::Learned,
     };
     assert!(bench.reports().contains(&&moved));
+    assert!(bench.engine.memory().is_empty(), "that may have been a recording");
+    bench.device.peers[0].rx_bytes += 32;
+    bench.run(secs(5));
     assert_eq!(bench.engine.memory()[0].endpoint, Some(at(2)));
     assert!(bench.log.iter().any(|(_, action)| *action == Action::Remember));
     assert_eq!(bench.sets(), []);

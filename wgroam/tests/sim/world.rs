@@ -26,6 +26,8 @@ pub const STRAY: PublicKey = PublicKey([3; 32]);
 /// That name.
 pub const SILENT_NAME: &str = "silent.example";
 pub const PORT: u16 = 51820;
+/// R1 has none of its own: the kernel chose this one.
+pub const R1_PORT: u16 = 41820;
 /// The adapter's debouncing of a WAN change.
 pub const DEBOUNCE: Duration = Duration::from_millis(100);
 /// Where R2's port is reachable a second time: port forwarding.
@@ -154,7 +156,13 @@ impl World {
         let ifindex = self.hosts[host].wireguard.take().map_or(10, |old| old.ifindex + 1);
         self.referee.begin(host);
         let rng = Rng(self.rng.next());
-        self.hosts[host].wireguard = Some(WireGuard::new(interface, ifindex, KEYS[host], PORT, rng));
+        self.hosts[host].wireguard = Some(WireGuard::new(
+            interface,
+            ifindex,
+            KEYS[host],
+            if host == R1 { R1_PORT } else { PORT },
+            rng,
+        ));
         self.tell(host, Event::DeviceUp { interface });
     }
 

@@ -134,12 +134,13 @@ impl Device {
         }
         let mut acts = false;
         if let Verdict::Replay { peer: key, behind, .. } = verdict
-            && behind >= CLOCK_SLACK
             && let Some(peer) = self.peers.get_mut(&key)
         {
             peer.calls.hear_late(now, source, behind);
             // It can't get in, but it can be called: once in a while that is worth a snapshot.
-            acts = peer.absent.is_none() && super::peer::same(peer.contact.seen.endpoint, Some(source));
+            acts = behind >= CLOCK_SLACK
+                && peer.absent.is_none()
+                && super::peer::same(peer.contact.seen.endpoint, Some(source));
             if acts {
                 self.polls.at(now + LEARN_DELAY, context.ticks);
             }

@@ -130,6 +130,7 @@ impl Device {
             && context.settings.changes_port(
                 context,
                 self.interface,
+                first,
                 self.present_peers().map(|peer| peer.id),
             );
         Port { may_change, first }

@@ -44,13 +44,17 @@ pub(in crate::engine) struct Calls {
     last: Option<(SocketAddr, Timestamp, Instant)>,
     /// How many since the last snapshot was asked for.
     heard: u32,
-    /// One that WireGuard took while we watched: its timestamp, and when.
+    /// One that WireGuard answered, and no handshake was completed yet: its timestamp, and when it was heard.
+    answered: Option<(Timestamp, Instant)>,
+    /// One that led to a handshake while we watched.
     taken: Option<(Timestamp, Instant)>,
     /// When one last led to a session, and whether the first session of all was such.
     session: Option<Instant>,
     called_first: Option<bool>,
     /// The last sign of life.
     lived: Option<Instant>,
+    /// Where the peer was before it was moved on an initiation, where to, and when.
+    moved: Option<(SocketAddr, SocketAddr, Instant)>,
     pub not_taken: Option<NotTaken>,
     /// Authentic and older than the newest one: by how much.
     pub clock_behind: Option<(Duration, Instant)>,
@@ -65,14 +69,34 @@ impl Calls {
         self.clock_behind = None;
         self.last = Some((source, timestamp, now));
         self.heard = self.heard.saturating_add(1);
+        self.answered = None;
         let fresh = self.is_fresh(now, timestamp);
         self.pending = Some(Call { source, seen: now, fresh, answered: false });
     }
 
-    /// One was heard that is authentic and not newer than another: a recording, or the peer's clock is behind.
+    /// One was heard that is authentic and not newer than another: a recording, or the peer's clock is behind. WireGuard may
+    /// have forgotten what we know, and take it.
     pub fn hear_late(&mut self, now: Instant, source: SocketAddr, behind: Duration) {
-        self.clock_behind = Some((behind, now));
-        self.late = Some((source, now));
+        self.miss();
+        // The same packet again, from elsewhere: one of the two is a copy.
+        if let Some(pending) = self.pending.as_mut().filter(|pending| pending.source != source) {
+            pending.fresh &= !behind.is_zero();
+        }
+        if behind >= CLOCK_SLACK {
+            self.clock_behind = Some((behind, now));
+            self.late = Some((source, now));
+        }
+    }
+
+    /// There may be one that was not heard, or not believed: what the next snapshot shows may be its doing.
+    pub fn miss(&mut self) {
+        self.heard = self.heard.saturating_add(2);
+        self.answered = None;
+    }
+
+    /// Was none heard since the last snapshot was asked for?
+    pub fn silent(&self) -> bool {
+        self.heard == 0
     }
 
     /// Is it newer than all that WireGuard took, also than what was never heard here? A recording shows the time at which it
@@ -83,12 +107,13 @@ impl Calls {
         let passed = now.saturating_duration_since(at);
         let slack = FRESH_SLACK + passed / CLOCK_DRIFT;
         let quiet = self.lived.is_none_or(|lived| now >= lived + slack + FRESH_SLACK);
-        timestamp > taken && timestamp.since(&taken) + slack >= passed && quiet
+        let shown = timestamp.since(&taken);
+        timestamp > taken && shown + slack >= passed && shown <= passed + slack && quiet
     }
 
-    /// Did WireGuard take the initiation that was heard since the last snapshot? Only then its endpoint is the source *and*
-    /// the bytes received grew by an initiation's. More than one initiation, a long time, or bytes that may be something
-    /// else prove nothing.
+    /// Did WireGuard take the initiation that was heard last? Only then its endpoint is the source, the bytes received grew by
+    /// an initiation's, those sent by an answer's, *and* a handshake was completed after it. More than one initiation, a long
+    /// time, or bytes that may be something else prove nothing.
     pub fn judge_taken(
         &mut self,
         poll: &Poll,
@@ -100,15 +125,29 @@ impl Calls {
         }
         let heard = std::mem::take(&mut self.heard);
         let (source, timestamp, at) = self.last?;
+        let brief = poll.last.is_some_and(|last| poll.now < last + TAKEN_WITHIN);
+        let there = brief && same(endpoint, Some(source));
+        if let Some(answered) = self.answered.take_if(|_| seen.handshake) {
+            let data = seen.received % DATA_STEP == 0 && seen.received < TAKEN_REST;
+            if heard == 0 && data && there {
+                self.taken = Some(answered);
+                return Some(answered.0);
+            }
+        }
         if at > poll.asked {
             // Heard while the snapshot was under way: it may be in it or not, and spoils the next one too.
             self.heard = 2;
             return None;
         }
-        let brief = poll.last.is_some_and(|last| poll.now < last + TAKEN_WITHIN);
-        let rest = seen.received.checked_sub(INITIATION_BYTES)?;
-        let bytes = rest % DATA_STEP == 0 && rest < TAKEN_REST;
-        if heard != 1 || !brief || !bytes || !same(endpoint, Some(source)) {
+        let beside = |bytes: u64, message| {
+            bytes.checked_sub(message).is_some_and(|rest| rest % DATA_STEP == 0 && rest < TAKEN_REST)
+        };
+        let answers = beside(seen.received, INITIATION_BYTES) && beside(seen.sent, RESPONSE_BYTES);
+        if heard != 1 || !there || !answers {
+            return None;
+        }
+        if !seen.handshake {
+            self.answered = Some((timestamp, at));
             return None;
         }
         self.taken = Some((timestamp, at));
@@ -144,7 +183,7 @@ impl Calls {
 
     /// Something authenticated came: whatever was wrong is over.
     pub fn note_life(&mut self) {
-        (self.not_taken, self.clock_behind, self.late) = (None, None, None);
+        (self.not_taken, self.clock_behind, self.late, self.moved) = (None, None, None, None);
         if let Some(pending) = &mut self.pending {
             pending.answered = true;
         }
@@ -182,6 +221,17 @@ impl Calls {
         answered
     }
 
+    /// The endpoint is set on an initiation.
+    pub fn note_moved(&mut self, now: Instant, from: Option<SocketAddr>, to: SocketAddr) {
+        self.moved = from.map(|from| (from, to, now));
+    }
+
+    /// Where it was before, if nothing came from where it was moved to: whoever made that call is not there.
+    pub fn take_way_back(&mut self, now: Instant, endpoint: Option<SocketAddr>) -> Option<SocketAddr> {
+        let (from, to, _) = self.moved.take_if(|(.., at)| now >= *at + MOVED_FOR)?;
+        same(endpoint, Some(to)).then_some(from)
+    }
+
     /// The interface is gone.
     pub fn drop_pending(&mut self) {
         self.pending = None;
@@ -189,7 +239,7 @@ impl Calls {
 
     /// WireGuard lost all it knew: it takes older ones again, which moves nothing of ours.
     pub fn reset(&mut self) {
-        (self.pending, self.late) = (None, None);
+        (self.pending, self.late, self.answered, self.moved) = (None, None, None, None);
         (self.session, self.called_first) = (None, None);
     }
 }

@@ -174,7 +174,10 @@ impl Contact {
             self.set = None;
         }
         let changed = !same(peer.endpoint, before.endpoint);
-        seen.good = peer.endpoint.is_some() && seen.life && !changed;
+        // A move shows only that something authenticated came, and a call that WireGuard takes may be a recording. What comes
+        // later from there, and is no call, is the far end of the session's.
+        let calls_only = [INITIATION_BYTES, 2 * INITIATION_BYTES].contains(&seen.received);
+        seen.good = peer.endpoint.is_some() && seen.life && !changed && !calls_only && calls.silent();
         match peer.endpoint {
             Some(new) if changed => {
                 let reason = match ours {
@@ -183,9 +186,6 @@ impl Contact {
                     None if calls.came_from(new, poll.now) => Reason::Initiation,
                     None => Reason::Learned,
                 };
-                // A packet that WireGuard authenticated moved it there, hence it also came from there.
-                seen.good =
-                    matches!(reason, Reason::Learned) || (ours.is_none() && reason == Reason::Initiation);
                 (self.reason, self.since, self.seeds) = (Some(reason), poll.now, 0);
                 self.proven = false;
                 if !(reason == Reason::Found && appeared) {
@@ -196,8 +196,7 @@ impl Contact {
             Some(_) => {}
             None => self.reason = None,
         }
-        // Whatever WireGuard authenticates moves the endpoint to where it came from.
-        self.proven |= seen.life && peer.endpoint.is_some();
+        self.proven |= seen.good;
         seen
     }
 

@@ -92,6 +92,9 @@ impl Peer {
         if seen.handshake {
             self.calls.note_handshake(poll.now);
         }
+        if let Some(before) = self.calls.take_way_back(poll.now, self.contact.seen.endpoint) {
+            outbox.pokes.add(poll.now, self.id, &mut self.pokes, Reason::Returned, Some(before));
+        }
         let mut next = self.judge_call(context, outbox, poll, reports);
         if poll.up {
             self.seed(context, outbox, poll, triggers);

@@ -196,6 +196,10 @@ impl Peer {
             _ => !same(self.contact.seen.endpoint, Some(endpoint)),
         });
         if let Some(endpoint) = endpoint {
+            if reason == Reason::Initiation {
+                self.calls.note_moved(now, self.contact.seen.endpoint, endpoint);
+                polls.at(now + MOVED_FOR, context.ticks);
+            }
             self.contact.note_set(now, endpoint, reason);
             polls.at(now + LEARN_DELAY, context.ticks);
         }
