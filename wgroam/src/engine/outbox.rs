@@ -55,6 +55,10 @@ impl Outbox {
         self.notes.push(note);
     }
 
+    pub fn extend_notes(&mut self, note: Option<Note>) {
+        self.notes.extend(note);
+    }
+
     /// Sends an echo request; returns the token of its reply.
     pub fn probe(&mut self, id: PeerId, target: IpAddr) -> u16 {
         self.token = self.token.wrapping_add(1);

@@ -55,6 +55,8 @@ pub(in crate::engine) struct Calls {
     lived: Option<Instant>,
     /// Where the peer was before it was moved on an initiation, where to, and when.
     moved: Option<(SocketAddr, SocketAddr, Instant)>,
+    /// From where it was taken back.
+    left: Option<SocketAddr>,
     pub not_taken: Option<NotTaken>,
     /// Authentic and older than the newest one: by how much.
     pub clock_behind: Option<(Duration, Instant)>,
@@ -223,12 +225,15 @@ impl Calls {
 
     /// The endpoint is set on an initiation.
     pub fn note_moved(&mut self, now: Instant, from: Option<SocketAddr>, to: SocketAddr) {
-        self.moved = from.map(|from| (from, to, now));
+        // Who calls from there again, and with a call that is newer still, is there, and can't get in.
+        let again = self.left == Some(to);
+        self.moved = from.filter(|_| !again).map(|from| (from, to, now));
     }
 
     /// Where it was before, if nothing came from where it was moved to: whoever made that call is not there.
     pub fn take_way_back(&mut self, now: Instant, endpoint: Option<SocketAddr>) -> Option<SocketAddr> {
         let (from, to, _) = self.moved.take_if(|(.., at)| now >= *at + MOVED_FOR)?;
+        self.left = Some(to);
         same(endpoint, Some(to)).then_some(from)
     }
 

@@ -155,15 +155,15 @@ impl Peer {
             let (interface, peer) = (id.interface, id.key);
             outbox.report(Report::Moved { interface, peer, old, new, reason });
         }
-        if let Some(timestamp) = self.calls.judge_taken(poll, contact.seen.endpoint, seen) {
-            outbox.note(Note::Taken(id, timestamp));
-        }
+        let taken = self.calls.judge_taken(poll, contact.seen.endpoint, seen);
+        outbox.extend_notes(taken.map(|timestamp| Note::Taken(id, timestamp)));
         let ours = seen.handshake && !self.calls.heard_lately(poll.now);
         if ours && context.memory.confirmed_ahead_of(id, poll.wall) >= OWN_CLOCK_SLACK {
             outbox.note(Note::ClockRanAhead(poll.wall));
         }
         let section = context.settings.peer(id);
-        let good = contact.seen.endpoint.filter(|&endpoint| seen.good && context.takes(section, endpoint));
+        let good = seen.good || taken.is_some();
+        let good = contact.seen.endpoint.filter(|&endpoint| good && context.takes(section, endpoint));
         if let Some(endpoint) = good {
             outbox.note(Note::Confirmed(id, endpoint, poll.wall));
         }
