@@ -56,8 +56,8 @@ Options:
   -h, --help          this text
   -V, --version       the version
 
-Signals to the daemon: HUP makes it read the configuration and poll everything again,
-USR1 write its status to the log, TERM stop.
+Signals to the daemon: HUP: read the configuration and poll everything again;
+USR1: write the status to the log; TERM: stop.
 
 Exit codes: 0 ok; 1 the answer is no (peer down, configuration wrong); 2 usage;
 3 no daemon answers.

@@ -196,7 +196,6 @@ fn word(report: &Report) -> &'static str {
 mod tests {
     use super::*;
     use crate::engine::{Evidence, Step};
-    use crate::model::PublicKey;
 
     #[test]
     fn our_own_clock_is_told_when_it_begins_and_ends_to_look_wrong() {
