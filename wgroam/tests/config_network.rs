@@ -160,7 +160,9 @@ fn a_peer_section_of_wgroam_wins_option_by_option() {
         (peers.len(), places(&peers[0]), peers[0].keepalive),
         (1, vec!["192.0.2.1:5".to_owned()], Some(9))
     );
-    assert!(said(&overruled.notes)[0].ends_with("not used: peer 'home' of package wgroam has its own endpoints"));
+    assert!(
+        said(&overruled.notes)[0].ends_with("not used: peer 'home' of package wgroam has its own endpoints")
+    );
     // A section for another tunnel is another peer.
     let other = with(&format!("config peer 'home'\n\toption tunnel 'wg9'\n\toption public_key '{KEY}'\n"));
     assert_eq!(other.config.peers.len(), 2);

@@ -74,7 +74,8 @@ fn peer(text: &mut String, peer: &Peer, with_tunnel: bool) {
         *text += &format!(", keepalive {seconds} s after a poke");
     }
     for (number, candidate) in peer.endpoints.iter().enumerate() {
-        *text += &format!("{}{candidate}", if number == 0 { "\n    wgroam connects to it at " } else { ", " });
+        *text +=
+            &format!("{}{candidate}", if number == 0 { "\n    wgroam connects to it at " } else { ", " });
     }
     text.push('\n');
 }

@@ -225,7 +225,8 @@ mod tests {
         };
         let there = "192.0.2.1:51820".parse().unwrap();
         assert!(
-            said(Step::GoBack(there)).contains("\"step\":\"go-back\",\"endpoint\":\"192.0.2.1:51820\",\"evidence\"")
+            said(Step::GoBack(there))
+                .contains("\"step\":\"go-back\",\"endpoint\":\"192.0.2.1:51820\",\"evidence\"")
         );
         assert!(said(Step::ChangePort(4242)).contains("\"step\":\"restore-port\",\"port\":4242,"));
         assert!(said(Step::ChangePort(0)).contains("\"step\":\"rotate-port\",\"evidence\""));
