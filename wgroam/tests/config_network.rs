@@ -84,7 +84,7 @@ fn interface(name: &str, more: &str) -> String {
 }
 
 #[test]
-fn a_peer_with_an_endpoint_host_is_gone_to_without_any_configuration() {
+fn a_peer_with_an_endpoint_host_is_dialed_without_any_configuration() {
     let loaded = with("");
     let [peer] = loaded.config.peers.as_slice() else { panic!("{:?}", loaded.config) };
     assert_eq!((peer.name.as_str(), peer.tunnel.as_str()), ("Home sweet home", "wgr"));
@@ -94,8 +94,8 @@ fn a_peer_with_an_endpoint_host_is_gone_to_without_any_configuration() {
     assert_eq!(
         said(&loaded.notes),
         [
-            "export:37: wireguard_wgr @wireguard_wgr[0], option 'endpoint_host': peer 'Home sweet home' of wgr is gone \
-          to at home.example.net:443"
+            "export:37: wireguard_wgr @wireguard_wgr[0], option 'endpoint_host': peer 'Home sweet home' of wgr is dialed \
+          at home.example.net:443"
         ]
     );
 }
@@ -121,7 +121,7 @@ fn defaults_and_forms_are_those_of_the_protocol_handler() {
 }
 
 #[test]
-fn what_netifd_does_not_use_is_not_gone_to() {
+fn what_netifd_does_not_use_is_not_dialed() {
     let host = "\toption endpoint_host 'a.example'\n";
     for (what, text) in [
         (
@@ -160,7 +160,9 @@ fn a_peer_section_of_wgroam_wins_option_by_option() {
         (peers.len(), places(&peers[0]), peers[0].keepalive),
         (1, vec!["192.0.2.1:5".to_owned()], Some(9))
     );
-    assert!(said(&overruled.notes)[0].ends_with("not used: peer 'home' of package wgroam says where to go"));
+    assert!(
+        said(&overruled.notes)[0].ends_with("not used: peer 'home' of package wgroam has its own endpoints")
+    );
     // A section for another tunnel is another peer.
     let other = with(&format!("config peer 'home'\n\toption tunnel 'wg9'\n\toption public_key '{KEY}'\n"));
     assert_eq!(other.config.peers.len(), 2);
@@ -387,7 +389,7 @@ fn the_ports_by_which_others_find_us_are_known() {
 }
 
 #[test]
-fn an_address_of_nobody_is_a_warning_and_its_peer_is_not_gone_to() {
+fn an_address_of_nobody_is_a_warning_and_its_peer_is_not_dialed() {
     for host in ["0.0.0.0", "::", "[::]", "::ffff:192.0.2.1", "224.0.0.1", "ff02::1", "255.255.255.255"] {
         let endpoint = format!("\toption endpoint_host '{host}'");
         let loaded =

@@ -74,7 +74,8 @@ fn peer(text: &mut String, peer: &Peer, with_tunnel: bool) {
         *text += &format!(", keepalive {seconds} s after a poke");
     }
     for (number, candidate) in peer.endpoints.iter().enumerate() {
-        *text += &format!("{}{candidate}", if number == 0 { "\n    is gone to at " } else { ", " });
+        *text +=
+            &format!("{}{candidate}", if number == 0 { "\n    wgroam connects to it at " } else { ", " });
     }
     text.push('\n');
 }
@@ -175,7 +176,7 @@ mod tests {
             ),
             (2, "note: FILE:3: interface 'wgr': netifd adds a route to the endpoint that it found first"),
             (3, "FILE is fine."),
-            (6, "    is gone to at home.example.net:51820"),
+            (6, "    wgroam connects to it at home.example.net:51820"),
         ] {
             assert!(lines[line].starts_with(wanted), "{out}");
         }

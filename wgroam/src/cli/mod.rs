@@ -29,35 +29,35 @@ Usage: wgroam [--runtime-dir DIR] COMMAND
 
 Commands:
   run [--config FILE] [--state FILE] [--foreground] [--end-with-parent]
-                              be the daemon; with --foreground it logs to stderr,
+                              run the daemon. With --foreground it logs to stderr,
                               else to stderr on a terminal and to syslog elsewhere
-  status [--json] [INTERFACE] where each peer is, since when, and why we believe it;
-                              with INTERFACE, exit code 1 says that no peer is alive
+  status [--json] [INTERFACE] where each peer is, since when, and why wgroam believes
+                              it; with INTERFACE, exit code 1 if no peer is alive
   watch [--json]              a line for each event, until Ctrl-C
   poke [INTERFACE [PEER]]     make WireGuard send an authenticated packet now; PEER is
                               a public key or the name of a section
-  reload                      make the daemon read the configuration again; a mistake
-                              is said here, and the old one stays
+  reload                      make the daemon read the configuration again; on a
+                              mistake it says so here and keeps the old one
   check [FILE]                read the configuration and say what is wrong with it
 
 Commands that are programs of their own, wgroam-COMMAND beside this one (OpenWrt has
 them in the package wgroam-tools):
   diagnose [INTERFACE]        find what keeps the tunnel from working
-  setup                       on OpenWrt: set an IPv6 tunnel up, a command on each router
+  setup                       on OpenWrt: set up an IPv6 tunnel, a command on each router
 
 Options:
-  --config FILE       default /etc/config/wgroam; with none there, every WireGuard
-                      interface is watched. Peers with an endpoint_host in
-                      /etc/config/network are gone to by that name
-  --state FILE        the last good endpoints over reboots, default
+  --config FILE       default /etc/config/wgroam. Without that file wgroam watches
+                      every WireGuard interface. It connects to peers with an
+                      endpoint_host in /etc/config/network by that name
+  --state FILE        where the last good endpoints survive a reboot, default
                       /var/lib/wgroam/state
   --runtime-dir DIR   control socket, lock and state while running, default
                       /var/run/wgroam
   -h, --help          this text
   -V, --version       the version
 
-Signals to the daemon: HUP reads the configuration again and looks at everything
-anew, USR1 writes the status to the log, TERM stops it.
+Signals to the daemon: HUP: read the configuration and poll everything again;
+USR1: write the status to the log; TERM: stop.
 
 Exit codes: 0 ok; 1 the answer is no (peer down, configuration wrong); 2 usage;
 3 no daemon answers.

@@ -92,7 +92,7 @@ pub enum What {
     Elsewhere(Mistake),
     /// Package network can't be read at all: a warning.
     NotRead(String),
-    /// A peer of package network is gone to: no mistake, for the owner to know.
+    /// A peer of package network is dialed: no mistake, for the owner to know.
     TakenOver {
         /// What it is called.
         name: String,
@@ -196,14 +196,14 @@ impl fmt::Display for What {
             }
             What::NotRead(error) => write!(
                 f,
-                "can't be read: {error}. Peers with an endpoint_host there are not gone to; make it readable, or list \
-                 them in /etc/config/wgroam"
+                "can't be read: {error}. wgroam does not connect to the peers with an endpoint_host there; make it \
+                 readable, or list them in /etc/config/wgroam"
             ),
             What::TakenOver { name, interface, candidate } => {
-                write!(f, "peer '{name}' of {interface} is gone to at {candidate}")
+                write!(f, "peer '{name}' of {interface} is dialed at {candidate}")
             }
             What::Overruled { name } => {
-                write!(f, "not used: peer '{name}' of package wgroam says where to go")
+                write!(f, "not used: peer '{name}' of package wgroam has its own endpoints")
             }
             What::Advice(advice) => f.write_str(advice),
             What::OtherPackages(names) => {

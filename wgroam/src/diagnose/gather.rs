@@ -25,7 +25,7 @@ use crate::model::{Device, Interface, Peer, PublicKey, WallTime, digits};
 use crate::routing::{Prefix, RouteQuery};
 use crate::state;
 
-/// So many peers are looked at, those that we go to first: a screen has no room for more.
+/// So many peers are looked at, those that are dialed first: a screen has no room for more.
 const MAX_PEERS: usize = 8;
 
 /// Of so many peers the allowed IPs are compared with the configuration's: each takes a dump of the device.
@@ -218,10 +218,10 @@ impl Gatherer<'_> {
     fn peers(&mut self, device: &Device) -> (Vec<PeerFacts>, usize) {
         let config = self.config;
         let section = |peer: &Peer| section(config, device.interface, peer);
-        let is_chased = |peer: &Peer| section(peer).is_some_and(|section| !section.endpoints.is_empty());
+        let is_dialed = |peer: &Peer| section(peer).is_some_and(|section| !section.endpoints.is_empty());
         let mut peers: Vec<Peer> = Vec::new();
-        for chased in [true, false] {
-            peers.extend(device.peers.iter().filter(|peer| is_chased(peer) == chased));
+        for dialed in [true, false] {
+            peers.extend(device.peers.iter().filter(|peer| is_dialed(peer) == dialed));
         }
         let left_out = peers.len().saturating_sub(MAX_PEERS);
         peers.truncate(MAX_PEERS);
@@ -233,7 +233,7 @@ impl Gatherer<'_> {
             let mut known = PeerFacts {
                 peer,
                 name: section.map_or_else(|| peer.public_key.short(), |section| section.name.clone()),
-                chased: is_chased(&peer),
+                dialed: is_dialed(&peer),
                 probed: section.is_some_and(|section| section.probe_interval > 0),
                 has_address: false,
                 names: Vec::new(),

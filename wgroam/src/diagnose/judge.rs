@@ -78,9 +78,9 @@ impl<'a> Judge<'a> {
         if self.facts.site.is_some() { openwrt } else { other }
     }
 
-    /// Is there a peer that we go to?
+    /// Is a peer dialed?
     pub fn roams(&self) -> bool {
-        self.facts.peers.iter().any(|peer| peer.chased)
+        self.facts.peers.iter().any(|peer| peer.dialed)
     }
 
     /// The device, if it is fit for all the rest.
@@ -188,7 +188,7 @@ impl<'a> Judge<'a> {
 
     /// Can those get in who have to call?
     fn door(&mut self, port: u16) {
-        if self.facts.peers.iter().all(|peer| peer.chased) {
+        if self.facts.peers.iter().all(|peer| peer.dialed) {
             return self.skip("port-open", "nobody has to call this router");
         }
         let packet = self.facts.lan.uplink.as_ref().map(|(uplink, ipv6)| Packet {
@@ -207,7 +207,7 @@ impl<'a> Judge<'a> {
     /// whoever else is asked for at that address is led there too. Only DNS knows whose address it is.
     fn leak(&mut self, device: &Device) {
         let name = self.facts.interface;
-        let named = |peer: &&PeerFacts| peer.chased && !peer.names.is_empty();
+        let named = |peer: &&PeerFacts| peer.dialed && !peer.names.is_empty();
         let Some(peer) = self.facts.peers.iter().find(named).filter(|_| self.facts.lan.everything) else {
             return;
         };

@@ -109,8 +109,8 @@ pub struct PeerFacts {
     pub peer: Peer,
     /// The name of its section, or its key.
     pub name: String,
-    /// Is it one that we go to?
-    pub chased: bool,
+    /// Is it dialed?
+    pub dialed: bool,
     /// Does the daemon probe it at intervals?
     pub probed: bool,
     /// Is one of its candidates an address, which needs no name?

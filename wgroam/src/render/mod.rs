@@ -52,8 +52,9 @@ fn own_clock_text(behind: Duration) -> String {
 fn json_step(json: &mut json::Json, step: Step) {
     json.string("step", step.word());
     match step {
-        Step::Try(endpoint) => json.string("endpoint", &endpoint.to_string()),
+        Step::Try(endpoint) | Step::GoBack(endpoint) => json.string("endpoint", &endpoint.to_string()),
         Step::Rest(time) => json.seconds("rest_s", Some(time)),
+        Step::ChangePort(port) if port != 0 => json.number("port", port.into()),
         _ => {}
     }
 }

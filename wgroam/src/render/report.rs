@@ -195,6 +195,7 @@ fn word(report: &Report) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::{Evidence, Step};
 
     #[test]
     fn our_own_clock_is_told_when_it_begins_and_ends_to_look_wrong() {
@@ -211,5 +212,23 @@ mod tests {
             text.ends_with("not look wrong any more") && json.contains("\"behind_s\":null"),
             "{text} {json}"
         );
+    }
+
+    #[test]
+    fn a_step_that_goes_back_says_where_to() {
+        let (config, wall) = (Config::default(), WallTime { seconds: 7, nanos: 0 });
+        let said = |step| {
+            let (interface, peer) = ("wg0".parse().unwrap(), PublicKey([1; 32]));
+            let after = std::time::Duration::from_secs(5);
+            let report = Report::Step { interface, peer, step, evidence: Evidence::Unanswered, after };
+            report_json(&report, &config, wall)
+        };
+        let there = "192.0.2.1:51820".parse().unwrap();
+        assert!(
+            said(Step::GoBack(there))
+                .contains("\"step\":\"go-back\",\"endpoint\":\"192.0.2.1:51820\",\"evidence\"")
+        );
+        assert!(said(Step::ChangePort(4242)).contains("\"step\":\"restore-port\",\"port\":4242,"));
+        assert!(said(Step::ChangePort(0)).contains("\"step\":\"rotate-port\",\"evidence\""));
     }
 }

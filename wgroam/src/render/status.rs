@@ -64,8 +64,8 @@ fn device_text(text: &mut String, device: &DeviceStatus) {
 }
 
 /// Where it may be, what its silence is, and what was done about it.
-fn dial_text(text: &mut String, chase: &DialStatus) {
-    for candidate in &chase.candidates {
+fn dial_text(text: &mut String, dial: &DialStatus) {
+    for candidate in &dial.candidates {
         let CandidateStatus { host, port, addresses, error } = candidate;
         let addresses: Vec<_> = addresses.iter().map(ToString::to_string).collect();
         let known = match (addresses.is_empty(), error) {
@@ -77,14 +77,14 @@ fn dial_text(text: &mut String, chase: &DialStatus) {
         };
         wrapped(text, "    ", &format!("may be at {host}, port {port}{known}"));
     }
-    if let Some(time) = chase.round_trip {
+    if let Some(time) = dial.round_trip {
         // Not as_millis(): printing 128 bits takes 2 KB on MIPS. And writing to a String cannot fail.
         let milliseconds = time.as_secs() * 1000 + u64::from(time.subsec_millis());
         let _ = writeln!(text, "    last probe answered in {milliseconds} ms");
     }
-    let Some((evidence, since)) = chase.silent else { return };
+    let Some((evidence, since)) = dial.silent else { return };
     wrapped(text, "    ", &format!("silent for {}: {evidence}; tried so far, the latest first:", ago(since)));
-    for (age, step) in chase.steps.iter().filter(|(age, _)| *age <= since) {
+    for (age, step) in dial.steps.iter().filter(|(age, _)| *age <= since) {
         wrapped(text, "      ", &format!("{} ago: {step}", ago(*age)));
     }
 }
@@ -98,13 +98,13 @@ fn peer_text(text: &mut String, peer: &PeerStatus) {
         (Some(endpoint), ..) => {
             let _ = writeln!(text, "    at {endpoint}");
         }
-        (None, ..) if peer.dial.as_ref().is_some_and(|chase| !chase.candidates.is_empty()) => {
+        (None, ..) if peer.dial.as_ref().is_some_and(|dial| !dial.candidates.is_empty()) => {
             text.push_str("    no address of it is known yet\n");
         }
         (None, ..) => text.push_str("    it has not called yet: nobody knows where it is\n"),
     }
-    if let Some(chase) = &peer.dial {
-        dial_text(text, chase);
+    if let Some(dial) = &peer.dial {
+        dial_text(text, dial);
     }
     let handshake = match (peer.handshake_age, peer.alive) {
         // WireGuard says when the last one was, and forgot its keys since.
@@ -203,18 +203,18 @@ pub fn status_json(status: &Status, uptime: Duration) -> String {
     json.close()
 }
 
-/// The members `silent`, `silent_s`, `round_trip_s`, `candidates` and `steps`; none for a peer that is not chased.
-fn dial_json(json: &mut Json, chase: &DialStatus) {
-    json.maybe_string("silent", chase.silent.map(|(evidence, _)| evidence.word()));
-    json.seconds("silent_s", chase.silent.map(|(_, since)| since));
-    json.seconds("round_trip_s", chase.round_trip);
-    json.objects("candidates", &chase.candidates, |json, candidate| {
+/// The members `silent`, `silent_s`, `round_trip_s`, `candidates` and `steps`; none for a peer that is neither dialed nor probed.
+fn dial_json(json: &mut Json, dial: &DialStatus) {
+    json.maybe_string("silent", dial.silent.map(|(evidence, _)| evidence.word()));
+    json.seconds("silent_s", dial.silent.map(|(_, since)| since));
+    json.seconds("round_trip_s", dial.round_trip);
+    json.objects("candidates", &dial.candidates, |json, candidate| {
         json.string("host", &candidate.host);
         json.number("port", candidate.port.into());
         json.objects("addresses", &candidate.addresses, |json, ip| json.string("address", &ip.to_string()));
         json.maybe_string("error", candidate.error.as_deref());
     });
-    json.objects("steps", &chase.steps, |json, (age, step)| {
+    json.objects("steps", &dial.steps, |json, (age, step)| {
         json.seconds("age_s", Some(*age));
         json_step(json, *step);
     });
@@ -236,8 +236,8 @@ fn peer_json(json: &mut Json, peer: &PeerStatus) {
     json.number("tx_bytes", peer.tx_bytes);
     json.number("keepalive", peer.keepalive.into());
     json.number("moves", peer.moves);
-    if let Some(chase) = &peer.dial {
-        dial_json(json, chase);
+    if let Some(dial) = &peer.dial {
+        dial_json(json, dial);
     }
     json.objects("history", &peer.history, |json, step| {
         json.seconds("age_s", Some(step.age));

@@ -347,7 +347,7 @@ fn the_private_key_is_in_memory_once_and_gone_with_the_interface() {
     let config = world.etc("network", network.replace("it's", "its"));
     let daemon = world.daemon(&["--config", config.to_str().unwrap()]);
     daemon.says("wg0: watching it");
-    daemon.says("peer 'its' of wg0 is gone to at 192.0.2.1:51820");
+    daemon.says("peer 'its' of wg0 is dialed at 192.0.2.1:51820");
     for broken in
         [network.clone(), network.replace("private_key '", "private_key = '"), format!("{network}{text}\n")]
     {
@@ -360,7 +360,7 @@ fn the_private_key_is_in_memory_once_and_gone_with_the_interface() {
     let latin = [network.replace("it's", "").as_bytes(), b"\toption description 'Caf\xe9'\n"].concat();
     world.etc("wgroam", [b"package wgroam\npackage network\n", &latin[..]].concat());
     daemon.signal("HUP");
-    daemon.says("peer 'Caf' of wg0 is gone to at 192.0.2.1:51820");
+    daemon.says("peer 'Caf' of wg0 is dialed at 192.0.2.1:51820");
     std::thread::sleep(Duration::from_secs(4));
     let mut key = [0; 32];
     Base64::decode(text, &mut key).unwrap();

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! Two routers on one cable: the near one goes to the far one by name, through tunnels. The far one has the name server.
+//! Two routers on one cable: the near one dials the far one by name, through tunnels. The far one has the name server.
 
 use std::fs;
 use std::os::fd::OwnedFd;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! The side that goes to its peers: what a reload disturbs, and what an idle tunnel costs.
+//! The side that dials its peers: what a reload disturbs, and what an idle tunnel costs.
 
 use std::time::{Duration, Instant};
 

@@ -35,12 +35,12 @@ impl Gatherer<'_> {
         // Nothing can be expected of who has to call, nor of who is nowhere, or behind a route that leads elsewhere.
         let Some(endpoint) = before.endpoint else { return };
         let leads = facts.ways.iter().find(|(to, _)| *to == endpoint);
-        if !facts.chased && !alive || leads.is_some_and(|(_, leads)| !matches!(leads, Leads::By(..))) {
+        if !facts.dialed && !alive || leads.is_some_and(|(_, leads)| !matches!(leads, Leads::By(..))) {
             return;
         }
         let begun = Instant::now();
         let mut until = begun
-            + match (facts.chased, alive) {
+            + match (facts.dialed, alive) {
                 (false, _) => ECHO_PATIENCE,
                 (true, true) => SESSION_PATIENCE,
                 (true, false) => HANDSHAKE_PATIENCE,
@@ -75,7 +75,7 @@ impl Gatherer<'_> {
         self.look(device, facts);
         if facts.echo == Echoed::Answered {
             facts.largest = mtu.map(|mtu| self.largest(device, facts, mtu));
-        } else if facts.chased && !facts.heard {
+        } else if facts.dialed && !facts.heard {
             let by = |(to, leads): &(SocketAddr, Leads)| matches!(leads, Leads::By(..)).then_some(*to);
             // The endpoint of now stands first.
             let to = facts.ways.iter().find_map(by);

@@ -12,14 +12,14 @@ use crate::render::ago;
 
 impl Judge<'_> {
     pub(super) fn peer(&mut self, device: &Device, peer: &PeerFacts) {
-        if peer.chased {
+        if peer.dialed {
             self.names(peer);
             self.route(peer);
         }
         self.handshake(device, peer);
         self.echo(peer);
         self.mtu(peer);
-        if peer.chased {
+        if peer.dialed {
             self.keepalive(peer);
         }
     }
@@ -94,7 +94,7 @@ impl Judge<'_> {
             None => text("there was never a handshake"),
         };
         let alive = age.is_some_and(|age| age < SESSION);
-        let untried = !peer.chased || matches!(peer.echo, Echoed::NotSent | Echoed::Failed(_));
+        let untried = !peer.dialed || matches!(peer.echo, Echoed::NotSent | Echoed::Failed(_));
         if peer.heard || alive && untried {
             return self.ok("handshake", last);
         }
@@ -120,7 +120,7 @@ impl Judge<'_> {
             };
             return self.bad("handshake", format!("{last}; {source} {why}"), remedy);
         }
-        if !peer.chased {
+        if !peer.dialed {
             return self.unknown(
                 "handshake",
                 format!("{last}; it has to call: `wgroam diagnose` at its end says why not"),

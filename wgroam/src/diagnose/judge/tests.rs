@@ -30,7 +30,7 @@ fn peer() -> PeerFacts {
             keepalive: 25,
         },
         name: "home".into(),
-        chased: false,
+        dialed: false,
         probed: false,
         has_address: false,
         names: Vec::new(),
@@ -76,7 +76,7 @@ pub fn roamer() -> Facts {
     let mut facts = facts();
     facts.ruleset = None;
     facts.peers = vec![PeerFacts {
-        chased: true,
+        dialed: true,
         names: vec![("home.example.net".into(), Ok(vec![endpoint().ip()]))],
         ways: vec![(endpoint(), Leads::By("wan".parse().unwrap(), Some("10.0.0.2".parse().unwrap())))],
         ..peer()
@@ -346,11 +346,11 @@ fn nobody_leads_a_full_tunnel_astray_whose_peers_have_addresses_or_call() {
     let leaks = |facts: &Facts| judge(facts).iter().any(|check| check.name == "leak");
     let mut facts = roamer();
     facts.lan.everything = true;
-    facts.peers.insert(0, PeerFacts { chased: false, ..peer() });
+    facts.peers.insert(0, PeerFacts { dialed: false, ..peer() });
     assert!(leaks(&facts), "the second one has a name");
     facts.peers.truncate(1);
     assert!(!leaks(&facts), "it has to call");
-    facts.peers[0].chased = true;
+    facts.peers[0].dialed = true;
     assert!(!leaks(&facts), "it has addresses only");
 }
 
