@@ -29,6 +29,15 @@ pub(in crate::engine) struct NotTaken {
     pub at: Instant,
 }
 
+/// A move on an initiation.
+#[derive(Debug)]
+struct Moved {
+    from: SocketAddr,
+    to: SocketAddr,
+    /// When; none once it was taken back.
+    at: Option<Instant>,
+}
+
 /// What became of the last initiation.
 pub(super) enum Judged {
     /// There is none, it was taken, or it is not known before that moment.
@@ -53,10 +62,8 @@ pub(in crate::engine) struct Calls {
     called_first: Option<bool>,
     /// The last sign of life.
     lived: Option<Instant>,
-    /// Where the peer was before it was moved on an initiation, where to, and when.
-    moved: Option<(SocketAddr, SocketAddr, Instant)>,
-    /// From where it was taken back.
-    left: Option<SocketAddr>,
+    /// It was moved on an initiation. Boxed: hardly any peer of a crowd has it.
+    moved: Option<Box<Moved>>,
     pub not_taken: Option<NotTaken>,
     /// Authentic and older than the newest one: by how much.
     pub clock_behind: Option<(Duration, Instant)>,
@@ -130,7 +137,7 @@ impl Calls {
         let brief = poll.last.is_some_and(|last| poll.now < last + TAKEN_WITHIN);
         let there = brief && same(endpoint, Some(source));
         if let Some(answered) = self.answered.take_if(|_| seen.handshake) {
-            let data = seen.received % DATA_STEP == 0 && seen.received < TAKEN_REST;
+            let data = seen.received.is_multiple_of(DATA_STEP) && seen.received < TAKEN_REST;
             if heard == 0 && data && there {
                 self.taken = Some(answered);
                 return Some(answered.0);
@@ -142,7 +149,7 @@ impl Calls {
             return None;
         }
         let beside = |bytes: u64, message| {
-            bytes.checked_sub(message).is_some_and(|rest| rest % DATA_STEP == 0 && rest < TAKEN_REST)
+            bytes.checked_sub(message).is_some_and(|rest| rest.is_multiple_of(DATA_STEP) && rest < TAKEN_REST)
         };
         let answers = beside(seen.received, INITIATION_BYTES) && beside(seen.sent, RESPONSE_BYTES);
         if heard != 1 || !there || !answers {
@@ -226,15 +233,18 @@ impl Calls {
     /// The endpoint is set on an initiation.
     pub fn note_moved(&mut self, now: Instant, from: Option<SocketAddr>, to: SocketAddr) {
         // Who calls from there again, and with a call that is newer still, is there, and can't get in.
-        let again = self.left == Some(to);
-        self.moved = from.filter(|_| !again).map(|from| (from, to, now));
+        let again = self.moved.as_ref().is_some_and(|moved| moved.at.is_none() && moved.to == to);
+        if again {
+            return;
+        }
+        self.moved = from.map(|from| Box::new(Moved { from, to, at: Some(now) }));
     }
 
     /// Where it was before, if nothing came from where it was moved to: whoever made that call is not there.
     pub fn take_way_back(&mut self, now: Instant, endpoint: Option<SocketAddr>) -> Option<SocketAddr> {
-        let (from, to, _) = self.moved.take_if(|(.., at)| now >= *at + MOVED_FOR)?;
-        self.left = Some(to);
-        same(endpoint, Some(to)).then_some(from)
+        let moved = self.moved.as_mut()?;
+        moved.at.take_if(|at| now >= *at + MOVED_FOR)?;
+        same(endpoint, Some(moved.to)).then_some(moved.from)
     }
 
     /// The interface is gone.
