@@ -170,9 +170,7 @@ impl Device {
             concerned |= changed || dialed.silent().is_some();
             if changed {
                 let mut news = context.named(section);
-                news.retain(|endpoint| {
-                    !old.contains(&endpoint.ip()) && context.names.stands_for(host, endpoint.ip())
-                });
+                news.retain(|&endpoint| !old.contains(&endpoint.ip()) && context.only(section, endpoint, host));
                 dialed.hear_news(now, &news);
             }
         }

@@ -28,6 +28,7 @@ impl Device {
         let poll = Poll { now, asked, wall, last, up: snapshot.up };
         self.note_link(context, outbox, snapshot);
         let triggers = self.waiting.take(&poll);
+        self.keep_port(snapshot);
         let port = self.port(context, snapshot);
         let refused = self.refused(context);
         let mut may_change = port.may_change;
@@ -132,6 +133,17 @@ impl Device {
                 self.present_peers().map(|peer| peer.id),
             );
         Port { may_change, first }
+    }
+
+    /// Whoever answers has the port that is being tried stay, whoever tries it.
+    fn keep_port(&mut self, snapshot: &model::Device) {
+        let answers = |shown: &model::Peer| {
+            self.peers.get(&shown.public_key).is_some_and(|peer| peer.contact.shows_answer(shown))
+        };
+        if snapshot.peers.iter().any(answers) {
+            let dialed = self.peers.values_mut().filter_map(|peer| peer.dialed.as_mut());
+            dialed.for_each(|dialed| dialed.keep_port());
+        }
     }
 
     /// The LAN is refused: an address that it could send to through the tunnel.

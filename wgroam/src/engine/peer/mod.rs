@@ -128,7 +128,7 @@ impl Peer {
 
     /// Its section changed: what was decided by the old one is void, and all that the new one says is untried.
     pub fn begin_anew(&mut self, context: &Context, outbox: &mut Outbox) {
-        self.pokes.stand_down();
+        self.pokes.drop_trial();
         if let Some(dialed) = &mut self.dialed {
             dialed.begin_anew(context, outbox, self.id, &self.contact, &mut self.pokes);
         }

@@ -78,6 +78,15 @@ impl Pokes {
         }
     }
 
+    /// What it was to try is void; that it goes back is not.
+    pub fn drop_trial(&mut self) {
+        let Some(poke) = &mut self.pending else { return };
+        poke.readd = false;
+        if poke.reason == Reason::Candidate {
+            poke.set = None;
+        }
+    }
+
     /// A newer initiation replaces what the older one was to do.
     pub fn drop_call(&mut self) {
         if let Some(poke) = self.pending.as_mut().filter(|poke| poke.reason == Reason::Initiation) {
@@ -190,8 +199,12 @@ impl Peer {
             return;
         }
         let reason = poke.reason;
+        let section = context.settings.peer(id);
         let endpoint = poke.set.filter(|&endpoint| match reason {
-            // What WireGuard learned since this was decided counts for more.
+            Reason::Returned => !same(self.contact.seen.endpoint, Some(endpoint)),
+            // Since this was decided, the address may have become our own.
+            _ if !context.takes(section, endpoint) => false,
+            // What WireGuard learned since counts for more.
             Reason::Remembered => self.contact.seen.endpoint.is_none(),
             _ => !same(self.contact.seen.endpoint, Some(endpoint)),
         });
@@ -201,7 +214,7 @@ impl Peer {
         }
         let just_seen = polls.answered.is_some_and(|answered| now <= answered + CLEAR_WITHIN);
         // Whoever was heard meanwhile has something to lose.
-        let allowed = context.settings.peer(id).is_some_and(|section| section.readd);
+        let allowed = section.is_some_and(|section| section.readd);
         if poke.readd && (allowed || (just_seen && self.contact.unheard())) {
             // Its counters begin anew.
             self.contact.seen.tx_bytes = 0;

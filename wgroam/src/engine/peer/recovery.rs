@@ -118,6 +118,13 @@ impl Recovery {
         }
     }
 
+    /// Somebody answers at the source port of now: it stays.
+    pub fn keep_port(&mut self) {
+        if let Recovery::Trying { round, .. } = self {
+            round.keep_port();
+        }
+    }
+
     /// Is an endpoint being tried?
     pub fn is_away(&self) -> bool {
         matches!(self, Recovery::Trying { trial: Some(_), .. })
@@ -243,7 +250,7 @@ impl Recovery {
                 && !same(Some(here), Some(home))
                 && turn.contact.is_on_trial()
             {
-                let trial = Trial::of(here, home);
+                let trial = Trial::of(now, here, home);
                 return Recovery::Trying { outage, round, trial: Some(trial), due: now + WATCH_INTERVAL };
             }
         }

@@ -41,6 +41,10 @@ impl Round {
         self.port
     }
 
+    pub fn keep_port(&mut self) {
+        self.port = None;
+    }
+
     /// At the beginning of every other round.
     fn may_change_port(&self, turn: &Turn, outage: &Outage) -> bool {
         self.port.is_none() && self.tried.is_empty() && turn.port.may_change && outage.port_next
@@ -75,6 +79,7 @@ pub(super) struct Trial {
     endpoint: SocketAddr,
     /// How to get back. None: there is nothing but what we set.
     home: Option<SocketAddr>,
+    begun: Instant,
     /// Poked once more, as nothing went out.
     poked_again: bool,
 }
@@ -109,8 +114,8 @@ pub(super) struct Turn<'a> {
 
 impl Trial {
     /// What we set earlier and has not answered.
-    pub fn of(endpoint: SocketAddr, home: SocketAddr) -> Self {
-        Self { endpoint, home: Some(home), poked_again: false }
+    pub fn of(now: Instant, endpoint: SocketAddr, home: SocketAddr) -> Self {
+        Self { endpoint, home: Some(home), begun: now, poked_again: false }
     }
 
     /// Chooses and begins the next one; none: all had its chance.
@@ -124,7 +129,7 @@ impl Trial {
         turn.poke(Reason::Candidate, Some(endpoint), turn.is_harmless_to_readd(outage));
         turn.tell(outage, Step::Try(endpoint));
         turn.begin_chance(outage);
-        Some(Self { endpoint, home: outage.home, poked_again: false })
+        Some(Self { endpoint, home: outage.home, begun: turn.context.now, poked_again: false })
     }
 
     pub fn endpoint(&self) -> SocketAddr {
@@ -152,11 +157,12 @@ impl Trial {
             return now >= since + TRIED_AFTER;
         }
         let limit = match self.home {
-            Some(_) => TRIAL_MAX,
-            None if turn.silence.data_tells(now, turn.contact) => TRY_LIMIT,
-            None => REKEY_WINDOW,
+            // Whatever makes its chance begin anew, it is back home by then.
+            Some(_) => self.begun + TRIAL_MAX,
+            None if turn.silence.data_tells(now, turn.contact) => since + TRY_LIMIT,
+            None => since + REKEY_WINDOW,
         };
-        sent_at.is_some_and(|at| now >= at + TRIED_AFTER) || now >= since + limit
+        sent_at.is_some_and(|at| now >= at + TRIED_AFTER) || now >= limit
     }
 
     /// Nothing went out so far? Then it is poked once more, or probed.
