@@ -50,8 +50,9 @@ pub struct Court {
     /// Devices that the engine knows to be there.
     pub there: BTreeSet<Interface>,
     pub looked: BTreeMap<Key, LastLook>,
-    /// Where each peer called from that is too late: its clock is behind, or it is a recording.
-    pub late: BTreeMap<Key, SocketAddr>,
+    /// Where each peer called from that is too late, as its clock is behind or it is a recording; and when a look last showed
+    /// that it is there.
+    pub late: BTreeMap<Key, (SocketAddr, Option<Instant>)>,
     /// Where each peer was good last, and by which of its candidates; from before, to begin with.
     pub best: BTreeMap<Key, [Option<SocketAddr>; 2]>,
     /// What each peer had received at the last look before its last call.
@@ -182,7 +183,7 @@ impl Court {
                 self.note_call((*interface, *peer), *source, *timestamp, None);
             }
             Event::Initiation { interface, source, verdict: Verdict::Replay { peer, .. } } => {
-                self.late.insert((*interface, *peer), *source);
+                self.late.insert((*interface, *peer), (*source, None));
             }
             Event::Snapshot { device, .. } => self.note_look(&device.clone()),
             Event::DeviceUp { interface } => {

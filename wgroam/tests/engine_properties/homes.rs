@@ -26,6 +26,8 @@ pub struct Homes {
 #[derive(Clone, Copy, Debug, Default)]
 struct Stay {
     home: Option<SocketAddr>,
+    /// What was home before WireGuard lost it.
+    lost: Option<SocketAddr>,
     /// What WireGuard has, as far as can be seen.
     here: Option<SocketAddr>,
     /// We set that, as a try, and nothing has come from there.
@@ -57,6 +59,12 @@ pub enum Life {
     Answer,
 }
 
+impl Stay {
+    fn at_home(here: SocketAddr) -> Self {
+        Self { home: Some(here), here: Some(here), ..Self::default() }
+    }
+}
+
 impl Homes {
     /// Where the engine may believe that the peer is.
     pub fn here(&self, at: Key) -> Option<SocketAddr> {
@@ -78,12 +86,13 @@ impl Homes {
         let goes_home = stay.home == Some(endpoint);
         match reason {
             Reason::Returned => {
-                let home = if stay.left || !proven { stay.home } else { Some(endpoint) };
+                let lost = stay.home.is_none() && stay.lost == Some(endpoint);
+                let home = if lost || (proven && !stay.left) { Some(endpoint) } else { stay.home };
                 assert_eq!(Some(endpoint), home, "taken back to where it was not before: {stay:?}");
-                *stay = Stay { home, here: Some(endpoint), tried: None, left: false };
+                *stay = Stay::at_home(endpoint);
             }
             Reason::Initiation => {
-                *stay = Stay { home: Some(endpoint), here: Some(endpoint), tried: None, left: false };
+                *stay = Stay::at_home(endpoint);
             }
             _ if goes_home => (stay.here, stay.tried, stay.left) = (Some(endpoint), None, false),
             _ => {
@@ -114,13 +123,13 @@ impl Homes {
     /// A peer shows itself.
     pub fn look(&mut self, at: Key, endpoint: Option<SocketAddr>, life: Life) {
         let stay = self.stays.entry(at).or_default();
-        if endpoint != stay.here {
-            // Somebody else's doing, or WireGuard's own.
-            stay.here = endpoint;
-            (stay.home, stay.tried, stay.left) = (endpoint.or(stay.home), None, false);
-        }
-        if life != Life::None && endpoint.is_some() {
-            (stay.home, stay.tried, stay.left) = (endpoint, None, false);
+        match endpoint {
+            // Somebody else's doing, or WireGuard's own; or it is proof.
+            Some(endpoint) if stay.here != Some(endpoint) || life != Life::None => {
+                *stay = Stay::at_home(endpoint);
+            }
+            Some(_) => {}
+            None => *stay = Stay { lost: stay.home.or(stay.lost), ..Stay::default() },
         }
         if let Some(port) = self.ports.get_mut(&at.0) {
             port.called |= life == Life::Calls;

@@ -26,12 +26,12 @@ pub struct Proof {
 #[derive(Default)]
 struct Calls {
     /// Since the last look.
-    heard: Vec<(Instant, SocketAddr, Timestamp)>,
+    heard: Vec<(Instant, SocketAddr, Timestamp, Duration)>,
     /// Nothing that was heard before the next look counts.
     spoiled: bool,
     looked: Option<Instant>,
     /// WireGuard took this one, which was heard then.
-    taken: Option<(Timestamp, Instant)>,
+    taken: Option<(Timestamp, Instant, Duration)>,
     life: Option<Instant>,
     last: Option<Last>,
 }
@@ -42,15 +42,18 @@ pub struct Last {
     pub source: SocketAddr,
     /// It is none that was recorded earlier.
     pub fresh: bool,
-    /// How old it is in truth, where that is known.
+    /// How old it is in truth, where that is known, and how old it may be: where the last one that was taken was late, too, this
+    /// one may be as late.
     pub age: Option<Duration>,
+    pub most: Duration,
 }
 
 impl Proof {
     pub fn heard(&mut self, now: Instant, at: Key, call: (SocketAddr, Timestamp), age: Option<Duration>) {
         let calls = self.peers.entry(at).or_default();
-        calls.heard.push((now, call.0, call.1));
-        calls.last = Some(Last { source: call.0, fresh: calls.is_fresh(now, call.1), age });
+        calls.heard.push((now, call.0, call.1, age.unwrap_or_default()));
+        let (fresh, most) = calls.is_fresh(now, call.1);
+        calls.last = Some(Last { source: call.0, fresh, age, most });
     }
 
     pub fn last(&self, at: Key) -> Option<Last> {
@@ -70,22 +73,23 @@ impl Proof {
             calls.spoiled = true;
             return;
         }
-        let [(when, source, timestamp)] = heard[..] else { return };
+        let [(when, source, timestamp, age)] = heard[..] else { return };
         let weighs = (148..548).contains(&received) && (received - 148) % 16 == 0;
         let pair = before.is_some_and(|before| now - before < PAIR);
         if !spoiled && weighs && pair && peer.endpoint == Some(source) {
-            calls.taken = Some((timestamp, when));
+            calls.taken = Some((timestamp, when, age));
         }
     }
 }
 
 impl Calls {
-    fn is_fresh(&self, now: Instant, timestamp: Timestamp) -> bool {
-        let Some((taken, when)) = self.taken else { return false };
+    /// Is it? And how old may it be?
+    fn is_fresh(&self, now: Instant, timestamp: Timestamp) -> (bool, Duration) {
+        let Some((taken, when, age)) = self.taken else { return (false, Duration::ZERO) };
         let passed = now - when;
         // Two clocks differ by 250 in a million.
         let slack = SLACK + passed / 4096;
         let quiet = self.life.is_none_or(|life| now - life >= slack + SLACK);
-        timestamp > taken && timestamp.since(&taken) + slack >= passed && quiet
+        (timestamp > taken && timestamp.since(&taken) + slack >= passed && quiet, slack + age)
     }
 }

@@ -38,7 +38,7 @@ impl Court {
                 assert_eq!(endpoint, call.source, "not where the last authentic initiation came from");
                 let void = last.peer.endpoint.is_none();
                 assert!(void || call.fresh, "what may be a recording only fills a void");
-                let late = call.age.is_some_and(|age| age > 4 * SECOND + (self.now - self.start) / 4096);
+                let late = call.age.is_some_and(|age| age > call.most);
                 assert!(void || !late, "moved by a recording that is {:?} old", call.age);
                 let before = self.called.get(&at).copied().flatten();
                 if let Some(before) = before.filter(|before| before.ifindex == last.ifindex) {
@@ -104,7 +104,8 @@ impl Court {
         let expected = if peer.keepalive == 0 { configured } else { peer.keepalive };
         assert_eq!(keepalive, expected, "a poke leaves the keepalive as it was");
         if reason == Reason::Initiation {
-            let late = peer.endpoint.is_some() && self.late.get(&at).copied() == peer.endpoint;
+            let late = self.late.get(&at).and_then(|late| late.1);
+            let late = late.is_some_and(|there| self.now <= there + TURN);
             assert!(late || self.called.contains_key(&at), "no authentic initiation");
         }
         if reason == Reason::Silence {
@@ -191,9 +192,7 @@ impl Court {
 
     /// What is sent in the LAN's place: while it is refused, for a session that may live.
     pub fn judge_wake(&mut self, interface: Interface, target: IpAddr) {
-        let refused =
-            self.table.refusals().any(|way| way.interfaces == [interface] && way.to.contains(target));
-        assert!(refused, "data in the place of a LAN that is let through");
+        assert!(self.table.is_refused(interface, target), "data in the place of a LAN that is let through");
         let wall = self.wall();
         let lasts = |peer: &&Peer| peer.last_handshake.is_some_and(|then| wall.since(then) < 182 * SECOND);
         let sessions = self.devices[&interface].peers.iter().filter(lasts).count();

@@ -23,7 +23,9 @@ const SESSION: Duration = Duration::from_secs(178);
 pub struct Tale {
     pub seen: Peer,
     pub life: Instant,
-    /// It was heard, and is not only new.
+    /// Did its section say where it may be, at the last look?
+    dialed: bool,
+    /// A look showed that, and it is not only new.
     lived: bool,
     pub session: Option<Instant>,
     sent: u64,
@@ -277,6 +279,8 @@ impl Book {
             tale.answers_probes = true;
             if now < sent + SECOND && Some(sent) > tale.readded.max(event) {
                 tale.lived(now);
+                // No look has shown it yet.
+                tale.lived = false;
             }
         }
     }
@@ -350,8 +354,9 @@ impl Book {
     fn weigh(&mut self, now: Instant, at: Key) {
         let candidates = self.list(now, at, Duration::ZERO);
         let silent = self.is_silent(now, at);
+        let dialed = self.section(at).is_some_and(|section| !section.endpoints.is_empty());
         if let Some(tale) = self.tales.get_mut(&at) {
-            tale.silent |= silent;
+            (tale.silent, tale.dialed) = (tale.silent || silent, dialed);
             tale.was_silent = if tale.silent { Some(now) } else { tale.was_silent };
             tale.origin = tale.seen.endpoint.filter(|endpoint| candidates.contains(endpoint)).or(tale.origin);
         }
@@ -427,7 +432,6 @@ impl Book {
 
     /// May the LAN be refused, as far as this interface is concerned?
     pub fn given_up(&self, now: Instant, interface: Interface) -> bool {
-        let dialed = |at: Key| self.section(at).is_some_and(|section| !section.endpoints.is_empty());
         let probed = |at: Key| self.section(at).is_some_and(|section| section.probe.is_some());
         let silent = |at: Key, tale: &Tale| {
             // What came in before an event was acted on tells nothing of the time after it.
@@ -440,11 +444,11 @@ impl Book {
                     unanswered || (tale.answers_probes && tale.lost(now) >= 3)
                 }
                 // One whose session is over, or that only calls us, has nothing to lose.
-                false => !dialed(at) || tale.session.is_some() || now >= tale.life + 2 * SECOND,
+                false => !tale.dialed || tale.session.is_some() || now >= tale.life + 2 * SECOND,
             };
-            proven && !((dialed(at) || probed(at)) && calls)
+            proven && !((tale.dialed || probed(at)) && calls)
         };
-        self.peers(interface).any(|(&at, _)| dialed(at))
+        self.peers(interface).any(|(_, tale)| tale.dialed)
             && self.peers(interface).all(|(&at, tale)| silent(at, tale))
     }
 
@@ -485,6 +489,7 @@ impl Tale {
         Self {
             seen,
             life: now,
+            dialed: false,
             lived: false,
             session,
             sent: 0,

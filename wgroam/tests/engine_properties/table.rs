@@ -16,15 +16,15 @@ const SERVER: IpAddr = IpAddr::V4(Ipv4Addr::new(198, 51, 100, 53));
 pub struct Table {
     last: RouteAnswer,
     own: Vec<OwnRoute>,
-    /// There is a route that leads into all tunnels.
-    pub spread: bool,
+    /// Tunnels have nothing in common: no route that leads into all of them, no name server nor endpoint in one.
+    pub apart: bool,
     /// Removed by somebody else.
     stolen: Vec<OwnRoute>,
 }
 
 impl Table {
     pub fn new() -> Self {
-        Self { last: RouteAnswer::default(), own: Vec::new(), spread: true, stolen: Vec::new() }
+        Self { last: RouteAnswer::default(), own: Vec::new(), apart: false, stolen: Vec::new() }
     }
 
     pub fn ways(&mut self, question: RouteQuery) -> RouteAnswer {
@@ -38,8 +38,8 @@ impl Table {
         };
         // One leads into all of them.
         let spread = Through { interfaces: question.tunnels.clone(), to: all(), from: None, metric: 9000 };
-        let spread = Some(spread).filter(|_| self.spread);
-        let into = question.tunnels.iter().copied().find(|&tunnel| tunnel == interface(1));
+        let spread = Some(spread).filter(|_| !self.apart);
+        let into = question.tunnels.iter().copied().find(|&tunnel| tunnel == interface(1) && !self.apart);
         // One of them lies in a network of the tunnel's own.
         let inside = |target: IpAddr| target == address(2).ip();
         let led = |&target: &IpAddr| Some(Led { target, interface: into?, inside: inside(target) });
@@ -85,6 +85,13 @@ impl Table {
     pub fn remove(&mut self, route: &OwnRoute) {
         assert!(self.own.contains(route) || self.stolen.contains(route), "{route} is not there");
         self.own.retain(|other| other != route);
+    }
+
+    /// Is the LAN refused where only this interface leads there, as far as the engine can know?
+    pub fn is_refused(&self, interface: Interface, target: IpAddr) -> bool {
+        let known = |way: &Through| self.own.iter().chain(&self.stolen).any(|route| refuses(route, way));
+        let mut ways = self.last.through.iter();
+        ways.any(|way| way.interfaces == [interface] && way.to.contains(target) && known(way))
     }
 
     /// What is refused now.

@@ -80,7 +80,7 @@ impl Court {
         let heard = self.engine.newest(at.0, &at.1);
         let verdict = match heard.filter(|heard| timestamp <= *heard) {
             Some(heard) => {
-                self.late.insert(at, call.source);
+                self.late.insert(at, (call.source, None));
                 Verdict::Replay { peer: at.1, timestamp, behind: heard.since(&timestamp) }
             }
             None => {
@@ -146,6 +146,9 @@ impl Court {
             0 if !shaken => Life::None,
             _ => Life::Answer,
         };
+        if let Some((_, there)) = self.late.get_mut(&at).filter(|late| Some(late.0) == peer.endpoint) {
+            *there = Some(self.now);
+        }
         self.proof.look(self.now, asked, at, peer, received, shaken);
         let set = before.endpoint != peer.endpoint && self.homes.here(at) == peer.endpoint;
         self.homes.look(at, peer.endpoint, life);

@@ -251,7 +251,7 @@ impl Dialed {
         matches!(&self.recovery, Recovery::Trying { round, .. } if round.way_back().is_some())
     }
 
-    /// Another peer answers at the port that is being tried.
+    /// Somebody answers at the port that is being tried, or somebody else set another one.
     pub fn keep_port(&mut self) {
         self.recovery.keep_port();
     }

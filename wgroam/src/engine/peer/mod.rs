@@ -88,6 +88,13 @@ impl Peer {
             self.calls.note_life();
             self.pokes.note_life(poll.asked);
         }
+        // What somebody else sets, or WireGuard learns, is not moved by what was decided before.
+        if seen.moved.is_some()
+            && !self.contact.is_on_trial()
+            && self.contact.reason != Some(Reason::Returned)
+        {
+            self.pokes.stand_down();
+        }
         self.tell(context, outbox, poll, &seen);
         let mut next = self.judge_call(context, outbox, poll, reports);
         if poll.up {

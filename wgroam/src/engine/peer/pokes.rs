@@ -69,11 +69,11 @@ pub(in crate::engine) struct Pokes {
 }
 
 impl Pokes {
-    /// It answers: it is not to be moved away from there, nor to lose its session.
+    /// It answers, or somebody else moved it: it is not to be moved away from there, nor to lose its session.
     pub fn stand_down(&mut self) {
         let Some(poke) = &mut self.pending else { return };
         poke.readd = false;
-        if matches!(poke.reason, Reason::Candidate | Reason::Returned) {
+        if matches!(poke.reason, Reason::Candidate | Reason::Returned | Reason::Remembered) {
             poke.set = None;
         }
     }
@@ -85,6 +85,11 @@ impl Pokes {
         if poke.reason == Reason::Candidate {
             poke.set = None;
         }
+    }
+
+    /// Where the poke that waits takes it back to.
+    pub fn way_back(&self) -> Option<SocketAddr> {
+        self.pending.filter(|poke| poke.reason == Reason::Returned)?.set
     }
 
     /// A newer initiation replaces what the older one was to do.

@@ -118,7 +118,7 @@ impl Recovery {
         }
     }
 
-    /// Somebody answers at the source port of now: it stays.
+    /// The source port is not to be taken back any more.
     pub fn keep_port(&mut self) {
         if let Recovery::Trying { round, .. } = self {
             round.keep_port();
@@ -299,7 +299,7 @@ impl Recovery {
     ) -> Self {
         let now = turn.context.now;
         if trial.is_void(turn.contact) {
-            // Somebody else moved the peer meanwhile: that is not ours to take back.
+            // Somebody else moved the peer meanwhile, or it called from there: that is not ours to take back.
             outage.chance = Chance::begin(now);
             return Recovery::Trying { outage, round, trial: None, due: now };
         }

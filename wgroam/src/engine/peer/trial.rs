@@ -136,14 +136,15 @@ impl Trial {
         self.endpoint
     }
 
-    /// How to get back, if somebody else did not move the peer meanwhile.
+    /// How to get back, if that is still ours to do.
     pub fn way_back(&self, contact: &Contact) -> Option<SocketAddr> {
         self.home.filter(|&home| !self.is_void(contact) && !same(Some(home), Some(self.endpoint)))
     }
 
-    /// Did somebody else move the peer meanwhile?
+    /// Did somebody else move the peer meanwhile, or did something come from there?
     pub fn is_void(&self, contact: &Contact) -> bool {
-        contact.set.is_none() && !same(contact.seen.endpoint, Some(self.endpoint))
+        let here = contact.set.map(|(endpoint, ..)| endpoint).or(contact.seen.endpoint);
+        !same(here, Some(self.endpoint)) || !contact.is_on_trial()
     }
 
     /// Had it its chance?
