@@ -55,6 +55,8 @@ pub struct Court {
     pub late: BTreeMap<Key, (SocketAddr, Option<Instant>)>,
     /// Where each peer was good last, and by which of its candidates; from before, to begin with.
     pub best: BTreeMap<Key, [Option<SocketAddr>; 2]>,
+    /// What was set and has not been looked at since.
+    pub unseen: BTreeMap<Key, (SocketAddr, Instant)>,
     /// What each peer had received at the last look before its last call.
     pub called: BTreeMap<Key, Option<LastLook>>,
     /// The engine is about to end, or what is done is about an interface that is no longer its own.
@@ -100,6 +102,7 @@ impl Court {
             looked: BTreeMap::new(),
             late: BTreeMap::new(),
             best: best.collect(),
+            unseen: BTreeMap::new(),
             called: BTreeMap::new(),
             leaving: false,
             poked: BTreeMap::new(),

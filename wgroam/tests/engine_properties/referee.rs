@@ -54,6 +54,7 @@ impl Court {
         }
         self.homes.set(self.now, at, endpoint, reason, proven);
         self.book.set(at, endpoint);
+        self.unseen.insert(at, (endpoint, self.now));
     }
 
     /// Rules 1, 2 and 3 for an address of the configuration, or one that proved itself.

@@ -18,7 +18,7 @@ pub struct Table {
     own: Vec<OwnRoute>,
     /// Tunnels have nothing in common: no route that leads into all of them, no name server nor endpoint in one.
     pub apart: bool,
-    /// Removed by somebody else.
+    /// Removed by somebody else, and not added again since.
     stolen: Vec<OwnRoute>,
 }
 
@@ -53,7 +53,6 @@ impl Table {
             servers: into.filter(|_| question.servers).map(server).into_iter().collect(),
             ..RouteAnswer::default()
         };
-        self.stolen.clear();
         self.last.clone()
     }
 
@@ -78,6 +77,7 @@ impl Table {
         assert!(led || refused.is_some(), "a route that nothing asks for: {route}");
         assert!(!self.own.contains(&route), "{route} is there");
         self.own.retain(|other| !other.same_place(&route));
+        self.stolen.retain(|other| *other != route);
         self.own.push(route);
         refused.cloned()
     }

@@ -150,7 +150,12 @@ impl Court {
             *there = Some(self.now);
         }
         self.proof.look(self.now, asked, at, peer, received, shaken);
-        let set = before.endpoint != peer.endpoint && self.homes.here(at) == peer.endpoint;
+        let unseen = self.unseen.get(&at).copied();
+        let set =
+            before.endpoint != peer.endpoint && unseen.is_some_and(|(set, _)| Some(set) == peer.endpoint);
+        if set || unseen.is_some_and(|(_, when)| asked > when) {
+            self.unseen.remove(&at);
+        }
         self.homes.look(at, peer.endpoint, life);
         // What came in while we set an endpoint may have come from the one before.
         let good =
