@@ -66,6 +66,15 @@ impl Context<'_> {
         all.filter(|&endpoint| self.takes(Some(section), endpoint)).collect()
     }
 
+    /// Is this host the only candidate that stands for the endpoint?
+    pub fn only(&self, section: &config::Peer, endpoint: SocketAddr, host: &str) -> bool {
+        let mut candidates = section.endpoints.iter();
+        candidates.all(|candidate| {
+            let stands = || self.names.lookup(&candidate.host).0.contains(&endpoint.ip());
+            candidate.host == host || candidate.port != endpoint.port() || !stands()
+        })
+    }
+
     /// Is this an address of this machine?
     pub fn is_ours(&self, ip: IpAddr) -> bool {
         ip.is_loopback() || self.own.binary_search(&ip).is_ok()

@@ -117,11 +117,6 @@ impl Names {
         (name.map(known).unwrap_or_default(), error)
     }
 
-    /// Is this one of the addresses that it stands for?
-    pub fn stands_for(&self, host: &str, ip: IpAddr) -> bool {
-        self.names.get(host).is_some_and(|name| name.addresses.contains(&ip))
-    }
-
     /// Is a question open, or was there no good answer since then?
     pub fn is_unknown(&self, host: &str, since: Instant) -> bool {
         self.names.get(host).is_some_and(|name| name.answered.is_none_or(|answered| answered < since))

@@ -6,15 +6,19 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 use wgroam::config::Config;
 use wgroam::engine::constants::{HISTORY, SNAPSHOT_INTERVAL};
-use wgroam::engine::{Action, Engine, Event};
-use wgroam::initiation::Verdict;
+use wgroam::engine::{Action, Command, Engine, Event};
+use wgroam::initiation::{Timestamp, Verdict};
 use wgroam::model::{Device, Interface, Peer, PublicKey, WallTime};
 
-use super::draw::{Change, Key, Step, interface, key, memory};
+use super::draw::{Key, Step, interface, key, memory};
 use super::draw_chase::HOSTS;
+use super::homes::Homes;
 use super::outside::Outside;
+use super::proof::Proof;
 use super::referee_chase::Book;
 use super::table::Table;
+
+const SECOND: Duration = Duration::from_secs(1);
 
 /// What the referee holds against a peer's last look.
 #[derive(Clone, Copy)]
@@ -35,20 +39,32 @@ pub struct Court {
     pub outside: Outside,
     pub table: Table,
     pub book: Book,
+    pub homes: Homes,
+    pub proof: Proof,
     /// Of the last probe.
     pub token: u16,
+    /// The newest call that WireGuard took of each peer, since it knows the peer.
+    pub newest: BTreeMap<Key, Timestamp>,
+    /// When a device was asked that has not answered yet.
+    pub asked_at: BTreeMap<Interface, Instant>,
     /// Devices that the engine knows to be there.
     pub there: BTreeSet<Interface>,
     pub looked: BTreeMap<Key, LastLook>,
-    /// Endpoints that authenticated traffic came from, or that were remembered from before.
-    pub good: BTreeSet<(Key, SocketAddr)>,
-    /// The last authentic source of each peer, and what it had received at the last look before.
-    pub proven: BTreeMap<Key, (SocketAddr, Option<LastLook>)>,
-    /// Peers of which WireGuard took an initiation before our eyes, or that have a remembered timestamp.
-    pub fresh: BTreeSet<Key>,
+    /// Where each peer called from that is too late, as its clock is behind or it is a recording; and when a look last showed
+    /// that it is there.
+    pub late: BTreeMap<Key, (SocketAddr, Option<Instant>)>,
+    /// Where each peer was good last, and by which of its candidates; from before, to begin with.
+    pub best: BTreeMap<Key, [Option<SocketAddr>; 2]>,
+    /// What was set and has not been looked at since.
+    pub unseen: BTreeMap<Key, (SocketAddr, Instant)>,
+    /// What each peer had received at the last look before its last call.
+    pub called: BTreeMap<Key, Option<LastLook>>,
+    /// The engine is about to end, or what is done is about an interface that is no longer its own.
+    pub leaving: bool,
     pub poked: BTreeMap<Key, Vec<Instant>>,
     pub asked: BTreeMap<String, Vec<Instant>>,
     pub looks: BTreeMap<Interface, VecDeque<Instant>>,
+    pub wakes: BTreeMap<Interface, VecDeque<Instant>>,
     pub wakeups: Vec<Instant>,
     pub actions: Vec<(Duration, Action)>,
 }
@@ -66,6 +82,7 @@ impl Court {
             peers: (0..4).map(|k| Peer::new(key(k))).collect(),
         };
         let remembered = memory();
+        let best = remembered.iter().map(|r| ((r.interface, r.peer), [r.endpoint, None]));
         let mut court = Self {
             engine: Engine::new(config.clone(), remembered.clone(), start),
             start,
@@ -73,18 +90,25 @@ impl Court {
             devices: (0..2).map(|n| (interface(n), device(n))).collect(),
             answers: true,
             outside: Outside::new(start),
-            table: Table::default(),
+            table: Table::new(),
             book: Book::new(&config, start),
+            homes: Homes::default(),
+            proof: Proof::default(),
             config,
             token: 0,
+            newest: BTreeMap::new(),
+            asked_at: BTreeMap::new(),
             there: BTreeSet::new(),
             looked: BTreeMap::new(),
-            good: remembered.iter().filter_map(|r| Some(((r.interface, r.peer), r.endpoint?))).collect(),
-            proven: BTreeMap::new(),
-            fresh: remembered.iter().filter(|r| r.newest.is_some()).map(|r| (r.interface, r.peer)).collect(),
+            late: BTreeMap::new(),
+            best: best.collect(),
+            unseen: BTreeMap::new(),
+            called: BTreeMap::new(),
+            leaving: false,
             poked: BTreeMap::new(),
             asked: BTreeMap::new(),
             looks: BTreeMap::new(),
+            wakes: BTreeMap::new(),
             wakeups: Vec::new(),
             actions: Vec::new(),
         };
@@ -101,7 +125,8 @@ impl Court {
             Step::Dns(host, dns) => drop(self.outside.dns.insert(HOSTS[host].into(), dns)),
             Step::Path(interface, n, reach, load) => {
                 self.play(interface);
-                self.outside.set_path(self.now, (interface, key(n)), reach, load);
+                let port = self.devices[&interface].listen_port;
+                self.outside.set_path(self.now, (interface, key(n)), port, reach, load);
             }
             Step::Echo(interface, echo) => self.outside.set_echo(interface, echo),
             Step::Foreign(interface, back) => {
@@ -109,6 +134,12 @@ impl Court {
                 for n in 0..2 {
                     let target = [0xfd00, 0, 0, 0, 0, 0, 0, n].into();
                     self.tell(Event::ProbeReply { interface, target, token });
+                }
+            }
+            Step::Call(interface, n, call) => self.call((interface, key(n)), call),
+            Step::Steal(n) => {
+                if self.table.steal(n) {
+                    self.tell(Event::RoutesChanged);
                 }
             }
         }
@@ -120,7 +151,16 @@ impl Court {
         self.book.event(self.now);
         let unwatched: Vec<_> = self.there.iter().copied().filter(|&name| !self.watched(name)).collect();
         unwatched.into_iter().for_each(|interface| self.book.gone(interface));
+        // What it did not watch until now it does not know.
+        self.there.iter().for_each(|&interface| self.homes.suspend(self.now, interface));
         self.engine.reload(self.now, config);
+        self.drain();
+    }
+
+    /// The engine ends.
+    pub fn stop(&mut self) {
+        self.leaving = true;
+        self.engine.stop();
         self.drain();
     }
 
@@ -130,31 +170,38 @@ impl Court {
         tunnels.is_empty() || tunnels.iter().any(|tunnel| tunnel.interface == interface && tunnel.enabled)
     }
 
-    fn play(&mut self, interface: Interface) {
+    pub fn play(&mut self, interface: Interface) {
         let device = self.devices.get_mut(&interface).unwrap();
         self.outside.play(self.now, device);
     }
 
     /// A peer as it is now.
-    fn peer(&mut self, at: Key) -> Option<&mut Peer> {
+    pub fn peer(&mut self, at: Key) -> Option<&mut Peer> {
         self.devices.get_mut(&at.0)?.peers.iter_mut().find(|peer| peer.public_key == at.1)
     }
 
     pub fn tell(&mut self, event: Event) {
         match &event {
-            Event::Initiation { interface, source, verdict: Verdict::Authentic { peer, .. } } => {
-                let before = self.looked.get(&(*interface, *peer)).copied();
-                self.proven.insert((*interface, *peer), (*source, before));
+            Event::Initiation { interface, source, verdict: Verdict::Authentic { peer, timestamp } } => {
+                self.note_call((*interface, *peer), *source, *timestamp, None);
+            }
+            Event::Initiation { interface, source, verdict: Verdict::Replay { peer, .. } } => {
+                self.late.insert((*interface, *peer), (*source, None));
             }
             Event::Snapshot { device, .. } => self.note_look(&device.clone()),
             Event::DeviceUp { interface } => {
-                self.there.insert(*interface);
+                if self.there.insert(*interface) {
+                    self.homes.suspend(self.now, *interface);
+                }
             }
             Event::DeviceGone { interface } => {
                 self.there.remove(interface);
+                self.asked_at.remove(interface);
                 self.book.gone(*interface);
             }
+            Event::OwnAddresses(own) => self.book.own.clone_from(own),
             Event::WanChanged(change) => self.book.wan_changed(self.now, change),
+            Event::Command(Command::Poke { .. }) => self.book.commanded(self.now),
             Event::Command(_) | Event::ClockStepped { .. } => self.book.event(self.now),
             Event::Resolved { host, answer } => self.book.resolved(self.now, host, answer),
             Event::ProbeReply { interface, target, token } => {
@@ -164,65 +211,6 @@ impl Court {
         }
         self.engine.handle_event(self.now, event);
         self.drain();
-    }
-
-    pub fn change(&mut self, interface: Interface, change: Change) {
-        self.play(interface);
-        let wall = self.wall();
-        let device = self.devices.get_mut(&interface).unwrap();
-        let find =
-            |device: &mut Device, n: usize| device.peers.iter().position(|peer| peer.public_key == key(n));
-        let mut with = |n: usize, act: &dyn Fn(&mut Peer)| {
-            if let Some(at) = find(device, n) {
-                act(&mut device.peers[at]);
-            }
-        };
-        match change {
-            Change::Nothing => {}
-            Change::Received(n, bytes) => with(n, &|peer| peer.rx_bytes += bytes),
-            Change::Handshake(n) => with(n, &|peer| peer.last_handshake = Some(wall)),
-            Change::Moved(n, to) => with(n, &|peer| peer.endpoint = to),
-            Change::Keepalive(n, seconds) => with(n, &|peer| peer.keepalive = seconds),
-            Change::Link(up) => device.up = up,
-            Change::Recreated => {
-                device.ifindex += 1;
-                device.peers.iter_mut().for_each(|peer| *peer = Peer::new(peer.public_key));
-            }
-            Change::There(n, there) => {
-                device.peers.retain(|peer| peer.public_key != key(n));
-                if there {
-                    device.peers.push(Peer::new(key(n)));
-                }
-            }
-        }
-        let device = device.clone();
-        self.tell(Event::Snapshot { device, wall });
-    }
-
-    pub fn note_look(&mut self, device: &Device) {
-        if !self.watched(device.interface) || !self.there.contains(&device.interface) {
-            return;
-        }
-        let wall = self.wall();
-        self.book.look(self.now, device, wall);
-        for peer in &device.peers {
-            let at = (device.interface, peer.public_key);
-            let before = self.looked.insert(at, LastLook { peer: *peer, ifindex: device.ifindex });
-            let life = before.is_none_or(|before| {
-                before.ifindex != device.ifindex
-                    || peer.rx_bytes != before.peer.rx_bytes
-                    || peer.last_handshake != before.peer.last_handshake
-            });
-            let shaken = before.is_some_and(|before| peer.last_handshake != before.peer.last_handshake);
-            if shaken && self.proven.contains_key(&at) {
-                self.fresh.insert(at);
-            }
-            if let (true, Some(endpoint)) = (life, peer.endpoint) {
-                self.good.insert((at, endpoint));
-            }
-        }
-        let there: BTreeSet<_> = device.peers.iter().map(|peer| peer.public_key).collect();
-        self.looked.retain(|at, _| at.0 != device.interface || there.contains(&at.1));
     }
 
     pub fn wall(&self) -> WallTime {
@@ -237,7 +225,9 @@ impl Court {
             let coming = self.outside.next().filter(|&when| when <= end);
             if let Some(coming) = coming.filter(|&when| deadline.is_none_or(|deadline| when <= deadline)) {
                 self.now = self.now.max(coming);
-                while let Some(event) = self.outside.take(self.now) {
+                while let Some((event, of)) = self.outside.take(self.now) {
+                    // A reply comes out of the tunnel, and WireGuard counts it.
+                    of.and_then(|of| self.peer(of)).into_iter().for_each(|peer| peer.rx_bytes += 112);
                     self.tell(event);
                 }
                 continue;
@@ -253,6 +243,7 @@ impl Court {
             assert!(calls < 100 + 100 * time.as_secs(), "more than 100 wake-ups a second");
         }
         self.now = end;
+        self.check_homes();
     }
 
     pub fn drain(&mut self) {
@@ -262,7 +253,7 @@ impl Court {
         while let Some(action) = self.engine.poll_action() {
             count += 1;
             assert!(count < 200, "two devices with four peers give that much to do at once?");
-            if let Some(of) = set.take() {
+            if let Some(of) = set.take().filter(|of| !self.leaving && self.watched(of.0)) {
                 let next = match action {
                     Action::Poke { interface, peer, .. } => (interface, peer) == of,
                     _ => false,
@@ -285,7 +276,6 @@ impl Court {
                 Action::SetEndpoint { interface, peer, endpoint, reason } => {
                     let at = (interface, peer);
                     self.judge_set(at, endpoint, reason);
-                    self.book.set(at, endpoint);
                     self.play(interface);
                     self.peer(at).into_iter().for_each(|peer| peer.endpoint = Some(endpoint));
                     set = Some(at);
@@ -299,10 +289,10 @@ impl Court {
                     self.judge_poke(at, keepalive, reason);
                     self.play(interface);
                     let device = self.devices.get_mut(&interface).unwrap();
-                    let up = device.up;
+                    let (up, port) = (device.up, device.listen_port);
                     let found = device.peers.iter_mut().find(|other| other.public_key == peer);
                     if let Some(found) = found.filter(|_| up) {
-                        self.outside.poke(self.now, interface, found);
+                        self.outside.poke(self.now, interface, port, found);
                     }
                 }
                 Action::ReaddPeer { interface, peer, endpoint } => {
@@ -310,8 +300,8 @@ impl Court {
                     self.judge_readd(at);
                     if let Some((endpoint, reason)) = endpoint {
                         self.judge_set(at, endpoint, reason);
-                        self.book.set(at, endpoint);
                     }
+                    self.newest.remove(&at);
                     self.play(interface);
                     if let Some(peer) = self.peer(at) {
                         *peer = Peer {
@@ -322,16 +312,23 @@ impl Court {
                     }
                     set = Some(at);
                 }
-                Action::SetPort { interface, .. } => {
-                    self.judge_rotate(interface);
-                    self.outside.rotate(interface);
+                Action::SetPort { interface, port } => {
+                    self.judge_port(interface, port);
+                    self.play(interface);
+                    let chosen = 50_000 + (self.actions.len() % 10_000) as u16;
+                    let device = self.devices.get_mut(&interface).unwrap();
+                    device.listen_port = if port == 0 { chosen } else { port };
                 }
                 Action::Probe { interface, peer, target, token } => {
-                    self.judge_probe((interface, peer), target, token);
+                    let at = (interface, peer);
+                    self.judge_probe(at, target, token);
                     self.token = token;
-                    if let Some(peer) = self.peer((interface, peer)).copied() {
-                        self.outside.probe(self.now, interface, &peer, target, token);
-                    }
+                    self.outside.probe(self.now, at, &self.devices[&interface], target, token);
+                }
+                Action::Wake { interface, target } => {
+                    self.judge_wake(interface, target);
+                    self.play(interface);
+                    self.outside.wake(self.now, self.devices.get_mut(&interface).unwrap());
                 }
                 Action::Resolve { host } => {
                     self.judge_question(&host);
@@ -342,16 +339,19 @@ impl Court {
                     let ways = self.table.ways(question);
                     self.engine.handle_event(self.now, Event::Routes(ways));
                 }
-                Action::AddRoute(route) => self.table.add(route),
+                Action::AddRoute(route) => self.judge_route(route),
                 Action::RemoveRoute(route) => self.table.remove(&route),
                 Action::Report(report) => self.judge_report(&report),
-                Action::Remember | Action::Forget { .. } | Action::Wake { .. } => {}
+                Action::Remember | Action::Forget { .. } => {}
             }
         }
+        self.judge_refusals();
     }
 
-    fn look(&mut self, interface: Interface) {
+    pub fn look(&mut self, interface: Interface) {
         self.judge_look(interface);
+        self.check_homes();
+        self.asked_at.insert(interface, self.now);
         if self.answers {
             self.play(interface);
             let device = self.devices[&interface].clone();
@@ -370,6 +370,35 @@ impl Court {
         let known: BTreeSet<_> = self.engine.memory().iter().map(|r| (r.interface, r.peer)).collect();
         assert_eq!(known.len(), self.engine.memory().len());
         assert!(known.len() <= 8);
+    }
+
+    /// Rule 6: what is tried is for a moment.
+    fn check_homes(&self) {
+        let lately = |when: &&Instant| self.now < **when + Duration::from_secs(14);
+        // Of ten pokes in a row the next one waits for its turn.
+        let waits = |at| self.poked.get(&at).is_some_and(|pokes| pokes.iter().filter(lately).count() >= 9);
+        // Two rounds over all addresses, if they are added anew, each of which takes a handshake and a moment at home.
+        let round = |interface| {
+            let peers = self.book.peers(interface);
+            let most = peers.map(|(&at, _)| self.book.list(self.now, at, 600 * SECOND).len() + 2).max();
+            2 * most.unwrap_or(0) as u32 * Duration::from_secs(9) + Duration::from_secs(30)
+        };
+        if self.answers {
+            let can = |interface: Interface| {
+                self.there.contains(&interface) && self.watched(interface) && self.devices[&interface].up
+            };
+            self.homes.check(self.now, can, waits, round);
+        }
+    }
+
+    /// After the end everything is where it was before.
+    pub fn check_stopped(&self) {
+        for (&interface, device) in &self.devices {
+            let ours = self.there.contains(&interface) && self.watched(interface);
+            let away = device.peers.iter().find(|peer| self.homes.is_away((interface, peer.public_key)));
+            assert_eq!(away.filter(|_| ours), None, "left where it was tried");
+            assert!(!ours || !self.homes.port_is_away(interface), "left at another port");
+        }
     }
 
     /// Everything stands still: at most one wake-up in 5 s, and nothing done but looking.

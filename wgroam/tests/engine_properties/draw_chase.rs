@@ -13,14 +13,23 @@ use super::draw::{self, Step, address, interface, key};
 use super::outside::{Answer, Dns, Echo, Load, Reach};
 
 /// Names and addresses of candidates; the first three are names.
-pub const HOSTS: [&str; 6] = ["a.example", "b.example", "c.example", "203.0.113.4", "2001:db8::4", "0.0.0.0"];
+pub const HOSTS: [&str; 8] = [
+    "a.example",
+    "b.example",
+    "c.example",
+    "203.0.113.4",
+    "2001:db8::4",
+    "0.0.0.0",
+    "127.0.0.1",
+    "::ffff:203.0.113.4",
+];
 
-/// Addresses that names stand for; the last one is nobody's.
+/// Addresses that names stand for; the last ones are nobody's.
 pub fn ip() -> impl Strategy<Value = IpAddr> {
     prop_oneof![
         6 => (0..5_u8).prop_map(|n| address(n).ip()),
         3 => (0..3_u16).prop_map(|n| IpAddr::from([0x2001, 0xdb8, 0, 0, 0, 0, 0, n])),
-        1 => Just(IpAddr::from([0, 0, 0, 0])),
+        1 => (5..8_u8).prop_map(|n| address(n).ip()),
     ]
 }
 
@@ -42,7 +51,7 @@ fn dns() -> impl Strategy<Value = Dns> {
 }
 
 fn candidate() -> impl Strategy<Value = Candidate> {
-    let host = prop_oneof![6 => 0..3_usize, 3 => 3..6_usize];
+    let host = prop_oneof![6 => 0..3_usize, 3 => 3..HOSTS.len()];
     (host, prop_oneof![Just(51820), Just(443)])
         .prop_map(|(host, port)| Candidate { host: HOSTS[host].into(), port })
 }
@@ -84,9 +93,11 @@ pub fn config() -> impl Strategy<Value = Config> {
     let peers =
         (section(0, 0), option::of(section(0, 1)), option::of(section(1, 0)), option::of(section(1, 2)));
     let tunnels = option::weighted(0.7, (tunnel(0), tunnel(1)));
-    (peers, tunnels).prop_map(|((first, second, third, fourth), tunnels)| Config {
+    let listens = option::weighted(0.2, prop_oneof![Just(51820), Just(40_000)]);
+    (peers, tunnels, listens).prop_map(|((first, second, third, fourth), tunnels, listens)| Config {
         tunnels: tunnels.map(|(first, second)| vec![first, second]).unwrap_or_default(),
         peers: [Some(first), second, third, fourth].into_iter().flatten().collect(),
+        listen_ports: listens.map(|port| (interface(1), port)).into_iter().collect(),
         ..Config::default()
     })
 }
@@ -133,6 +144,7 @@ pub fn step() -> impl Strategy<Value = Step> {
         2 => (device(), echo()).prop_map(|(device, echo)| Step::Echo(device, echo)),
         1 => (device(), 0..3_u16).prop_map(|(device, back)| Step::Foreign(device, back)),
         1 => config().prop_map(Step::Reload),
+        1 => (0..3_usize).prop_map(Step::Steal),
         4 => draw::wan().prop_map(|change| Step::Event(Event::WanChanged(change))),
         6 => draw::step().prop_filter("no configuration of the other side", |step| !matches!(step, Step::Reload(_))),
     ]

@@ -9,11 +9,14 @@ mod chase;
 mod court;
 mod draw;
 mod draw_chase;
+mod homes;
 mod outside;
+mod proof;
 mod referee;
 mod referee_chase;
 mod regressions;
 mod table;
+mod world;
 
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -22,6 +25,12 @@ use wgroam::initiation::Verdict;
 
 use court::Court;
 use draw::{Change, Step, address, config, interface, step, verdict};
+
+/// So many times each property is put to the test: PROPTEST_CASES, or as many as fit in a minute.
+fn cases(cases: u32) -> ProptestConfig {
+    let asked = std::env::var("PROPTEST_CASES").ok().and_then(|asked| asked.parse().ok());
+    ProptestConfig { cases: asked.unwrap_or(cases), failure_persistence: None, ..ProptestConfig::default() }
+}
 
 fn play(steps: &[Step], answers: bool) -> Court {
     let mut court = Court::new(config(false));
@@ -32,7 +41,7 @@ fn play(steps: &[Step], answers: bool) -> Court {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 256, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(cases(256))]
 
     #[test]
     fn the_rules_hold_whatever_happens(steps in vec(step(), 1..80)) {
@@ -62,6 +71,8 @@ proptest! {
         court.change(wg0, Change::Moved(0, Some(address(4))));
         court.change(wg0, Change::Received(0, 100));
         court.check_quiet();
+        // Without a session, what comes too late from where it is would be called back.
+        (0..4).for_each(|n| court.change(wg0, Change::Handshake(n)));
         court.actions.clear();
         let deadline = court.engine.next_deadline();
         for (source, verdict) in sources {

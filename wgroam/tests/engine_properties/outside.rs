@@ -24,7 +24,7 @@ pub enum Reach {
     Nowhere,
     Anywhere,
     Only(SocketAddr),
-    /// Anywhere, but not from the source port of now.
+    /// Anywhere, but not from the source port of the moment at which that began.
     OtherPort,
 }
 
@@ -50,6 +50,8 @@ pub enum Echo {
 #[derive(Clone, Copy)]
 struct Path {
     reach: Reach,
+    /// The source port that nothing comes back to, with [`Reach::OtherPort`].
+    swallowed: u16,
     load: Load,
     /// Up to when its traffic was played.
     played: Instant,
@@ -61,8 +63,8 @@ pub struct Outside {
     paths: BTreeMap<Key, Path>,
     pub dns: BTreeMap<String, Dns>,
     echoes: BTreeMap<Interface, Echo>,
-    /// What is on its way to the engine.
-    coming: Vec<(Instant, Event)>,
+    /// What is on its way to the engine; out of the tunnel: of which peer.
+    coming: Vec<(Instant, Event, Option<Key>)>,
 }
 
 /// Whole multiples of `period` in the time from `from` to `to`, in seconds.
@@ -85,8 +87,8 @@ impl Outside {
         WallTime { seconds: 1_700_000_000 + (now - self.start).as_secs(), nanos: 0 }
     }
 
-    pub fn set_path(&mut self, now: Instant, at: Key, reach: Reach, load: Load) {
-        self.paths.insert(at, Path { reach, load, played: now });
+    pub fn set_path(&mut self, now: Instant, at: Key, port: u16, reach: Reach, load: Load) {
+        self.paths.insert(at, Path { reach, swallowed: port, load, played: now });
     }
 
     pub fn set_echo(&mut self, interface: Interface, echo: Echo) {
@@ -96,37 +98,39 @@ impl Outside {
     /// The engine asks for a name.
     pub fn ask(&mut self, now: Instant, host: &str) {
         if let Some(Dns::After(time, answer)) = self.dns.get(host) {
-            self.coming
-                .push((now + *time, Event::Resolved { host: host.to_string(), answer: answer.clone() }));
+            let event = Event::Resolved { host: host.to_string(), answer: answer.clone() };
+            self.coming.push((now + *time, event, None));
         }
     }
 
     /// The engine sends an echo request.
-    pub fn probe(&mut self, now: Instant, interface: Interface, peer: &Peer, target: IpAddr, token: u16) {
-        let path = self.paths.get(&(interface, peer.public_key));
-        let reached = |endpoint| path.is_some_and(|path| answers(path.reach, endpoint));
+    pub fn probe(&mut self, now: Instant, at: Key, device: &Device, target: IpAddr, token: u16) {
+        let Some(peer) = device.peers.iter().find(|peer| peer.public_key == at.1) else { return };
+        let (interface, path) = (at.0, self.paths.get(&at));
+        let reached = |endpoint| path.is_some_and(|path| path.answers(endpoint, device.listen_port));
         // Without a session nothing comes out of the tunnel.
         if !session(peer, self.wall(now)) || !peer.endpoint.is_some_and(reached) {
             return;
         }
-        let (time, token) = match self.echoes.get(&interface) {
+        let (time, token, of) = match self.echoes.get(&interface) {
             None | Some(Echo::Lost) => return,
-            Some(&Echo::After(time)) => (time, token),
-            Some(Echo::Foreign) => (Duration::from_millis(30), token.wrapping_add(1000)),
+            Some(&Echo::After(time)) => (time, token, Some(at)),
+            Some(Echo::Foreign) => (Duration::from_millis(30), token.wrapping_add(1000), None),
         };
-        self.coming.push((now + time, Event::ProbeReply { interface, target, token }));
+        self.coming.push((now + time, Event::ProbeReply { interface, target, token }, of));
     }
 
     /// When something comes next.
     pub fn next(&self) -> Option<Instant> {
-        self.coming.iter().map(|&(when, _)| when).min()
+        self.coming.iter().map(|&(when, ..)| when).min()
     }
 
     /// What has come, the earliest first.
-    pub fn take(&mut self, now: Instant) -> Option<Event> {
+    pub fn take(&mut self, now: Instant) -> Option<(Event, Option<Key>)> {
         let first = self.next().filter(|&when| when <= now)?;
-        let at = self.coming.iter().position(|&(when, _)| when == first)?;
-        Some(self.coming.remove(at).1)
+        let at = self.coming.iter().position(|&(when, ..)| when == first)?;
+        let (_, event, of) = self.coming.remove(at);
+        Some((event, of))
     }
 
     /// Plays the traffic up to now, in whole seconds.
@@ -137,36 +141,47 @@ impl Outside {
             let (from, to) = ((path.played - self.start).as_secs(), (now - self.start).as_secs());
             path.played = now;
             if let (true, Some(endpoint)) = (device.up, peer.endpoint) {
-                traffic(peer, *path, endpoint, from, to, wall);
+                let reached = path.answers(endpoint, device.listen_port);
+                traffic(peer, path.load, reached, from, to, wall);
             }
         }
     }
 
     /// The engine has WireGuard send something.
-    pub fn poke(&mut self, now: Instant, interface: Interface, peer: &mut Peer) {
+    pub fn poke(&mut self, now: Instant, interface: Interface, port: u16, peer: &mut Peer) {
         let wall = self.wall(now);
         let Some(endpoint) = peer.endpoint else { return };
-        let reach = self.paths.get(&(interface, peer.public_key)).map(|path| path.reach);
+        let path = self.paths.get(&(interface, peer.public_key));
         if session(peer, wall) {
             peer.tx_bytes += 32;
-        } else if reach.is_some_and(|reach| answers(reach, endpoint)) {
+        } else if path.is_some_and(|path| path.answers(endpoint, port)) {
             shake(peer, wall);
-        } else if reach.is_some() {
+        } else if path.is_some() {
             peer.tx_bytes += 148;
         }
     }
 
-    pub fn rotate(&mut self, interface: Interface) {
-        for (_, path) in
-            self.paths.iter_mut().filter(|(at, path)| at.0 == interface && path.reach == Reach::OtherPort)
-        {
-            path.reach = Reach::Anywhere;
-        }
+    /// The engine sends data in the LAN's place.
+    pub fn wake(&mut self, now: Instant, device: &mut Device) {
+        let wall = self.wall(now);
+        let (interface, port) = (device.interface, device.listen_port);
+        let Some(peer) = device.peers.iter_mut().find(|peer| session(peer, wall)) else { return };
+        let path = self.paths.get(&(interface, peer.public_key));
+        let Some((path, endpoint)) = path.zip(peer.endpoint) else { return };
+        peer.tx_bytes += 112;
+        peer.rx_bytes += if path.answers(endpoint, port) { 128 } else { 0 };
     }
 }
 
-fn answers(reach: Reach, endpoint: SocketAddr) -> bool {
-    reach == Reach::Anywhere || reach == Reach::Only(endpoint)
+impl Path {
+    fn answers(&self, endpoint: SocketAddr, port: u16) -> bool {
+        match self.reach {
+            Reach::Nowhere => false,
+            Reach::Anywhere => true,
+            Reach::Only(only) => endpoint == only,
+            Reach::OtherPort => port != self.swallowed,
+        }
+    }
 }
 
 fn session(peer: &Peer, wall: WallTime) -> bool {
@@ -179,8 +194,8 @@ fn shake(peer: &mut Peer, wall: WallTime) {
     peer.rx_bytes += 92;
 }
 
-fn traffic(peer: &mut Peer, path: Path, endpoint: SocketAddr, from: u64, to: u64, wall: WallTime) {
-    let (reached, loaded) = (answers(path.reach, endpoint), path.load != Load::Nothing);
+fn traffic(peer: &mut Peer, load: Load, reached: bool, from: u64, to: u64, wall: WallTime) {
+    let loaded = load != Load::Nothing;
     let calls = beats(from, to, 5);
     if !session(peer, wall) {
         if calls > 0 && (loaded || peer.keepalive > 0) {
@@ -194,7 +209,7 @@ fn traffic(peer: &mut Peer, path: Path, endpoint: SocketAddr, from: u64, to: u64
     let data = if loaded { (to - from) * 128 } else { 0 };
     peer.tx_bytes += data + 32 * beats(from, to, 25) * u64::from(peer.keepalive > 0);
     let renew = peer.last_handshake.is_none_or(|then| wall.since(then) >= Duration::from_secs(120));
-    match (reached, path.load) {
+    match (reached, load) {
         (false, Load::Nothing) => {}
         (false, _) => peer.tx_bytes += 148 * calls,
         (true, Load::BothWays) => peer.rx_bytes += data,

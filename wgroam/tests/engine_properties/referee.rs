@@ -5,7 +5,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 use wgroam::engine::constants::{POKE_BURST, POKE_REFILL, POKE_SPACING};
 use wgroam::engine::{Reason, Report, Step};
-use wgroam::model::{Interface, PublicKey};
+use wgroam::model::{Interface, Peer, PublicKey};
+use wgroam::routing::OwnRoute;
 
 use super::court::Court;
 use super::draw::Key;
@@ -17,41 +18,51 @@ impl Court {
     /// Rules 1 and 3.
     pub fn judge_set(&mut self, at: Key, endpoint: SocketAddr, reason: Reason) {
         let last = self.looked.get(&at).expect("only peers that are there are touched");
-        assert!(self.devices[&at.0].up, "nothing is set while the link is down");
-        assert_ne!(last.peer.endpoint, Some(endpoint), "it is there already");
-        assert_ne!(endpoint.port(), 0, "nobody can be there");
+        let leaves = self.leaving || !self.watched(at.0);
+        assert!(leaves || self.devices[&at.0].up, "nothing is set while the link is down");
+        let here = self.homes.here(at);
+        assert_ne!(here, Some(endpoint), "it is there already");
+        let [good, named] = self.best.get(&at).copied().unwrap_or_default();
+        let proven = good == Some(endpoint) || named == Some(endpoint);
+        // What somebody else set may be what he likes.
+        if reason != Reason::Returned {
+            assert!(self.book.takes(at, endpoint), "nobody else can be at {endpoint}");
+        }
         match reason {
             Reason::Remembered => {
-                assert!(self.good.contains(&(at, endpoint)), "{endpoint} was never good");
-                assert_eq!(
-                    last.peer.endpoint, None,
-                    "an endpoint that is there is not overwritten from memory"
-                );
+                assert!(proven, "{endpoint} was not good last: {good:?}, {named:?}");
+                assert_eq!(here, None, "an endpoint that is there is not overwritten from memory");
             }
             Reason::Initiation => {
-                let (source, before) = self.proven.get(&at).expect("no authentic initiation");
-                assert_eq!(endpoint, *source, "not where the last authentic initiation came from");
+                let call = self.proof.last(at).expect("no authentic initiation");
+                assert_eq!(endpoint, call.source, "not where the last authentic initiation came from");
                 let void = last.peer.endpoint.is_none();
-                assert!(void || self.fresh.contains(&at), "what may be a recording only fills a void");
-                let before = before.filter(|before| before.ifindex == last.ifindex);
-                if let Some(before) = before {
+                assert!(void || call.fresh, "what may be a recording only fills a void");
+                let late = call.age.is_some_and(|age| age > call.most);
+                assert!(void || !late, "moved by a recording that is {:?} old", call.age);
+                let before = self.called.get(&at).copied().flatten();
+                if let Some(before) = before.filter(|before| before.ifindex == last.ifindex) {
                     assert!(last.peer.rx_bytes <= before.peer.rx_bytes, "the old endpoint carries traffic");
                     // A peer that was removed and added has none.
                     let same = last.peer.last_handshake == before.peer.last_handshake;
                     assert!(same || last.peer.last_handshake.is_none(), "WireGuard took it");
                 }
             }
-            Reason::Candidate => self.judge_candidate(at, endpoint),
+            Reason::Candidate => self.judge_candidate(at, endpoint, proven),
+            Reason::Returned => {}
             other => panic!("an endpoint set because {other}"),
         }
+        self.homes.set(self.now, at, endpoint, reason, proven);
+        self.book.set(at, endpoint);
+        self.unseen.insert(at, (endpoint, self.now));
     }
 
-    /// Rules 1, 2 and 3 for an address of the configuration.
-    fn judge_candidate(&self, at: Key, endpoint: SocketAddr) {
+    /// Rules 1, 2 and 3 for an address of the configuration, or one that proved itself.
+    fn judge_candidate(&self, at: Key, endpoint: SocketAddr, proven: bool) {
         let (now, book) = (self.now, &self.book);
         let list = book.list(now, at, TURN);
         assert!(
-            list.contains(&endpoint),
+            list.contains(&endpoint) || proven,
             "{endpoint} is no candidate of {:?}, which are {list:?}",
             book.section(at)
         );
@@ -59,13 +70,11 @@ impl Court {
         if tale.seen.endpoint.is_none() {
             return;
         }
-        assert!(book.may_leave(now, at), "moved {:?} after its last sign of life", now - tale.life);
+        let news = book.is_news(at, endpoint);
+        assert!(book.may_leave(now, at) || news, "moved {:?} after its last sign of life", now - tale.life);
         if book.alive(now, at) {
-            let since = tale.life.max(book.event);
-            assert!(
-                tale.pokes > 0 || book.news >= since || book.is_stale(now, at),
-                "another address before a poke"
-            );
+            let poked = tale.pokes > 0 || news || book.is_stale(now, at);
+            assert!(poked, "another address before a poke");
         }
     }
 
@@ -82,6 +91,7 @@ impl Court {
         assert!(
             !self.answers
                 || wan
+                || self.book.commanded_within(self.now, at.0, TURN)
                 || risen
                 || waited
                 || (tale.silent && (tale.pokes > 0 || !self.book.alive(self.now, at))),
@@ -95,7 +105,9 @@ impl Court {
         let expected = if peer.keepalive == 0 { configured } else { peer.keepalive };
         assert_eq!(keepalive, expected, "a poke leaves the keepalive as it was");
         if reason == Reason::Initiation {
-            assert!(self.proven.contains_key(&at), "no authentic initiation");
+            let late = self.late.get(&at).and_then(|late| late.1);
+            let late = late.is_some_and(|there| self.now <= there + TURN);
+            assert!(late || self.called.contains_key(&at), "no authentic initiation");
         }
         if reason == Reason::Silence {
             let silent = self.book.tales[&at].was_silent;
@@ -127,16 +139,20 @@ impl Court {
         self.book.readded(self.now, at);
     }
 
-    /// Rule 2: another source port cuts all sessions of the interface.
-    pub fn judge_rotate(&self, interface: Interface) {
-        assert!(self.book.rotates(interface), "somebody relies on the port");
-        for (&at, tale) in self.book.peers(interface) {
-            assert!(
-                self.book.proven_dead(self.now, at),
-                "rotated {:?} after a sign of life of {at:?}",
-                self.now - tale.life
-            );
+    /// Rule 2: another source port is for when nothing works. Rule 6: and it is taken back.
+    pub fn judge_port(&mut self, interface: Interface, port: u16) {
+        if port == 0 {
+            assert!(self.devices[&interface].up, "nothing is set while the link is down");
+            assert!(self.book.rotates(interface), "somebody relies on the port");
+            for (&at, tale) in self.book.peers(interface) {
+                assert!(
+                    self.book.is_hopeless(self.now, at),
+                    "another port {:?} after a sign of life of {at:?}",
+                    self.now - tale.life
+                );
+            }
         }
+        self.homes.set_port(self.now, interface, port, self.book.listen_port(interface));
     }
 
     /// Rule 5: four are on their way at the most, and none without a reason.
@@ -144,7 +160,8 @@ impl Court {
         let section = self.book.section(at).expect("only of the configuration");
         assert_eq!(section.probe, Some(target));
         let tale = &self.book.tales[&at];
-        assert!(tale.silent || section.probe_interval > 0, "probed without evidence or interval");
+        let owes = tale.owes && self.now >= tale.life + Duration::from_millis(1500);
+        assert!(tale.silent || owes || section.probe_interval > 0, "probed without evidence or interval");
         let open = self.book.probed(self.now, at, token);
         assert!(open <= 4, "{open} probes within a second");
     }
@@ -174,6 +191,40 @@ impl Court {
         assert!(looks.len() <= 40, "{} looks at {interface} within a second", looks.len());
     }
 
+    /// What is sent in the LAN's place: while it is refused, for a session that may live.
+    pub fn judge_wake(&mut self, interface: Interface, target: IpAddr) {
+        assert!(self.table.is_refused(interface, target), "data in the place of a LAN that is let through");
+        let wall = self.wall();
+        let lasts = |peer: &&Peer| peer.last_handshake.is_some_and(|then| wall.since(then) < 182 * SECOND);
+        let sessions = self.devices[&interface].peers.iter().filter(lasts).count();
+        let wakes = self.wakes.entry(interface).or_default();
+        wakes.push_back(self.now);
+        while wakes.front().is_some_and(|&first| self.now >= first + Duration::from_millis(250)) {
+            wakes.pop_front();
+        }
+        assert!(wakes.len() <= sessions, "{} of them in 250 ms for {sessions} sessions", wakes.len());
+    }
+
+    /// The LAN is refused only where nobody answers on any of the interfaces that the route leads into.
+    pub fn judge_route(&mut self, route: OwnRoute) {
+        let Some(way) = self.table.add(route) else { return };
+        for interface in way.interfaces {
+            assert!(self.devices[&interface].up, "refused for a link that is down");
+            assert!(
+                self.book.given_up(self.now, interface),
+                "refused, though {interface} may answer: {route}"
+            );
+        }
+    }
+
+    /// ... and only as long as that is so.
+    pub fn judge_refusals(&self) {
+        for way in self.table.refusals() {
+            let lives = way.interfaces.iter().find(|&&interface| self.book.lives(self.now, interface));
+            assert_eq!(lives, None, "refused, though it answers");
+        }
+    }
+
     /// Each address has a second to answer, unless something new is known.
     fn judge_try(&mut self, at: Key) {
         let (now, event, news) = (self.now, self.book.event, self.book.news);
@@ -189,8 +240,9 @@ impl Court {
     pub fn judge_report(&mut self, report: &Report) {
         let Report::Step { interface, peer, step, .. } = report else { return };
         let at: (Interface, PublicKey) = (*interface, *peer);
-        if matches!(step, Step::Try(_)) {
+        if let Step::Try(endpoint) = step {
             self.judge_try(at);
+            self.book.chosen(at, *endpoint);
         }
         if !matches!(step, Step::Readd | Step::Rest(_)) {
             return;
@@ -203,6 +255,7 @@ impl Court {
         assert!(left.is_empty(), "{step:?} before {left:?}");
         if matches!(step, Step::Rest(_)) {
             tale.had.clear();
+            assert!(!self.homes.is_away(at), "rests elsewhere than at home");
         }
     }
 }

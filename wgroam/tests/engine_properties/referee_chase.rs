@@ -23,11 +23,21 @@ const SESSION: Duration = Duration::from_secs(178);
 pub struct Tale {
     pub seen: Peer,
     pub life: Instant,
+    /// Did its section say where it may be, at the last look?
+    dialed: bool,
+    /// A look showed that, and it is not only new.
+    lived: bool,
     pub session: Option<Instant>,
     sent: u64,
     pub pokes: u64,
     /// Something was sent that it has to answer.
-    owes: bool,
+    pub owes: bool,
+    /// It called, and that led to nothing: the first time.
+    called: Option<Instant>,
+    /// Addresses that its names stand for since then, and did not before.
+    news: BTreeSet<SocketAddr>,
+    /// One of them is being tried.
+    chosen: Option<SocketAddr>,
     /// There was a reason to call it silent.
     pub silent: bool,
     /// When there was one the last time, also before the last sign of life.
@@ -56,24 +66,50 @@ struct Name {
     asked: Option<Instant>,
 }
 
+/// Something that devices act on with their next look while they are up: those that had none, and when the others had it.
+#[derive(Default)]
+struct Acts {
+    waits: BTreeSet<Interface>,
+    taken: BTreeMap<Interface, Instant>,
+}
+
+impl Acts {
+    fn begin(&mut self, links: &BTreeMap<Interface, (u32, bool)>) {
+        self.waits = links.keys().copied().collect();
+    }
+
+    fn look(&mut self, now: Instant, interface: Interface) {
+        if self.waits.remove(&interface) {
+            self.taken.insert(interface, now);
+        }
+    }
+
+    /// When it was acted on.
+    fn when(&self, interface: Interface) -> Option<Instant> {
+        self.taken.get(&interface).copied()
+    }
+}
+
 /// The book.
 pub struct Book {
     config: Config,
     pub tales: BTreeMap<Key, Tale>,
     /// What outlives that WireGuard lost a peer: origin, and whether it answered probes.
     lost: BTreeMap<Key, (Option<SocketAddr>, bool)>,
-    links: BTreeMap<Interface, (u32, bool)>,
+    pub links: BTreeMap<Interface, (u32, bool)>,
+    /// This machine's addresses.
+    pub own: Vec<IpAddr>,
     /// When each link last went up: what is overdue is done then.
     pub risen: BTreeMap<Interface, Instant>,
     names: BTreeMap<String, Name>,
-    /// The last change of our WAN; when each device could act on it.
+    /// The last change of our WAN.
     wan: Option<Instant>,
-    wan_waits: BTreeSet<Interface>,
-    wan_taken: BTreeMap<Interface, Instant>,
-    /// The last event that begins things anew; the devices that had no occasion to act on it.
+    wan_acts: Acts,
+    /// The last event that begins things anew.
     pub event: Instant,
-    event_waits: BTreeSet<Interface>,
-    event_taken: BTreeMap<Interface, Instant>,
+    event_acts: Acts,
+    /// The owner asked for pokes.
+    command_acts: Acts,
     /// The last answer that said something new.
     pub news: Instant,
 }
@@ -85,14 +121,14 @@ impl Book {
             tales: BTreeMap::new(),
             lost: BTreeMap::new(),
             links: BTreeMap::new(),
+            own: Vec::new(),
             risen: BTreeMap::new(),
             names: BTreeMap::new(),
             wan: None,
-            wan_waits: BTreeSet::new(),
-            wan_taken: BTreeMap::new(),
+            wan_acts: Acts::default(),
             event: now,
-            event_waits: BTreeSet::new(),
-            event_taken: BTreeMap::new(),
+            event_acts: Acts::default(),
+            command_acts: Acts::default(),
             news: now,
         };
         book.reload(config);
@@ -128,6 +164,7 @@ impl Book {
         match tunnel.map_or(config::RotatePort::Auto, |tunnel| tunnel.rotate_port) {
             config::RotatePort::Always => true,
             config::RotatePort::Never => false,
+            config::RotatePort::Auto if self.listen_port(interface).is_some() => false,
             config::RotatePort::Auto => {
                 let sections = self.config.peers.iter().filter(|peer| peer.tunnel == interface);
                 let goes = |at: &Key| self.section(*at).is_some_and(|peer| !peer.endpoints.is_empty());
@@ -135,6 +172,25 @@ impl Book {
                     && self.peers(interface).all(|(at, _)| goes(at))
             }
         }
+    }
+
+    /// The port of package network.
+    pub fn listen_port(&self, interface: Interface) -> Option<u16> {
+        self.config.listen_ports.iter().find(|(of, _)| *of == interface).map(|&(_, port)| port)
+    }
+
+    /// Can somebody else than this machine be there? What the owner wrote as an address is his.
+    pub fn takes(&self, at: Key, endpoint: SocketAddr) -> bool {
+        let ip = endpoint.ip();
+        let nobody = match ip {
+            IpAddr::V4(v4) => v4.is_unspecified() || v4.is_multicast(),
+            IpAddr::V6(v6) => v6.is_unspecified() || v6.is_multicast() || v6.to_ipv4_mapped().is_some(),
+        };
+        let mut candidates = self.section(at).into_iter().flat_map(|section| &section.endpoints);
+        let written =
+            candidates.any(|candidate| candidate.port == endpoint.port() && candidate.host.parse() == Ok(ip));
+        let ours = ip.is_loopback() || self.own.contains(&ip);
+        endpoint.port() != 0 && !nobody && (!ours || written)
     }
 
     pub fn peers(&self, interface: Interface) -> impl Iterator<Item = (&Key, &Tale)> {
@@ -147,23 +203,31 @@ impl Book {
         if let Some(link) = self.links.get_mut(&interface) {
             link.1 = false;
         }
-        self.wan_waits.remove(&interface);
+        self.wan_acts.waits.remove(&interface);
     }
 
     pub fn event(&mut self, now: Instant) {
         self.event = now;
-        self.event_waits = self.links.keys().copied().collect();
+        self.event_acts.begin(&self.links);
+    }
+
+    /// The owner asks for pokes.
+    pub fn commanded(&mut self, now: Instant) {
+        self.event(now);
+        self.command_acts.begin(&self.links);
     }
 
     pub fn wan_changed(&mut self, now: Instant, change: &WanChange) {
         if !matches!(change, WanChange::Down(_) | WanChange::Route(None)) {
             self.event(now);
             self.wan = Some(now);
-            self.wan_waits = self.links.keys().copied().collect();
+            self.wan_acts.begin(&self.links);
         }
     }
 
     pub fn resolved(&mut self, now: Instant, host: &str, answer: &Answer) {
+        let before: BTreeMap<_, _> =
+            self.tales.keys().map(|&at| (at, self.list(now, at, Duration::ZERO))).collect();
         let Some(name) = self.names.get_mut(host) else { return };
         let asked = name.open.take().unwrap_or(now);
         if let Ok(addresses) = answer
@@ -174,7 +238,27 @@ impl Book {
             }
             name.before = name.good.take().map(|(old, _)| (old, now));
             name.good = Some((addresses.clone(), asked));
+            let keys: Vec<_> = self.tales.keys().copied().collect();
+            for at in keys {
+                let new: Vec<_> = self.list(now, at, Duration::ZERO).into_iter().collect();
+                if let Some(tale) = self.tales.get_mut(&at) {
+                    tale.news.extend(new.into_iter().filter(|endpoint| !before[&at].contains(endpoint)));
+                }
+            }
         }
+    }
+
+    /// This is said to be tried next. What was news until then is not any more.
+    pub fn chosen(&mut self, at: Key, endpoint: SocketAddr) {
+        if let Some(tale) = self.tales.get_mut(&at) {
+            let news = std::mem::take(&mut tale.news);
+            tale.chosen = Some(endpoint).filter(|endpoint| tale.silent && news.contains(endpoint));
+        }
+    }
+
+    /// Did a name of the peer stand for this since it became silent, and for the first time when it was chosen?
+    pub fn is_news(&self, at: Key, endpoint: SocketAddr) -> bool {
+        self.tales.get(&at).is_some_and(|tale| tale.chosen == Some(endpoint))
     }
 
     pub fn replied(&mut self, now: Instant, interface: Interface, target: IpAddr, token: u16) {
@@ -187,17 +271,16 @@ impl Book {
             .map(|peer| (interface, peer.public_key))
             .collect();
         // What was asked before an event, or in an older session, may count or not.
-        let event = if self.event_waits.contains(&interface) {
-            Some(now)
-        } else {
-            self.event_taken.get(&interface).copied()
-        };
+        let waits = self.event_acts.waits.contains(&interface);
+        let event = if waits { Some(now) } else { self.event_acts.when(interface) };
         for at in keys {
             let Some(tale) = self.tales.get_mut(&at) else { continue };
             let Some(&(_, sent)) = tale.probes.iter().find(|&&(sent, _)| sent == token) else { continue };
             tale.answers_probes = true;
             if now < sent + SECOND && Some(sent) > tale.readded.max(event) {
                 tale.lived(now);
+                // No look has shown it yet.
+                tale.lived = false;
             }
         }
     }
@@ -237,11 +320,10 @@ impl Book {
         if risen {
             self.risen.insert(interface, now);
         }
-        if device.up && self.wan_waits.remove(&interface) {
-            self.wan_taken.insert(interface, now);
-        }
-        if device.up && self.event_waits.remove(&interface) {
-            self.event_taken.insert(interface, now);
+        if device.up {
+            [&mut self.wan_acts, &mut self.event_acts, &mut self.command_acts]
+                .into_iter()
+                .for_each(|acts| acts.look(now, interface));
         }
         let there: BTreeSet<_> = device.peers.iter().map(|peer| peer.public_key).collect();
         let (lost, kept) =
@@ -272,8 +354,9 @@ impl Book {
     fn weigh(&mut self, now: Instant, at: Key) {
         let candidates = self.list(now, at, Duration::ZERO);
         let silent = self.is_silent(now, at);
+        let dialed = self.section(at).is_some_and(|section| !section.endpoints.is_empty());
         if let Some(tale) = self.tales.get_mut(&at) {
-            tale.silent |= silent;
+            (tale.silent, tale.dialed) = (tale.silent || silent, dialed);
             tale.was_silent = if tale.silent { Some(now) } else { tale.was_silent };
             tale.origin = tale.seen.endpoint.filter(|endpoint| candidates.contains(endpoint)).or(tale.origin);
         }
@@ -302,10 +385,8 @@ impl Book {
                 Family::Ipv4 => ip.is_ipv4(),
                 Family::Ipv6 => ip.is_ipv6(),
             };
-            let somebody = |ip: &IpAddr| !ip.is_unspecified() && !ip.is_multicast();
-            list.extend(
-                ips.into_iter().filter(family).filter(somebody).map(|ip| SocketAddr::new(ip, candidate.port)),
-            );
+            let endpoints = ips.into_iter().filter(family).map(|ip| SocketAddr::new(ip, candidate.port));
+            list.extend(endpoints.filter(|&endpoint| self.takes(at, endpoint)));
         }
         list
     }
@@ -316,12 +397,13 @@ impl Book {
 
     /// Did our WAN change lately, as far as this device could know?
     pub fn wan_within(&self, now: Instant, interface: Interface, time: Duration) -> bool {
-        let latest = self
-            .wan_taken
-            .get(&interface)
-            .copied()
-            .max(self.wan.filter(|_| self.wan_waits.contains(&interface)));
-        latest.is_some_and(|when| now < when + time)
+        let waits = self.wan.filter(|_| self.wan_acts.waits.contains(&interface));
+        self.wan_acts.when(interface).max(waits).is_some_and(|when| now < when + time)
+    }
+
+    /// Did the owner ask for pokes, as far as this device could know?
+    pub fn commanded_within(&self, now: Instant, interface: Interface, time: Duration) -> bool {
+        self.command_acts.when(interface).is_some_and(|when| now <= when + time)
     }
 
     fn is_silent(&self, now: Instant, at: Key) -> bool {
@@ -330,13 +412,51 @@ impl Book {
         !self.alive(now, at) || unanswered || tale.lost(now) > 0 || self.wan_within(now, at.0, 12 * SECOND)
     }
 
-    /// Sure that nothing works: what the four lines of the ladder's second half say, but for the last.
+    /// Sure that nothing works.
     pub fn proven_dead(&self, now: Instant, at: Key) -> bool {
+        self.is_unanswered(now, at, 11 * SECOND)
+    }
+
+    /// Likely enough for another source port.
+    pub fn is_hopeless(&self, now: Instant, at: Key) -> bool {
+        self.is_unanswered(now, at, 9 * SECOND)
+    }
+
+    fn is_unanswered(&self, now: Instant, at: Key, time: Duration) -> bool {
         let Some(tale) = self.tales.get(&at) else { return false };
         let since = tale.life.max(self.wan.unwrap_or(tale.life));
         let recent = self.wan_within(now, at.0, 31 * SECOND) && now >= since + 6 * SECOND;
-        let unanswered = tale.owes && (now >= tale.life + 11 * SECOND || recent);
+        let unanswered = tale.owes && (now >= tale.life + time || recent);
         !self.alive(now, at) || unanswered || (tale.answers_probes && tale.lost(now) >= 3)
+    }
+
+    /// May the LAN be refused, as far as this interface is concerned?
+    pub fn given_up(&self, now: Instant, interface: Interface) -> bool {
+        let probed = |at: Key| self.section(at).is_some_and(|section| section.probe.is_some());
+        let silent = |at: Key, tale: &Tale| {
+            // What came in before an event was acted on tells nothing of the time after it.
+            let acted = self.event_acts.when(interface);
+            let calls = tale.called.filter(|&when| Some(when) > acted);
+            let calls = calls.is_some_and(|when| now < when + 20 * SECOND);
+            let proven = match self.alive(now, at) {
+                true => {
+                    let unanswered = tale.owes && now >= tale.life + 15 * SECOND;
+                    unanswered || (tale.answers_probes && tale.lost(now) >= 3)
+                }
+                // One whose session is over, or that only calls us, has nothing to lose.
+                false => !tale.dialed || tale.session.is_some() || now >= tale.life + 2 * SECOND,
+            };
+            proven && !((tale.dialed || probed(at)) && calls)
+        };
+        self.peers(interface).any(|(_, tale)| tale.dialed)
+            && self.peers(interface).all(|(&at, tale)| silent(at, tale))
+    }
+
+    /// Did somebody with a session answer at this very moment?
+    pub fn lives(&self, now: Instant, interface: Interface) -> bool {
+        let lives = |(&at, tale): (&Key, &Tale)| tale.life == now && tale.lived && self.alive(now, at);
+        // What came in before a change of our WAN tells nothing of the new one.
+        !self.wan_within(now, interface, 12 * SECOND) && self.peers(interface).any(lives)
     }
 
     /// Silent at a candidate that is none any more.
@@ -369,10 +489,15 @@ impl Tale {
         Self {
             seen,
             life: now,
+            dialed: false,
+            lived: false,
             session,
             sent: 0,
             pokes: 0,
             owes: false,
+            called: None,
+            news: BTreeSet::new(),
+            chosen: None,
             silent: false,
             was_silent: None,
             may_leave: None,
@@ -386,9 +511,10 @@ impl Tale {
     }
 
     fn lived(&mut self, now: Instant) {
-        self.life = now;
+        (self.life, self.lived) = (now, true);
         (self.sent, self.pokes, self.owes, self.silent) = (0, 0, false, false);
-        self.may_leave = None;
+        (self.may_leave, self.called, self.chosen) = (None, None, None);
+        self.news.clear();
         self.had = self.seen.endpoint.into_iter().collect();
         self.probes.clear();
     }
@@ -413,6 +539,9 @@ impl Tale {
         self.had.extend(peer.endpoint);
         if shaken || (received > 0 && !calls) {
             return self.lived(now);
+        }
+        if received > 0 {
+            self.called.get_or_insert(now);
         }
         self.sent += sent;
         let beats = (now - self.life).as_secs().checked_div(u64::from(peer.keepalive)).unwrap_or(0);

@@ -10,7 +10,7 @@ use wgroam::model::WallTime;
 use wgroam::wan::WanChange;
 
 use super::court::Court;
-use super::draw::{Change, Step, interface, key};
+use super::draw::{Call, Change, Fate, Step, interface, key};
 use super::outside::{Dns, Echo, Load, Reach};
 
 fn millis(n: u64) -> Duration {
@@ -162,4 +162,30 @@ fn silence_begins_with_the_reply_to_a_probe_and_not_with_the_look_before() {
         court.take(Step::Event(Event::DeviceUp { interface: interface(0) }));
         court.wait(millis(120_000));
     }
+}
+
+/// WireGuard took its call, and the answer got lost: it is there, at any moment of the trial.
+#[test]
+fn a_peer_that_calls_from_where_it_is_tried_is_not_left_again() {
+    let away: SocketAddr = "192.0.2.1:51820".parse().unwrap();
+    let mut called = false;
+    for moment in (0..12_000).step_by(50) {
+        let mut court = court(config(RotatePort::Never, vec![section(0, &["192.0.2.1", "192.0.2.2"])]));
+        // Home is where somebody set it, and it was heard from there.
+        court.take(Step::Change(interface(0), Change::Moved(0, Some(([192, 0, 2, 9], 51820).into()))));
+        court.take(Step::Change(interface(0), Change::Received(0, 100)));
+        court.wait(millis(moment));
+        let here = court.devices[&interface(0)].peers[0].endpoint;
+        if here != Some(away) {
+            continue;
+        }
+        called = true;
+        let call = Call { source: away, age: millis(0), fate: Fate::Taken };
+        court.take(Step::Call(interface(0), 0, call));
+        court.actions.clear();
+        court.wait(millis(3_000));
+        let first = court.actions.iter().find_map(|(_, action)| sets(action));
+        assert_ne!(first, Some(([192, 0, 2, 9], 51820).into()), "{moment}");
+    }
+    assert!(called, "nothing was put to the test");
 }

@@ -93,7 +93,7 @@ impl Device {
     /// It does not exist any more, or is not ours to watch.
     pub fn leave(&mut self, now: Instant, outbox: &mut Outbox) {
         self.gone = Some(now);
-        self.up = false;
+        (self.up, self.dead) = (false, false);
         self.polls.clear();
         self.waiting.clear();
         for peer in self.peers.values_mut() {
@@ -169,8 +169,8 @@ impl Device {
             concerned |= changed || dialed.silent().is_some();
             if changed {
                 let mut news = context.named(section);
-                news.retain(|endpoint| {
-                    !old.contains(&endpoint.ip()) && context.names.stands_for(host, endpoint.ip())
+                news.retain(|&endpoint| {
+                    !old.contains(&endpoint.ip()) && context.only(section, endpoint, host)
                 });
                 dialed.hear_news(now, &news);
             }
@@ -200,12 +200,13 @@ impl Device {
     pub fn take_back(&self, outbox: &mut Outbox) {
         let interface = self.interface;
         for peer in self.present_peers() {
-            let Some(dialed) = &peer.dialed else { continue };
-            let (endpoint, port) = dialed.way_back(&peer.contact);
+            let dialed = peer.dialed.as_ref().map(|dialed| dialed.way_back(&peer.contact));
+            let (endpoint, port) = dialed.unwrap_or_default();
             if let Some(port) = port {
                 outbox.push(Action::SetPort { interface, port });
             }
-            if let Some(endpoint) = endpoint {
+            // It may have been taken back, and wait for its turn.
+            if let Some(endpoint) = endpoint.or_else(|| peer.pokes.way_back()) {
                 let (peer, reason) = (peer.id.key, Reason::Returned);
                 outbox.push(Action::SetEndpoint { interface, peer, endpoint, reason });
             }

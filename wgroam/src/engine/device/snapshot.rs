@@ -28,6 +28,7 @@ impl Device {
         let poll = Poll { now, asked, wall, last, up: snapshot.up };
         self.note_link(context, outbox, snapshot);
         let triggers = self.waiting.take(&poll);
+        self.keep_answered_port(snapshot);
         let port = self.port(context, snapshot);
         let refused = self.refused(context);
         let mut may_change = port.may_change;
@@ -105,8 +106,11 @@ impl Device {
         }
         let ours = self.told_port.is_some_and(|told| told == 0 || told == snapshot.listen_port);
         if !ours {
-            // It was set up like that, or somebody else changed it.
-            (self.first_port, self.told_port) = (snapshot.listen_port, None);
+            // It was set up like that, or somebody else changed it: that is not ours to take back.
+            self.first_port = snapshot.listen_port;
+            if self.told_port.take().is_some() {
+                self.keep_port();
+            }
         }
         let configured = context.settings.listen_port(self.interface);
         let first = configured.unwrap_or(self.first_port);
@@ -136,9 +140,25 @@ impl Device {
         Port { may_change, first }
     }
 
+    /// Whoever answers has the port that is being tried stay, whoever tries it.
+    fn keep_answered_port(&mut self, snapshot: &model::Device) {
+        let answers = |shown: &model::Peer| {
+            self.peers.get(&shown.public_key).is_some_and(|peer| peer.contact.shows_answer(shown))
+        };
+        if snapshot.peers.iter().any(answers) {
+            self.keep_port();
+        }
+    }
+
+    fn keep_port(&mut self) {
+        let dialed = self.peers.values_mut().filter_map(|peer| peer.dialed.as_mut());
+        dialed.for_each(|dialed| dialed.keep_port());
+    }
+
     /// The LAN is refused: an address that it could send to through the tunnel.
     fn refused(&self, context: &Context) -> Option<IpAddr> {
-        if !self.dead || !context.settings.refuses(self.interface) {
+        let refuses = context.settings.refuses(self.interface) && context.settings.dials_on(self.interface);
+        if !self.dead || !refuses {
             return None;
         }
         let through = context.routes.through.iter().find(|through| through.interfaces == [self.interface])?;

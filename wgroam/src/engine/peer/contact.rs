@@ -129,6 +129,14 @@ impl Contact {
         self.seen.last_handshake.is_none() && self.seen.rx_bytes == 0
     }
 
+    /// Does this show that something came that is more than calls?
+    pub fn shows_answer(&self, shown: &Peer) -> bool {
+        let received = shown.rx_bytes.checked_sub(self.seen.rx_bytes).unwrap_or(shown.rx_bytes);
+        let calls = received == INITIATION_BYTES || received == 2 * INITIATION_BYTES;
+        let handshake = shown.last_handshake.is_some() && shown.last_handshake != self.seen.last_handshake;
+        self.counted && (handshake || (received > 0 && !calls))
+    }
+
     /// Is the endpoint one that we set, and nothing has come from there yet? Any other is WireGuard's or the owner's own.
     pub fn is_on_trial(&self) -> bool {
         let ours = matches!(self.reason, Some(Reason::Candidate | Reason::Remembered));

@@ -264,6 +264,11 @@ impl Dialed {
         matches!(&self.recovery, Recovery::Trying { round, .. } if round.way_back().is_some())
     }
 
+    /// Somebody answers at the port that is being tried, or somebody else set another one.
+    pub fn keep_port(&mut self) {
+        self.recovery.keep_port();
+    }
+
     /// Another peer had the port changed: from the new one each address is new, and what was on its way to the old one is
     /// lost.
     pub fn port_changed(&mut self, now: Instant) {
@@ -274,14 +279,16 @@ impl Dialed {
 
     /// Is the LAN to be refused, as far as this peer is concerned?
     pub fn gives_up(&self, now: Instant, contact: &Contact) -> bool {
+        if self.silence.called.is_some_and(|when| now < when + CALLED_FOR) {
+            return false;
+        }
         let Some(outage) = self.outage() else { return !contact.alive(now) };
         let silence = now.saturating_duration_since(outage.since);
         let proven = match contact.alive(now) {
             true => silence >= HANDSHAKE_AFTER || self.silence.probes.prove(),
             false => silence >= REFUSE_AFTER,
         };
-        let called = self.silence.called.is_some_and(|when| now < when + CALLED_FOR);
-        proven && self.is_dead(now, contact) && !called
+        proven && self.is_dead(now, contact)
     }
 
     pub fn note_poke(&mut self) {

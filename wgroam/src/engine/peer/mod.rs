@@ -88,6 +88,13 @@ impl Peer {
             self.calls.note_life();
             self.pokes.note_life(poll.asked);
         }
+        // What somebody else sets, or WireGuard learns, is not moved by what was decided before.
+        if seen.moved.is_some()
+            && !self.contact.is_on_trial()
+            && self.contact.reason != Some(Reason::Returned)
+        {
+            self.pokes.stand_down();
+        }
         self.tell(context, outbox, poll, &seen);
         if seen.handshake {
             self.calls.note_handshake(poll.now);
@@ -134,7 +141,7 @@ impl Peer {
 
     /// Its section changed: what was decided by the old one is void, and all that the new one says is untried.
     pub fn begin_anew(&mut self, context: &Context, outbox: &mut Outbox) {
-        self.pokes.stand_down();
+        self.pokes.drop_trial();
         if let Some(dialed) = &mut self.dialed {
             dialed.begin_anew(context, outbox, self.id, &self.contact, &mut self.pokes);
         }

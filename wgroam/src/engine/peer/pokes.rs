@@ -69,13 +69,27 @@ pub(in crate::engine) struct Pokes {
 }
 
 impl Pokes {
-    /// It answers: it is not to be moved away from there, nor to lose its session.
+    /// It answers, or somebody else moved it: it is not to be moved away from there, nor to lose its session.
     pub fn stand_down(&mut self) {
         let Some(poke) = &mut self.pending else { return };
         poke.readd = false;
-        if matches!(poke.reason, Reason::Candidate | Reason::Returned) {
+        if matches!(poke.reason, Reason::Candidate | Reason::Returned | Reason::Remembered) {
             poke.set = None;
         }
+    }
+
+    /// What it was to try is void; that it goes back is not.
+    pub fn drop_trial(&mut self) {
+        let Some(poke) = &mut self.pending else { return };
+        poke.readd = false;
+        if poke.reason == Reason::Candidate {
+            poke.set = None;
+        }
+    }
+
+    /// Where the poke that waits takes it back to.
+    pub fn way_back(&self) -> Option<SocketAddr> {
+        self.pending.filter(|poke| poke.reason == Reason::Returned)?.set
     }
 
     /// A newer initiation replaces what the older one was to do.
@@ -190,8 +204,12 @@ impl Peer {
             return;
         }
         let reason = poke.reason;
+        let section = context.settings.peer(id);
         let endpoint = poke.set.filter(|&endpoint| match reason {
-            // What WireGuard learned since this was decided counts for more.
+            Reason::Returned => !same(self.contact.seen.endpoint, Some(endpoint)),
+            // Since this was decided, the address may have become our own.
+            _ if !context.takes(section, endpoint) => false,
+            // What WireGuard learned since counts for more.
             Reason::Remembered => self.contact.seen.endpoint.is_none(),
             _ => !same(self.contact.seen.endpoint, Some(endpoint)),
         });
@@ -205,7 +223,7 @@ impl Peer {
         }
         let just_seen = polls.answered.is_some_and(|answered| now <= answered + CLEAR_WITHIN);
         // Whoever was heard meanwhile has something to lose.
-        let allowed = context.settings.peer(id).is_some_and(|section| section.readd);
+        let allowed = section.is_some_and(|section| section.readd);
         if poke.readd && (allowed || (just_seen && self.contact.unheard())) {
             // Its counters begin anew.
             self.contact.seen.tx_bytes = 0;

@@ -118,6 +118,13 @@ impl Recovery {
         }
     }
 
+    /// The source port is not to be taken back any more.
+    pub fn keep_port(&mut self) {
+        if let Recovery::Trying { round, .. } = self {
+            round.keep_port();
+        }
+    }
+
     /// Is an endpoint being tried?
     pub fn is_away(&self) -> bool {
         matches!(self, Recovery::Trying { trial: Some(_), .. })
@@ -243,7 +250,7 @@ impl Recovery {
                 && !same(Some(here), Some(home))
                 && turn.contact.is_on_trial()
             {
-                let trial = Trial::of(here, home);
+                let trial = Trial::of(now, here, home);
                 return Recovery::Trying { outage, round, trial: Some(trial), due: now + WATCH_INTERVAL };
             }
         }
@@ -292,7 +299,7 @@ impl Recovery {
     ) -> Self {
         let now = turn.context.now;
         if trial.is_void(turn.contact) {
-            // Somebody else moved the peer meanwhile: that is not ours to take back.
+            // Somebody else moved the peer meanwhile, or it called from there: that is not ours to take back.
             outage.chance = Chance::begin(now);
             return Recovery::Trying { outage, round, trial: None, due: now };
         }

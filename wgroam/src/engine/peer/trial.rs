@@ -52,6 +52,10 @@ impl Round {
         self.port
     }
 
+    pub fn keep_port(&mut self) {
+        self.port = None;
+    }
+
     /// At the beginning of every other round.
     fn may_change_port(&self, turn: &Turn, outage: &Outage) -> bool {
         // Who was never heard may only be coming up.
@@ -88,6 +92,7 @@ pub(super) struct Trial {
     endpoint: SocketAddr,
     /// How to get back. None: there is nothing but what we set.
     home: Option<SocketAddr>,
+    begun: Instant,
     /// Poked once more, as nothing went out.
     poked_again: bool,
 }
@@ -122,8 +127,8 @@ pub(super) struct Turn<'a> {
 
 impl Trial {
     /// What we set earlier and has not answered.
-    pub fn of(endpoint: SocketAddr, home: SocketAddr) -> Self {
-        Self { endpoint, home: Some(home), poked_again: false }
+    pub fn of(now: Instant, endpoint: SocketAddr, home: SocketAddr) -> Self {
+        Self { endpoint, home: Some(home), begun: now, poked_again: false }
     }
 
     /// Chooses and begins the next one; none: all had its chance.
@@ -137,17 +142,18 @@ impl Trial {
         turn.poke(Reason::Candidate, Some(endpoint), turn.is_harmless_to_readd(outage));
         turn.tell(outage, Step::Try(endpoint));
         turn.begin_chance(outage);
-        Some(Self { endpoint, home: outage.home, poked_again: false })
+        Some(Self { endpoint, home: outage.home, begun: turn.context.now, poked_again: false })
     }
 
-    /// How to get back, if somebody else did not move the peer meanwhile.
+    /// How to get back, if that is still ours to do.
     pub fn way_back(&self, contact: &Contact) -> Option<SocketAddr> {
         self.home.filter(|&home| !self.is_void(contact) && !same(Some(home), Some(self.endpoint)))
     }
 
-    /// Did somebody else move the peer meanwhile?
+    /// Did somebody else move the peer meanwhile, or did something come from there?
     pub fn is_void(&self, contact: &Contact) -> bool {
-        contact.set.is_none() && !same(contact.seen.endpoint, Some(self.endpoint))
+        let here = contact.set.map(|(endpoint, ..)| endpoint).or(contact.seen.endpoint);
+        !same(here, Some(self.endpoint)) || !contact.is_on_trial()
     }
 
     /// Had it its chance?
@@ -161,12 +167,14 @@ impl Trial {
             return now >= since + TRIED_AFTER;
         }
         let limit = match self.home {
-            Some(_) => TRIAL_MAX,
-            None if turn.silence.data_tells(now, turn.contact) => TRY_LIMIT,
-            None => REKEY_WINDOW,
+            // Whatever makes its chance begin anew, it is back home by then.
+            Some(_) => self.begun + TRIAL_MAX,
+            None if turn.silence.data_tells(now, turn.contact) => since + TRY_LIMIT,
+            None => since + REKEY_WINDOW,
         };
         let answer = if self.home.is_some() { TRIAL_ANSWER } else { TRIED_AFTER };
-        sent_at.is_some_and(|at| now >= at + answer) || (sent_at.is_none() && now >= since + limit)
+        let unsent = sent_at.is_none() && now >= limit;
+        sent_at.is_some_and(|at| now >= at + answer) || unsent || now >= limit + answer
     }
 
     /// Nothing went out so far? Then it is poked once more, or probed.

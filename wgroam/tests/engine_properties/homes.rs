@@ -1,0 +1,193 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! The sixth rule, as far as one machine can see it: what is tried is taken back. Home is the endpoint that proved itself, or
+//! that somebody else set; and the source port that the interface was set up with.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use wgroam::engine::Reason;
+use wgroam::model::{Device, Interface, PublicKey};
+
+use super::draw::Key;
+
+/// Elsewhere for so long at the most, and this much longer while it is not its turn to be poked.
+const AWAY: Duration = Duration::from_secs(3);
+const TURN: Duration = Duration::from_secs(1);
+
+/// What is where.
+#[derive(Default)]
+pub struct Homes {
+    stays: BTreeMap<Key, Stay>,
+    ports: BTreeMap<Interface, Port>,
+}
+
+/// An endpoint.
+#[derive(Clone, Copy, Debug, Default)]
+struct Stay {
+    home: Option<SocketAddr>,
+    /// What was home before WireGuard lost it.
+    lost: Option<SocketAddr>,
+    /// What WireGuard has, as far as can be seen.
+    here: Option<SocketAddr>,
+    /// We set that, as a try, and nothing has come from there.
+    tried: Option<Instant>,
+    /// It was home before, so that it has to go back.
+    left: bool,
+}
+
+/// A source port.
+#[derive(Clone, Debug)]
+struct Port {
+    /// Those that it may go back to: as it was set up, or as package network says.
+    first: BTreeSet<u16>,
+    here: u16,
+    /// The kernel chooses one that was not seen yet.
+    chosen: bool,
+    /// We changed it, and nothing has come in since.
+    tried: Option<Instant>,
+    /// Nothing but calls.
+    called: bool,
+}
+
+/// What came from a peer, as a look shows it.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Life {
+    None,
+    /// Initiations that led to nothing.
+    Calls,
+    Answer,
+}
+
+impl Stay {
+    fn at_home(here: SocketAddr) -> Self {
+        Self { home: Some(here), here: Some(here), ..Self::default() }
+    }
+}
+
+impl Homes {
+    /// Where the engine may believe that the peer is.
+    pub fn here(&self, at: Key) -> Option<SocketAddr> {
+        self.stays.get(&at)?.here
+    }
+
+    /// Is it elsewhere than home, by our doing?
+    pub fn is_away(&self, at: Key) -> bool {
+        self.stays.get(&at).is_some_and(|stay| stay.tried.is_some() && stay.left)
+    }
+
+    pub fn port_is_away(&self, interface: Interface) -> bool {
+        self.ports.get(&interface).is_some_and(|port| port.tried.is_some())
+    }
+
+    /// An endpoint is set. `proven`: an endpoint that the peer was at in an earlier life.
+    pub fn set(&mut self, now: Instant, at: Key, endpoint: SocketAddr, reason: Reason, proven: bool) {
+        let stay = self.stays.entry(at).or_default();
+        let goes_home = stay.home == Some(endpoint);
+        match reason {
+            Reason::Returned => {
+                let lost = stay.home.is_none() && stay.lost == Some(endpoint);
+                let home = if lost || (proven && !stay.left) { Some(endpoint) } else { stay.home };
+                assert_eq!(Some(endpoint), home, "taken back to where it was not before: {stay:?}");
+                *stay = Stay::at_home(endpoint);
+            }
+            Reason::Initiation => {
+                *stay = Stay::at_home(endpoint);
+            }
+            _ if goes_home => (stay.here, stay.tried, stay.left) = (Some(endpoint), None, false),
+            _ => {
+                assert!(
+                    stay.tried.is_none() || !stay.left,
+                    "from one trial into the next, without the endpoint of before: {stay:?}"
+                );
+                stay.left = stay.home.is_some() && stay.here == stay.home;
+                (stay.here, stay.tried) = (Some(endpoint), Some(now));
+            }
+        }
+    }
+
+    /// Another source port is set.
+    pub fn set_port(&mut self, now: Instant, interface: Interface, told: u16, configured: Option<u16>) {
+        let port = self.ports.get_mut(&interface).expect("only what was looked at is touched");
+        if told == 0 {
+            assert!(port.tried.is_none(), "another port before the first one was taken back");
+            (port.tried, port.chosen, port.called) = (Some(now), true, false);
+            port.first.extend(configured);
+        } else {
+            assert!(port.tried.is_some(), "port {told} while nothing is to be taken back: {port:?}");
+            assert!(port.first.contains(&told), "port {told} was not before: {port:?}");
+            (port.here, port.tried, port.chosen) = (told, None, false);
+        }
+    }
+
+    /// A peer shows itself.
+    pub fn look(&mut self, at: Key, endpoint: Option<SocketAddr>, life: Life) {
+        let stay = self.stays.entry(at).or_default();
+        match endpoint {
+            // Somebody else's doing, or WireGuard's own; or it is proof.
+            Some(endpoint) if stay.here != Some(endpoint) || life != Life::None => {
+                *stay = Stay::at_home(endpoint);
+            }
+            Some(_) => {}
+            None => *stay = Stay { lost: stay.home.or(stay.lost), ..Stay::default() },
+        }
+        if let Some(port) = self.ports.get_mut(&at.0) {
+            port.called |= life == Life::Calls;
+            if life == Life::Answer {
+                port.tried = None;
+            }
+        }
+    }
+
+    /// A device shows itself, before its peers.
+    pub fn look_at_device(&mut self, device: &Device, recreated: bool) {
+        if recreated {
+            self.ports.remove(&device.interface);
+            self.stays.retain(|at, _| at.0 != device.interface);
+        }
+        let there: BTreeSet<PublicKey> = device.peers.iter().map(|peer| peer.public_key).collect();
+        self.stays.retain(|at, _| at.0 != device.interface || there.contains(&at.1));
+        let first = || Port {
+            first: BTreeSet::from([device.listen_port]),
+            here: device.listen_port,
+            chosen: false,
+            tried: None,
+            called: false,
+        };
+        let port = self.ports.entry(device.interface).or_insert_with(first);
+        if std::mem::take(&mut port.chosen) {
+            port.here = device.listen_port;
+        }
+        if port.here != device.listen_port {
+            *port = first();
+        }
+    }
+
+    /// Nothing can be done about this interface, or could not until now: the time does not count.
+    pub fn suspend(&mut self, now: Instant, interface: Interface) {
+        let stays = self.stays.iter_mut().filter(|(at, _)| at.0 == interface);
+        let tried = stays.map(|(_, stay)| &mut stay.tried);
+        let port = self.ports.get_mut(&interface).map(|port| &mut port.tried);
+        tried.chain(port).flatten().for_each(|since| *since = now);
+    }
+
+    /// Who is elsewhere for too long. `can`: can anything be done about it? `waits`: is it not its turn to be poked? `round`:
+    /// what a round takes at the most.
+    pub fn check(
+        &self,
+        now: Instant,
+        can: impl Fn(Interface) -> bool,
+        waits: impl Fn(Key) -> bool,
+        round: impl Fn(Interface) -> Duration,
+    ) {
+        for (&at, stay) in self.stays.iter().filter(|(at, _)| can(at.0)) {
+            let most = AWAY + if waits(at) { TURN } else { Duration::ZERO };
+            let late = stay.tried.is_some_and(|since| stay.left && now > since + most);
+            assert!(!late, "{at:?} is not back home: {stay:?}");
+        }
+        for (&interface, port) in self.ports.iter().filter(|(interface, _)| can(**interface)) {
+            let late = port.tried.is_some_and(|since| !port.called && now > since + round(interface));
+            assert!(!late, "the port of {interface} is not back: {port:?}");
+        }
+    }
+}
