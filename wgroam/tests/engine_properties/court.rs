@@ -53,8 +53,8 @@ pub struct Court {
     /// Where each peer called from that is too late, as its clock is behind or it is a recording; and when a look last showed
     /// that it is there.
     pub late: BTreeMap<Key, (SocketAddr, Option<Instant>)>,
-    /// Where each peer was good last, and by which of its candidates; from before, to begin with.
-    pub best: BTreeMap<Key, [Option<SocketAddr>; 2]>,
+    /// Where something authenticated of each peer came from; from before, to begin with.
+    pub places: BTreeMap<Key, BTreeSet<SocketAddr>>,
     /// What was set and has not been looked at since.
     pub unseen: BTreeMap<Key, (SocketAddr, Instant)>,
     /// What each peer had received at the last look before its last call.
@@ -65,6 +65,8 @@ pub struct Court {
     pub asked: BTreeMap<String, Vec<Instant>>,
     pub looks: BTreeMap<Interface, VecDeque<Instant>>,
     pub wakes: BTreeMap<Interface, VecDeque<Instant>>,
+    /// The session in which the target of a peer's probes was asked last.
+    pub tested: BTreeMap<Key, Option<WallTime>>,
     pub wakeups: Vec<Instant>,
     pub actions: Vec<(Duration, Action)>,
 }
@@ -82,7 +84,7 @@ impl Court {
             peers: (0..4).map(|k| Peer::new(key(k))).collect(),
         };
         let remembered = memory();
-        let best = remembered.iter().map(|r| ((r.interface, r.peer), [r.endpoint, None]));
+        let places = remembered.iter().map(|r| ((r.interface, r.peer), r.endpoint.into_iter().collect()));
         let mut court = Self {
             engine: Engine::new(config.clone(), remembered.clone(), start),
             start,
@@ -101,7 +103,7 @@ impl Court {
             there: BTreeSet::new(),
             looked: BTreeMap::new(),
             late: BTreeMap::new(),
-            best: best.collect(),
+            places: places.collect(),
             unseen: BTreeMap::new(),
             called: BTreeMap::new(),
             leaving: false,
@@ -109,6 +111,7 @@ impl Court {
             asked: BTreeMap::new(),
             looks: BTreeMap::new(),
             wakes: BTreeMap::new(),
+            tested: BTreeMap::new(),
             wakeups: Vec::new(),
             actions: Vec::new(),
         };

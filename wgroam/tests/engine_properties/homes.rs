@@ -34,6 +34,8 @@ struct Stay {
     tried: Option<Instant>,
     /// It was home before, so that it has to go back.
     left: bool,
+    /// Where it was before it was moved on an initiation.
+    before: Option<SocketAddr>,
 }
 
 /// A source port.
@@ -87,12 +89,14 @@ impl Homes {
         match reason {
             Reason::Returned => {
                 let lost = stay.home.is_none() && stay.lost == Some(endpoint);
-                let home = if lost || (proven && !stay.left) { Some(endpoint) } else { stay.home };
+                let called_away = stay.before == Some(endpoint);
+                let home =
+                    if lost || called_away || (proven && !stay.left) { Some(endpoint) } else { stay.home };
                 assert_eq!(Some(endpoint), home, "taken back to where it was not before: {stay:?}");
                 *stay = Stay::at_home(endpoint);
             }
             Reason::Initiation => {
-                *stay = Stay::at_home(endpoint);
+                *stay = Stay { before: stay.home.or(stay.here), ..Stay::at_home(endpoint) };
             }
             _ if goes_home => (stay.here, stay.tried, stay.left) = (Some(endpoint), None, false),
             _ => {

@@ -22,15 +22,14 @@ impl Court {
         assert!(leaves || self.devices[&at.0].up, "nothing is set while the link is down");
         let here = self.homes.here(at);
         assert_ne!(here, Some(endpoint), "it is there already");
-        let [good, named] = self.best.get(&at).copied().unwrap_or_default();
-        let proven = good == Some(endpoint) || named == Some(endpoint);
+        let proven = self.places.get(&at).is_some_and(|places| places.contains(&endpoint));
         // What somebody else set may be what he likes.
         if reason != Reason::Returned {
             assert!(self.book.takes(at, endpoint), "nobody else can be at {endpoint}");
         }
         match reason {
             Reason::Remembered => {
-                assert!(proven, "{endpoint} was not good last: {good:?}, {named:?}");
+                assert!(proven, "nothing of it ever came from {endpoint}");
                 assert_eq!(here, None, "an endpoint that is there is not overwritten from memory");
             }
             Reason::Initiation => {
@@ -161,7 +160,10 @@ impl Court {
         assert_eq!(section.probe, Some(target));
         let tale = &self.book.tales[&at];
         let owes = tale.owes && self.now >= tale.life + Duration::from_millis(1500);
-        assert!(tale.silent || owes || section.probe_interval > 0, "probed without evidence or interval");
+        // Once in each session: does the target answer at all?
+        let first = self.tested.insert(at, tale.seen.last_handshake) != Some(tale.seen.last_handshake);
+        let asked_for = section.probe_interval > 0;
+        assert!(tale.silent || owes || asked_for || first, "probed without evidence or interval");
         let open = self.book.probed(self.now, at, token);
         assert!(open <= 4, "{open} probes within a second");
     }

@@ -160,12 +160,6 @@ impl Court {
         // What came in while we set an endpoint may have come from the one before.
         let good =
             peer.endpoint.filter(|&endpoint| life != Life::None && !set && self.book.takes(at, endpoint));
-        if let Some(endpoint) = good {
-            let best = self.best.entry(at).or_default();
-            best[0] = Some(endpoint);
-            if self.book.list(self.now, at, Duration::ZERO).contains(&endpoint) {
-                best[1] = Some(endpoint);
-            }
-        }
+        self.places.entry(at).or_default().extend(good);
     }
 }

@@ -204,7 +204,9 @@ impl Contact {
             Some(_) => {}
             None => self.reason = None,
         }
-        self.proven |= seen.good;
+        // Whatever WireGuard authenticates moves the endpoint to where it came from. For what is being tried that will do: it
+        // is an address of the configuration.
+        self.proven |= seen.life && peer.endpoint.is_some();
         seen
     }
 

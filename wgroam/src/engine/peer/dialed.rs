@@ -170,7 +170,9 @@ impl Dialed {
         seen: &Observed,
     ) {
         let now = context.now;
-        self.untested |= seen.handshake;
+        let probes = &self.silence.probes;
+        let asked = probes.open() || probes.mute(now) || probes.round_trip.is_some();
+        self.untested = (self.untested || seen.handshake) && !asked;
         // An endpoint that is set next is where it is to be sent, not the one of now: the next snapshot sends it.
         let may = contact.seen.endpoint.is_some() && contact.alive(now) && pokes.pending.is_none();
         let Some(target) = section.probe.filter(|_| may) else { return };
