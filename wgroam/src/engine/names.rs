@@ -3,10 +3,11 @@
 //! better than none. One name that fails touches no other.
 
 use std::net::{IpAddr, SocketAddr};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::ResolveError;
 use super::constants::*;
+use super::instant::Instant;
 use crate::config;
 use crate::sorted::SortedMap;
 

@@ -5,11 +5,12 @@
 //! to it: so a crash, somebody's `ip route del` and a change of mind are all one case.
 
 use std::net::IpAddr;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::constants::*;
 use super::context::Context;
 use super::device::Device;
+use super::instant::Instant;
 use super::names::backoff;
 use super::outbox::Outbox;
 use super::peer::Peer;

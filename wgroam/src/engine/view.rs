@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! What is known, made into a [`Status`].
 
-use std::time::Instant;
-
 use super::constants::GONE_FOR;
 use super::device::Device;
+use super::instant::Instant;
 use super::peer::Peer;
 use super::{CandidateStatus, DeviceStatus, DialStatus, Engine, PeerStatus, Problem, Status};
 use crate::config;
@@ -13,7 +12,8 @@ use crate::model::Interface;
 impl Engine {
     /// All that is known at `now`: interfaces by name, peers by key. Those that the configuration names are there even
     /// while they do not exist.
-    pub fn status(&self, now: Instant) -> Status {
+    pub fn status(&self, now: std::time::Instant) -> Status {
+        let now = self.moment(now);
         let watched = self.devices.values().filter(|device| self.shows(device, now));
         let mut devices: Vec<_> = watched.map(|device| self.device_status(now, device)).collect();
         let missing = self.settings.named().filter(|name| !self.devices.contains_key(name));

@@ -3,10 +3,10 @@
 //! what it shows decides. So nothing is done on stale knowledge (above all, a poke restores the keepalive of now).
 
 use std::net::IpAddr;
-use std::time::Instant;
 
 use super::super::constants::*;
 use super::super::context::Context;
+use super::super::instant::Instant;
 use super::super::outbox::{Note, Outbox};
 use super::super::peer::{Around, Peer, PeerId, Poll, Port};
 use super::super::{Action, Report};

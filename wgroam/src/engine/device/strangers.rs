@@ -4,10 +4,10 @@
 //! whoever keeps knocking (a router with the wrong key does, every 5 s) stays visible through a flood.
 
 use std::net::{IpAddr, SocketAddr};
-use std::time::Instant;
 
 use super::super::StrangerStatus;
 use super::super::constants::*;
+use super::super::instant::Instant;
 use crate::initiation::Verdict;
 use crate::model::PublicKey;
 

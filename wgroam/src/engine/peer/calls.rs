@@ -3,9 +3,10 @@
 //! each observation: docs/design/engine.md, "Proof".
 
 use std::net::SocketAddr;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::super::constants::*;
+use super::super::instant::Instant;
 use super::same;
 use super::{Observed, Poll};
 use crate::initiation::Timestamp;

@@ -3,9 +3,10 @@
 
 use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::super::constants::*;
+use super::super::instant::Instant;
 use super::super::{Move, Reason};
 use super::{Calls, same};
 use crate::model::{Peer, PublicKey, WallTime};

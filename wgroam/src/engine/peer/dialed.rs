@@ -3,11 +3,12 @@
 
 use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::super::constants::*;
 use super::super::context::Context;
 use super::super::device::Triggers;
+use super::super::instant::Instant;
 use super::super::names::backoff;
 use super::super::outbox::{Note, Outbox};
 use super::super::{Action, Evidence, Report, Step};

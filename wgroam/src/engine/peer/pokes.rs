@@ -3,11 +3,11 @@
 //! a crowd is paced.
 
 use std::net::SocketAddr;
-use std::time::Instant;
 
 use super::super::constants::*;
 use super::super::context::Context;
 use super::super::device::Polls;
+use super::super::instant::Instant;
 use super::super::outbox::Outbox;
 use super::super::rate::Rate;
 use super::super::{Action, Reason, Report};
@@ -35,7 +35,7 @@ impl PendingPoke {
     /// When to poll once more before its turn, if that is not so near that the snapshot of this moment serves: what may
     /// undo something that WireGuard learned rests on a snapshot within [`CLEAR_WITHIN`].
     pub fn poll_before(&self, now: Instant) -> Option<Instant> {
-        let moment = self.not_before.checked_sub(CLEAR_WITHIN)?;
+        let moment = self.not_before - CLEAR_WITHIN;
         ((self.clears() || self.readd) && moment > now).then_some(moment)
     }
 }

@@ -3,9 +3,9 @@
 //! be tried, and how it is taken back, is in [`super::trial`]. The diagram: docs/design/engine.md, "Recovery".
 
 use std::net::SocketAddr;
-use std::time::Instant;
 
 use super::super::constants::*;
+use super::super::instant::Instant;
 use super::super::names::backoff;
 use super::super::{Evidence, Reason, Step};
 use super::trial::{Round, Trial, Turn};

@@ -2,9 +2,8 @@
 //! Does a peer that is dialed answer what is sent to it? Bytes and handshakes tell, and probes where the owner set a
 //! target for them.
 
-use std::time::Instant;
-
 use super::super::constants::*;
+use super::super::instant::Instant;
 use super::super::{Evidence, Step};
 use super::probes::Probes;
 use super::recovery::Outage;
@@ -54,7 +53,7 @@ impl Silence {
             true => self.sent > KEEPALIVE_BYTES * (3 + persistent + self.pokes) + self.probes.mute_bytes(),
             false => seen.sent > 0,
         };
-        let recent = now.checked_sub(DATA_INTERVAL).unwrap_or(now);
+        let recent = now - DATA_INTERVAL;
         let began = poll.last.map_or(now, |last| last.max(recent)).max(from);
         if unexplained {
             self.unanswered.get_or_insert(began);
@@ -128,7 +127,7 @@ impl Silence {
         if let Some(since) = self.unanswered.filter(|&since| now >= since + limit) {
             return Some((Evidence::Unanswered, since));
         }
-        self.probes.tell(now).then(|| (Evidence::Probe, now.checked_sub(PROBE_TIMEOUT).unwrap_or(now)))
+        self.probes.tell(now).then(|| (Evidence::Probe, now - PROBE_TIMEOUT))
     }
 
     /// Is it sure that what the peer has now does not work? Then other ways may be tried.

@@ -4,10 +4,10 @@
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
-use std::time::Instant;
 
 use super::super::constants::*;
 use super::super::context::Context;
+use super::super::instant::Instant;
 use super::super::outbox::Outbox;
 use super::super::{Action, Reason, Report, Step};
 use super::recovery::{Chance, Outage};
