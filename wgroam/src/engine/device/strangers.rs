@@ -104,19 +104,15 @@ impl Strangers {
 
     /// For the status, the latest first.
     pub fn list(&self, now: Instant) -> Vec<StrangerStatus> {
-        let mut entries: Vec<&Stranger> = self.entries.iter().map(|(_, stranger)| stranger).collect();
-        entries.sort_unstable_by_key(|stranger| std::cmp::Reverse(stranger.last));
-        let age = |then| now.saturating_duration_since(then);
-        entries
-            .into_iter()
-            .map(|s| StrangerStatus {
-                source: s.source,
-                verdict: s.verdict,
-                packets: s.packets,
-                first_age: age(s.first),
-                last_age: age(s.last),
-            })
-            .collect()
+        let mut list: Vec<StrangerStatus> = Vec::new();
+        for (_, Stranger { source, verdict, packets, first, last }) in &self.entries {
+            let first_age = now.saturating_duration_since(*first);
+            let last_age = now.saturating_duration_since(*last);
+            let place = list.iter().take_while(|later| later.last_age <= last_age).count();
+            let (source, verdict, packets) = (*source, *verdict, *packets);
+            list.insert(place, StrangerStatus { source, verdict, packets, first_age, last_age });
+        }
+        list
     }
 }
 
