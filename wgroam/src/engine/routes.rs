@@ -5,11 +5,10 @@
 //! to it: so a crash, somebody's `ip route del` and a change of mind are all one case.
 
 use std::net::IpAddr;
-use std::time::Duration;
 
 use super::constants::*;
 use super::context::Context;
-use super::device::Device;
+use super::device::{Device, earliest};
 use super::instant::Instant;
 use super::names::backoff;
 use super::outbox::Outbox;
@@ -100,16 +99,24 @@ impl Routes {
         }
         let targets = targets(context, devices);
         let unknown = targets.iter().any(|target| !self.answer.targets.contains(target));
-        let servers = dialing(context, devices).any(|device| self.asks_in_vain(context, device));
-        let again = longest_silence(context, devices).is_some_and(|silence| {
-            let asked = self.asked.unwrap_or(now);
-            now >= asked + backoff(silence, REST_PART, ROUTES_AGAIN)
+        let (mut tunnels, mut servers) = (Vec::new(), false);
+        // Since when the peer is silent that is silent for longest.
+        let mut silent = None;
+        for device in dialing(context, devices) {
+            tunnels.push(device.interface);
+            servers |= self.asks_in_vain(context, device);
+            for dialed in device.present_peers().filter_map(Peer::recovering) {
+                silent = earliest(silent, dialed.silent().map(|(_, since)| since));
+            }
+        }
+        let again = silent.is_some_and(|since| {
+            let silence = now.saturating_duration_since(since);
+            now >= self.asked.unwrap_or(now) + backoff(silence, REST_PART, ROUTES_AGAIN)
         });
         let wanted = self.wanted.is_some_and(|wanted| wanted <= now);
         if !wanted && !unknown && !again && (!servers || self.servers) {
             return None;
         }
-        let tunnels = dialing(context, devices).map(|device| device.interface).collect();
         Some(RouteQuery { tunnels, targets, servers })
     }
 
@@ -276,13 +283,6 @@ fn unreachable(through: &Through) -> Option<OwnRoute> {
 
 fn dialing<'a>(context: &'a Context, devices: &'a Devices) -> impl Iterator<Item = &'a Device> {
     devices.values().filter(|device| device.present() && context.settings.dials_on(device.interface))
-}
-
-/// For how long peers have been silent: the longest.
-fn longest_silence(context: &Context, devices: &Devices) -> Option<Duration> {
-    let peers = dialing(context, devices).flat_map(Device::present_peers);
-    let silent = peers.filter_map(|peer| peer.dialed.as_ref()?.silent());
-    silent.map(|(_, since)| context.now.saturating_duration_since(since)).max()
 }
 
 /// Where the peers that are dialed are or may be, each address once.

@@ -125,8 +125,7 @@ impl Device {
         let tried = |peer: &Peer| peer.dialed.as_ref().is_some_and(|dialed| dialed.tries_port());
         let may_change = first != 0
             && snapshot.peers.iter().all(still)
-            && self.present_peers().all(silent)
-            && !self.present_peers().any(tried)
+            && self.present_peers().all(|peer| silent(peer) && !tried(peer))
             && context.settings.changes_port(
                 context,
                 self.interface,

@@ -86,12 +86,19 @@ impl Strangers {
     }
 
     fn make_room(&mut self, now: Instant, key: &Who) -> bool {
-        let kin = || self.entries.iter().enumerate().filter(|(_, (other, _))| other.same_kind(key));
-        if kin().count() < key.share() {
+        let mut kin = 0;
+        let mut least: Option<(u64, Instant, usize)> = None;
+        for (at, (_, s)) in self.entries.iter().enumerate().filter(|(_, (other, _))| other.same_kind(key)) {
+            kin += 1;
+            let rank = (s.packets, s.last, at);
+            if now >= s.last + STRANGER_IDLE && least.is_none_or(|least| rank < least) {
+                least = Some(rank);
+            }
+        }
+        if kin < key.share() {
             return true;
         }
-        let idle = kin().filter(|(_, (_, s))| now.saturating_duration_since(s.last) >= STRANGER_IDLE);
-        let Some((least, _)) = idle.min_by_key(|(_, (_, s))| (s.packets, s.last)) else { return false };
+        let Some((.., least)) = least else { return false };
         let (_, gone) = self.entries.remove(least);
         self.forgotten = self.forgotten.saturating_add(gone.packets);
         true

@@ -223,12 +223,11 @@ impl Contact {
 
     /// The last moves, the latest first.
     pub fn history(&self, now: Instant) -> Vec<Move> {
-        let one = |past: &PastMove| Move {
-            age: now.saturating_duration_since(past.at),
-            old: past.old.map(SocketAddr::from),
-            new: past.new.into(),
-            reason: past.reason,
-        };
-        self.history.iter().map(one).collect()
+        let mut moves = Vec::new();
+        for &PastMove { at, old, new, reason } in &self.history {
+            let age = now.saturating_duration_since(at);
+            moves.push(Move { age, old: old.map(SocketAddr::from), new: new.into(), reason });
+        }
+        moves
     }
 }

@@ -206,16 +206,19 @@ impl Peer {
         let just_seen = polls.answered.is_some_and(|answered| now <= answered + CLEAR_WITHIN);
         // Whoever was heard meanwhile has something to lose.
         let allowed = context.settings.peer(id).is_some_and(|section| section.readd);
-        if poke.readd && (allowed || (just_seen && self.contact.unheard())) {
+        let first = if poke.readd && (allowed || (just_seen && self.contact.unheard())) {
             // Its counters begin anew.
             self.contact.seen.tx_bytes = 0;
             let endpoint = endpoint.map(|endpoint| (endpoint, reason));
-            outbox.push(Action::ReaddPeer { interface, peer, endpoint });
+            Some(Action::ReaddPeer { interface, peer, endpoint })
         } else if let Some(endpoint) = endpoint {
-            outbox.push(Action::SetEndpoint { interface, peer, endpoint, reason });
+            Some(Action::SetEndpoint { interface, peer, endpoint, reason })
         } else if let (true, true, Some(endpoint)) = (poke.clears(), just_seen, self.contact.seen.endpoint) {
-            outbox.push(Action::ClearSource { interface, peer, endpoint });
-        }
+            Some(Action::ClearSource { interface, peer, endpoint })
+        } else {
+            None
+        };
+        outbox.extend(first);
         if let Some(due) = self.pokes.next_repeat(now) {
             polls.at(due, context.ticks);
         }
