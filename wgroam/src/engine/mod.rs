@@ -115,7 +115,7 @@ impl Engine {
         let (start, now) = (now, Instant::START);
         let settings = Settings::new(config);
         let mut names = Names::default();
-        names.set(now, settings.hosts());
+        names.set(now, &settings.hosts());
         let mut engine = Engine {
             start,
             settings,
@@ -237,7 +237,7 @@ impl Engine {
     pub fn reload(&mut self, now: std::time::Instant, config: Config) {
         let now = self.moment(now);
         let old = std::mem::replace(&mut self.settings, Settings::new(config));
-        self.names.set(now, self.settings.hosts());
+        self.names.set(now, &self.settings.hosts());
         let context = context!(self, now);
         for device in self.devices.values_mut() {
             for peer in device.peers.values_mut() {
@@ -247,12 +247,14 @@ impl Engine {
                 }
             }
         }
-        let dropped = |device: &&Device| device.present() && !self.settings.watches(device.interface);
-        let dropped: Vec<_> = self.devices.values().filter(dropped).map(|device| device.interface).collect();
-        for interface in dropped {
-            if let Some(device) = self.devices.get(&interface) {
+        let mut dropped = Vec::new();
+        for device in self.devices.values() {
+            if device.present() && !self.settings.watches(device.interface) {
                 device.take_back(&mut self.outbox);
+                dropped.push(device.interface);
             }
+        }
+        for interface in dropped {
             self.on_device_gone(now, interface);
             self.unwatched.push(interface);
         }
@@ -359,11 +361,17 @@ impl Engine {
         self.unwatched.retain(|&unwatched| unwatched != interface);
         let Some(device) = self.devices.get_mut(&interface).filter(|device| device.present()) else { return };
         device.leave(now, &mut self.outbox);
-        let gone =
-            || self.devices.values().filter_map(|device| device.gone.map(|since| (since, device.interface)));
-        if gone().count() > GONE_MAX
-            && let Some((_, oldest)) = gone().min()
-        {
+        let mut gone = 0;
+        let mut oldest: Option<(Instant, Interface)> = None;
+        for device in self.devices.values() {
+            let Some(since) = device.gone else { continue };
+            gone += 1;
+            // Of equals the first one by name.
+            if oldest.is_none_or(|(least, _)| since < least) {
+                oldest = Some((since, device.interface));
+            }
+        }
+        if let Some((_, oldest)) = oldest.filter(|_| gone > GONE_MAX) {
             self.devices.remove(&oldest);
         }
     }

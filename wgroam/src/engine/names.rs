@@ -33,10 +33,10 @@ pub(super) struct Names {
 
 impl Names {
     /// These names are in use from now on. Those that are new are asked for.
-    pub fn set<'a>(&mut self, now: Instant, hosts: impl Iterator<Item = &'a str>) {
+    pub fn set(&mut self, now: Instant, hosts: &[&str]) {
         let mut old = std::mem::take(&mut self.names);
-        for host in hosts.filter(|host| host.parse::<IpAddr>().is_err()) {
-            if !self.names.contains_key(host) {
+        for &host in hosts {
+            if host.parse::<IpAddr>().is_err() && !self.names.contains_key(host) {
                 let new = || Name { wanted: Some(now), ..Name::default() };
                 self.names.insert(host.to_owned(), old.remove(host).unwrap_or_else(new));
             }
@@ -166,7 +166,7 @@ mod tests {
 
     fn names(now: Instant) -> Names {
         let mut names = Names::default();
-        names.set(now, ["a.example", "192.0.2.1", "b.example", "a.example"].into_iter());
+        names.set(now, &["a.example", "192.0.2.1", "b.example", "a.example"]);
         names
     }
 

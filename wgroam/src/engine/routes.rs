@@ -85,8 +85,13 @@ impl Routes {
 
     /// Those of this interface, and what they are for.
     pub fn of(&self, interface: Interface) -> Vec<(OwnRoute, Purpose)> {
-        let its = |&(route, of): &Owned| of.filter(|of| of.0 == interface).map(|of| (route, of.1));
-        self.own.iter().filter_map(its).collect()
+        let mut list = Vec::new();
+        for &(route, of) in &self.own {
+            if let Some((_, purpose)) = of.filter(|of| of.0 == interface) {
+                list.push((route, purpose));
+            }
+        }
+        list
     }
 
     /// What the kernel is to be asked about routes now, if anything: before anything is sent on what they say. Who dials
@@ -133,7 +138,9 @@ impl Routes {
     pub fn take(&mut self, answer: RouteAnswer) {
         let known = std::mem::take(&mut self.own);
         let of = |route: &OwnRoute| known.iter().find(|(other, _)| other == route).and_then(|&(_, of)| of);
-        self.own = answer.own.iter().map(|route| (*route, of(route))).collect();
+        for route in &answer.own {
+            self.own.push((*route, of(route)));
+        }
         (self.answer, self.open) = (answer, false);
     }
 
@@ -162,8 +169,9 @@ impl Routes {
                 outbox.report(Report::RouteRemoved { interface: of.map(|of| of.0), route });
             }
         }
-        let owned = |needed: &Needed| (needed.route, Some((needed.interface, needed.purpose)));
-        self.own.extend(needed.iter().map(owned));
+        for needed in needed {
+            self.own.push((needed.route, Some((needed.interface, needed.purpose))));
+        }
     }
 }
 
@@ -219,9 +227,8 @@ impl Routes {
         let lost = |peer: &Peer| {
             let silent = peer.dialed.as_ref().and_then(|dialed| dialed.silent());
             let Some((_, since)) = silent.filter(|_| peer.is_lost(context.now)) else { return false };
-            let section = context.settings.peer(peer.id);
-            let mut hosts = section.into_iter().flat_map(|section| &section.endpoints);
-            led_around || hosts.any(|candidate| context.names.is_unknown(&candidate.host, since))
+            let hosts = context.settings.peer(peer.id).map_or(&[][..], |section| &section.endpoints);
+            led_around || hosts.iter().any(|candidate| context.names.is_unknown(&candidate.host, since))
         };
         device.up && device.present_peers().any(lost)
     }
