@@ -51,6 +51,24 @@ pub(super) const fn nanos(duration: Duration) -> u64 {
     duration.as_secs().wrapping_mul(1_000_000_000).wrapping_add(duration.subsec_nanos() as u64)
 }
 
+/// Is it at least so long ago? Not what never was.
+#[inline(always)]
+pub(super) fn passed(since: Option<Instant>, time: Duration, now: Instant) -> bool {
+    is_over(since, nanos(time), now)
+}
+
+/// Is it less than so long ago? Not what never was.
+#[inline(always)]
+pub(super) fn within(since: Option<Instant>, time: Duration, now: Instant) -> bool {
+    since.is_some() && !passed(since, time, now)
+}
+
+/// One function for all, with the time as a number: a constant where it is called.
+#[inline(never)]
+fn is_over(since: Option<Instant>, nanos: u64, now: Instant) -> bool {
+    since.is_some_and(|since| now >= since.plus_nanos(nanos))
+}
+
 impl Add<Duration> for Instant {
     type Output = Self;
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::ResolveError;
 use super::constants::*;
-use super::instant::Instant;
+use super::instant::{Instant, within};
 use crate::config;
 use crate::sorted::SortedMap;
 
@@ -45,7 +45,7 @@ impl Names {
 
     /// Somebody needs an answer of now. A name that fails keeps to its backoff; one that was just asked for will have it.
     pub fn want(&mut self, now: Instant, host: &str) {
-        let just_asked = |name: &Name| name.asked.is_some_and(|asked| now < asked + NAME_SPACING);
+        let just_asked = |name: &Name| within(name.asked, NAME_SPACING, now);
         if let Some(name) = self.names.get_mut(host).filter(|name| name.wanted.is_none() && !just_asked(name))
         {
             name.wanted = Some(spaced(now, name));

@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use super::super::constants::*;
-use super::super::instant::{Instant, nanos};
+use super::super::instant::{Instant, nanos, within};
 
 /// The ticks that all devices share: the engine's start, and every [`SNAPSHOT_INTERVAL`] from there.
 #[derive(Clone, Copy, Debug)]
@@ -108,7 +108,7 @@ impl Polls {
             return false;
         }
         self.tick = ticks.after(now, if now < self.fast_until { 1 } else { IDLE_TICKS });
-        let open = self.asked.is_some_and(|asked| now < asked + ANSWER_LIMIT);
+        let open = within(self.asked, ANSWER_LIMIT, now);
         if !open {
             self.ask(now);
         }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::super::constants::*;
 use super::super::context::Context;
 use super::super::device::Triggers;
-use super::super::instant::Instant;
+use super::super::instant::{Instant, passed, within};
 use super::super::names::backoff;
 use super::super::outbox::{Note, Outbox};
 use super::super::{Action, Evidence, Report, Step};
@@ -180,7 +180,7 @@ impl Dialed {
         let probes = &mut self.silence.probes;
         let idle = matches!(self.recovery, Recovery::Idle);
         let regular = idle && interval(section).is_some_and(|interval| probes.due(now, interval));
-        let unanswered = self.silence.unanswered.is_some_and(|since| now >= since + PROBE_AFTER);
+        let unanswered = passed(self.silence.unanswered, PROBE_AFTER, now);
         let early = unanswered && !probes.open() && !probes.mute(now) && !self.recovery.is_away();
         if regular || early || first {
             let token = outbox.probe(id, target);
@@ -216,7 +216,7 @@ impl Dialed {
             Recovery::Idle => Silence::data(seen).then_some(now + DATA_INTERVAL),
         };
         let wake = refused.filter(|_| contact.alive(now) && self.outage().is_some()).map(|target| {
-            if self.woken.is_none_or(|last| now >= last + WAKE_INTERVAL) {
+            if !within(self.woken, WAKE_INTERVAL, now) {
                 self.woken = Some(now);
                 outbox.push(Action::Wake { interface: id.interface, target });
             }
@@ -281,7 +281,7 @@ impl Dialed {
             true => silence >= HANDSHAKE_AFTER || self.silence.probes.prove(),
             false => silence >= REFUSE_AFTER,
         };
-        let called = self.silence.called.is_some_and(|when| now < when + CALLED_FOR);
+        let called = within(self.silence.called, CALLED_FOR, now);
         proven && self.is_dead(now, contact) && !called
     }
 
@@ -398,7 +398,7 @@ fn ask_names(recovery: &mut Recovery, turn: &mut Turn) {
     let Some(outage) = recovery.outage_mut() else { return };
     let now = turn.context.now;
     let again = backoff(now.saturating_duration_since(outage.since), REST_PART, RESOLVE_AGAIN);
-    if outage.names_asked.is_none_or(|asked| now >= asked + again) {
+    if !within(outage.names_asked, again, now) {
         outage.names_asked = Some(now);
         for candidate in &turn.section.endpoints {
             turn.outbox.note(Note::Name(candidate.host.clone()));

@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use super::super::constants::*;
 use super::super::context::Context;
 use super::super::device::Polls;
-use super::super::instant::Instant;
+use super::super::instant::{Instant, within};
 use super::super::outbox::Outbox;
 use super::super::rate::Rate;
 use super::super::{Action, Reason, Report};
@@ -162,7 +162,7 @@ impl PokeQueue {
             return None;
         }
         let pace = &mut self.1;
-        if pace.tick.is_none_or(|tick| now >= tick + PACE_TICK) {
+        if !within(pace.tick, PACE_TICK, now) {
             (pace.tick, pace.served) = (Some(now), 0);
         }
         pace.served += 1;

@@ -5,7 +5,7 @@
 use std::net::SocketAddr;
 
 use super::super::constants::*;
-use super::super::instant::Instant;
+use super::super::instant::{Instant, within};
 use super::super::names::backoff;
 use super::super::{Evidence, Reason, Step};
 use super::trial::{Round, Trial, Turn};
@@ -209,7 +209,7 @@ impl Recovery {
             }
             Gentle::Poke | Gentle::ClearSource => {
                 // Not while the answer to an initiation may be on its way.
-                let waits = turn.pokes.last.is_some_and(|last| now < last + STEP);
+                let waits = within(turn.pokes.last, STEP, now);
                 let readd = !waits && turn.is_harmless_to_readd(&outage);
                 turn.poke(Reason::Silence, None, readd);
                 turn.clear_source();

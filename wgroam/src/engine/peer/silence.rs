@@ -3,7 +3,7 @@
 //! target for them.
 
 use super::super::constants::*;
-use super::super::instant::Instant;
+use super::super::instant::{Instant, passed, within};
 use super::super::{Evidence, Step};
 use super::probes::Probes;
 use super::recovery::Outage;
@@ -132,16 +132,15 @@ impl Silence {
 
     /// Is it sure that what the peer has now does not work? Then other ways may be tried.
     pub fn is_dead(&self, now: Instant, contact: &Contact) -> bool {
-        let moved = self.wan_changed.is_some_and(|when| now < when + WAN_RECENT);
+        let moved = within(self.wan_changed, WAN_RECENT, now);
         let limit = if moved && !self.flows_one_way(now) { DEAD_AFTER_WAN } else { DEAD };
-        let unanswered = self.unanswered.is_some_and(|since| now >= since + limit);
+        let unanswered = passed(self.unanswered, limit, now);
         !contact.alive(now) || unanswered || self.probes.prove()
     }
 
     /// Is it likely enough for another source port, which takes nothing from a session that works after all?
     pub fn is_hopeless(&self, now: Instant, contact: &Contact) -> bool {
-        let early =
-            !self.flows_one_way(now) && self.unanswered.is_some_and(|since| now >= since + PORT_AFTER);
+        let early = !self.flows_one_way(now) && passed(self.unanswered, PORT_AFTER, now);
         early || self.is_dead(now, contact)
     }
 
@@ -152,7 +151,7 @@ impl Silence {
 
     /// Is it unanswered for so long that the peer may have lost the session?
     fn handshakes_only(&self, now: Instant) -> bool {
-        self.silent.is_some_and(|since| now >= since + HANDSHAKE_AFTER)
+        passed(self.silent, HANDSHAKE_AFTER, now)
     }
 
     /// A reply came. Does it answer a probe that is waited for?

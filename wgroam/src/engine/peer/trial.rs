@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 
 use super::super::constants::*;
 use super::super::context::Context;
-use super::super::instant::Instant;
+use super::super::instant::{Instant, passed};
 use super::super::outbox::Outbox;
 use super::super::{Action, Reason, Report, Step};
 use super::recovery::{Chance, Outage};
@@ -166,7 +166,7 @@ impl Trial {
             None => REKEY_WINDOW,
         };
         let answer = if self.home.is_some() { TRIAL_ANSWER } else { TRIED_AFTER };
-        sent_at.is_some_and(|at| now >= at + answer) || (sent_at.is_none() && now >= since + limit)
+        passed(sent_at, answer, now) || (sent_at.is_none() && now >= since + limit)
     }
 
     /// Nothing went out so far? Then it is poked once more, or probed.
@@ -264,7 +264,7 @@ impl Turn<'_> {
         }
         let data = self.silence.data_tells(now, self.contact);
         let limit = if data { TRY_LIMIT } else { REKEY_WINDOW };
-        sent_at.is_some_and(|at| now >= at + TRIED_AFTER) || now >= since + limit
+        passed(sent_at, TRIED_AFTER, now) || now >= since + limit
     }
 
     pub fn begin_chance(&mut self, outage: &mut Outage) {
