@@ -294,9 +294,14 @@ const BY_KERNEL: u8 = 2;
 impl RouteTable {
     /// Nothing seen yet. `ifindex` gives the tunnels' numbers.
     pub fn new(query: &RouteQuery, ifindex: &dyn Fn(Interface) -> Option<u32>) -> Self {
-        let numbered = |&interface: &Interface| Some((ifindex(interface)?, interface));
+        let mut tunnels = Vec::new();
+        for &interface in &query.tunnels {
+            if let Some(number) = ifindex(interface) {
+                tunnels.push((number, interface));
+            }
+        }
         Self {
-            tunnels: query.tunnels.iter().filter_map(numbered).collect(),
+            tunnels,
             best: vec![None; query.targets.len()],
             through: Vec::new(),
             elsewhere: None,
@@ -362,15 +367,17 @@ impl RouteTable {
 
     /// The answer, without the uplinks, the sources and the name servers.
     pub fn finish(mut self) -> RouteAnswer {
-        let targets = self.answer.targets.iter().zip(&self.best);
-        let led = targets.filter_map(|(&target, best)| {
-            let best = (*best)?;
-            let narrow = best.protocol == BY_KERNEL || (best.length > 1 && is_private(target));
-            Some(Led { target, interface: best.tunnel?, inside: narrow })
-        });
-        self.answer.led = led.collect();
-        let through = self.through.into_iter().filter(|(_, elsewhere)| !elsewhere);
-        self.answer.through = through.map(|(through, _)| through).collect();
+        for (&target, best) in self.answer.targets.iter().zip(&self.best) {
+            if let Some(Best { length, tunnel: Some(interface), protocol, .. }) = *best {
+                let inside = protocol == BY_KERNEL || (length > 1 && is_private(target));
+                self.answer.led.push(Led { target, interface, inside });
+            }
+        }
+        for (through, elsewhere) in self.through {
+            if !elsewhere {
+                self.answer.through.push(through);
+            }
+        }
         self.answer
     }
 }

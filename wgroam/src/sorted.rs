@@ -38,6 +38,24 @@ fn search(length: usize, compare: &dyn Fn(usize) -> Ordering) -> Result<usize, u
     Err(low)
 }
 
+/// The same in so many chunks of such lengths. Each begins with its least key: the last one that does not begin after what
+/// is looked for has it.
+fn locate(
+    chunks: usize,
+    length: &dyn Fn(usize) -> usize,
+    compare: &dyn Fn(Place) -> Ordering,
+) -> Result<Place, Place> {
+    let chunk = match search(chunks, &|chunk| compare((chunk, 0))) {
+        Ok(chunk) => return Ok((chunk, 0)),
+        Err(after) => after.saturating_sub(1),
+    };
+    let length = if chunk < chunks { length(chunk) } else { 0 };
+    match search(length, &|at| compare((chunk, at))) {
+        Ok(at) => Ok((chunk, at)),
+        Err(at) => Err((chunk, at)),
+    }
+}
+
 impl<K: Ord, V> SortedMap<K, V> {
     /// Where the key is, or else where it belongs. Without any chunk that is (0, 0).
     fn find<Q: Ord + ?Sized>(&self, key: &Q) -> Result<Place, Place>
@@ -45,16 +63,7 @@ impl<K: Ord, V> SortedMap<K, V> {
         K: Borrow<Q>,
     {
         let compare = |(chunk, at): Place| self.chunks[chunk][at].0.borrow().cmp(key);
-        // Each chunk begins with its least key: the last one that does not begin after this key has it.
-        let chunk = match search(self.chunks.len(), &|chunk| compare((chunk, 0))) {
-            Ok(chunk) => return Ok((chunk, 0)),
-            Err(after) => after.saturating_sub(1),
-        };
-        let length = self.chunks.get(chunk).map_or(0, Vec::len);
-        match search(length, &|at| compare((chunk, at))) {
-            Ok(at) => Ok((chunk, at)),
-            Err(at) => Err((chunk, at)),
-        }
+        locate(self.chunks.len(), &|chunk| self.chunks[chunk].len(), &compare)
     }
 
     /// The value of this key.
@@ -136,7 +145,11 @@ impl<K: Ord, V> SortedMap<K, V> {
     fn take(&mut self, (chunk, at): Place) -> Box<(K, V)> {
         let entry = self.chunks[chunk].remove(at);
         if self.chunks[chunk].is_empty() {
-            self.chunks.remove(chunk);
+            let empty = self.chunks.remove(chunk);
+            // It is. So there are no entries to be dropped, and this function is the same for all types.
+            if !empty.is_empty() {
+                std::mem::forget(empty);
+            }
         }
         entry
     }

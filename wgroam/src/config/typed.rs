@@ -277,6 +277,13 @@ impl<'a> Typed<'a> {
         }
     }
 
+    /// The one value of the option of this name, and its line.
+    #[inline(never)]
+    fn text<'s>(&mut self, section: &'s Section, name: &str) -> Option<(&'s str, u32)> {
+        let setting = section.get(name)?;
+        Some((self.single(section, setting)?, setting.line))
+    }
+
     /// Reads an option; None when it is not there, or wrong (and then said so).
     pub fn option<T>(
         &mut self,
@@ -284,18 +291,14 @@ impl<'a> Typed<'a> {
         name: &str,
         read: impl Fn(&str) -> Result<T, What>,
     ) -> Option<T> {
-        let setting = section.get(name)?;
-        let text = self.single(section, setting)?;
-        read(text).map_err(|what| self.mistake(section, Some(name), setting.line, what)).ok()
+        let (text, line) = self.text(section, name)?;
+        read(text).map_err(|what| self.mistake(section, Some(name), line, what)).ok()
     }
 
     /// Reads a list. An `option` in its place may hold several values between blanks, as elsewhere on OpenWrt.
     fn list<T>(&mut self, section: &Section, name: &str, read: impl Fn(&str) -> Result<T, What>) -> Vec<T> {
         let Some(setting) = section.get(name) else { return Vec::new() };
-        let entries: Vec<(&str, u32)> = match &setting.value {
-            Value::One(text) => text.split_whitespace().map(|word| (word, setting.line)).collect(),
-            Value::List(entries) => entries.iter().map(|(text, line)| (text.as_str(), *line)).collect(),
-        };
+        let entries = entries(setting);
         let mut values = Vec::with_capacity(entries.len());
         for (text, line) in entries {
             match read(text) {
@@ -307,6 +310,17 @@ impl<'a> Typed<'a> {
     }
 }
 
+/// The values of a list, and the line of each. One function for lists of all types.
+#[inline(never)]
+fn entries(setting: &Setting) -> Vec<(&str, u32)> {
+    let mut list = Vec::new();
+    match &setting.value {
+        Value::One(text) => text.split_whitespace().for_each(|word| list.push((word, setting.line))),
+        Value::List(entries) => entries.iter().for_each(|(text, line)| list.push((text.as_str(), *line))),
+    }
+    list
+}
+
 /// The known word that may have been meant: a typing mistake or two away, or with `-` for `_` or in capitals.
 fn similar(found: &str, known: &[&'static str]) -> Option<&'static str> {
     let found = found.to_ascii_lowercase().replace('-', "_");
@@ -314,11 +328,16 @@ fn similar(found: &str, known: &[&'static str]) -> Option<&'static str> {
     let (distance, word) = distances.min_by_key(|(distance, _)| *distance)?;
     let near = distance <= 2 && distance < word.len() / 2;
     // `endpoints`, `key`, `port`: a part of the word is as good as a slip of the finger.
-    let part = found.len() >= 3 && (word.contains(&*found) || found.contains(word));
+    let part = found.len() >= 3 && (has(word, &found) || has(&found, word));
     if near || part {
         return Some(word);
     }
-    known.iter().copied().find(|word| found.len() >= 3 && word.contains(&*found))
+    known.iter().copied().find(|word| found.len() >= 3 && has(word, &found))
+}
+
+/// Is that a part of the word? The standard library's search is made for long texts, and 1,700 bytes on mips.
+fn has(word: &str, part: &str) -> bool {
+    part.is_empty() || word.as_bytes().windows(part.len()).any(|piece| piece == part.as_bytes())
 }
 
 /// How many letters must be added, dropped, replaced or swapped with their neighbour to come from one word to the

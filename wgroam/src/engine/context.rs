@@ -2,9 +2,9 @@
 //! What a decision about a device or a peer may rest on beside the device and the peer: all of it is only read.
 
 use std::net::{IpAddr, SocketAddr};
-use std::time::Instant;
 
 use super::device::Ticks;
+use super::instant::Instant;
 use super::memory::Memory;
 use super::names::Names;
 use super::peer::{PeerId, usable};

@@ -61,16 +61,18 @@ impl Memory {
 
     /// For the state file: by interface and key.
     pub fn list(&self) -> Vec<Remembered> {
-        let kept = self.entries.iter().filter(|(_, entry)| entry.endpoint.is_some() || entry.proven);
-        kept.map(|(id, entry)| Remembered {
-            interface: id.interface,
-            peer: id.key,
-            endpoint: entry.endpoint,
-            confirmed: entry.confirmed,
-            newest: entry.newest.filter(|_| entry.proven),
-            good: entry.good.clone(),
-        })
-        .collect()
+        let mut list = Vec::new();
+        for (id, entry) in self.entries.iter().filter(|(_, entry)| entry.endpoint.is_some() || entry.proven) {
+            list.push(Remembered {
+                interface: id.interface,
+                peer: id.key,
+                endpoint: entry.endpoint,
+                confirmed: entry.confirmed,
+                newest: entry.newest.filter(|_| entry.proven),
+                good: entry.good.clone(),
+            });
+        }
+        list
     }
 
     /// Where the peer was last proven to be.

@@ -7,6 +7,7 @@ pub mod constants;
 mod context;
 mod device;
 mod event;
+mod instant;
 mod memory;
 mod names;
 mod outbox;
@@ -26,11 +27,12 @@ pub use status::{
 };
 
 use std::net::{IpAddr, SocketAddr};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use self::constants::*;
 use self::context::Context;
 use self::device::{Device, Ticks, earliest};
+use self::instant::Instant;
 use self::memory::{Changed, Memory};
 use self::names::Names;
 use self::outbox::{Note, Outbox};
@@ -67,6 +69,8 @@ pub struct Remembered {
 /// after each call carry out what [`Engine::poll_action`] yields, until it yields nothing.
 #[derive(Debug)]
 pub struct Engine {
+    /// What is [`Instant::START`] in here.
+    start: std::time::Instant,
     settings: Settings,
     ticks: Ticks,
     /// Interfaces that are watched, and those that were and are gone.
@@ -107,11 +111,13 @@ macro_rules! context {
 
 impl Engine {
     /// An engine that knows no device yet. `memory` is what an earlier one handed out by [`Engine::memory`].
-    pub fn new(config: Config, memory: Vec<Remembered>, now: Instant) -> Engine {
+    pub fn new(config: Config, memory: Vec<Remembered>, now: std::time::Instant) -> Engine {
+        let (start, now) = (now, Instant::START);
         let settings = Settings::new(config);
         let mut names = Names::default();
-        names.set(now, settings.hosts());
+        names.set(now, &settings.hosts());
         let mut engine = Engine {
+            start,
             settings,
             ticks: Ticks::new(now),
             devices: SortedMap::new(),
@@ -137,7 +143,8 @@ impl Engine {
     }
 
     /// Takes in what happened. `now` never goes back from call to call.
-    pub fn handle_event(&mut self, now: Instant, event: Event) {
+    pub fn handle_event(&mut self, now: std::time::Instant, event: Event) {
+        let now = self.moment(now);
         match event {
             Event::DeviceUp { interface } => self.on_device_up(now, interface),
             Event::DeviceGone { interface } => self.on_device_gone(now, interface),
@@ -183,7 +190,8 @@ impl Engine {
     }
 
     /// Does what was put off until now. Harmless when called too early.
-    pub fn handle_timeout(&mut self, now: Instant) {
+    pub fn handle_timeout(&mut self, now: std::time::Instant) {
+        let now = self.moment(now);
         for device in self.devices.values_mut().filter(|device| device.present()) {
             if device.polls.ask_on_tick(now, &self.ticks) {
                 self.outbox.push(Action::TakeSnapshot { interface: device.interface });
@@ -198,7 +206,7 @@ impl Engine {
     }
 
     /// When [`Engine::handle_timeout`] wants to be called.
-    pub fn next_deadline(&self) -> Option<Instant> {
+    pub fn next_deadline(&self) -> Option<std::time::Instant> {
         let devices = self.devices.values().filter(|device| device.present());
         let polls = devices.map(|device| {
             let planned = device.polls.next(device.peers.len());
@@ -206,7 +214,13 @@ impl Engine {
         });
         let rest =
             [self.routes.deadline(), self.names.deadline(), self.save_at, self.outbox.pokes.deadline()];
-        rest.into_iter().fold(polls.min(), earliest)
+        let deadline = rest.into_iter().fold(polls.min(), earliest)?;
+        Some(self.start + deadline.saturating_duration_since(Instant::START))
+    }
+
+    /// A moment of the outside.
+    fn moment(&self, now: std::time::Instant) -> Instant {
+        Instant::START + now.saturating_duration_since(self.start)
     }
 
     /// What is worth keeping over a restart, by interface and key. [`Action::Remember`] tells when it changed.
@@ -220,9 +234,10 @@ impl Engine {
     }
 
     /// Goes on with another configuration. What it does not change is not disturbed.
-    pub fn reload(&mut self, now: Instant, config: Config) {
+    pub fn reload(&mut self, now: std::time::Instant, config: Config) {
+        let now = self.moment(now);
         let old = std::mem::replace(&mut self.settings, Settings::new(config));
-        self.names.set(now, self.settings.hosts());
+        self.names.set(now, &self.settings.hosts());
         let context = context!(self, now);
         for device in self.devices.values_mut() {
             for peer in device.peers.values_mut() {
@@ -232,12 +247,14 @@ impl Engine {
                 }
             }
         }
-        let dropped = |device: &&Device| device.present() && !self.settings.watches(device.interface);
-        let dropped: Vec<_> = self.devices.values().filter(dropped).map(|device| device.interface).collect();
-        for interface in dropped {
-            if let Some(device) = self.devices.get(&interface) {
+        let mut dropped = Vec::new();
+        for device in self.devices.values() {
+            if device.present() && !self.settings.watches(device.interface) {
                 device.take_back(&mut self.outbox);
+                dropped.push(device.interface);
             }
+        }
+        for interface in dropped {
             self.on_device_gone(now, interface);
             self.unwatched.push(interface);
         }
@@ -344,11 +361,17 @@ impl Engine {
         self.unwatched.retain(|&unwatched| unwatched != interface);
         let Some(device) = self.devices.get_mut(&interface).filter(|device| device.present()) else { return };
         device.leave(now, &mut self.outbox);
-        let gone =
-            || self.devices.values().filter_map(|device| device.gone.map(|since| (since, device.interface)));
-        if gone().count() > GONE_MAX
-            && let Some((_, oldest)) = gone().min()
-        {
+        let mut gone = 0;
+        let mut oldest: Option<(Instant, Interface)> = None;
+        for device in self.devices.values() {
+            let Some(since) = device.gone else { continue };
+            gone += 1;
+            // Of equals the first one by name.
+            if oldest.is_none_or(|(least, _)| since < least) {
+                oldest = Some((since, device.interface));
+            }
+        }
+        if let Some((_, oldest)) = oldest.filter(|_| gone > GONE_MAX) {
             self.devices.remove(&oldest);
         }
     }

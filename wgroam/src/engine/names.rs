@@ -3,10 +3,11 @@
 //! better than none. One name that fails touches no other.
 
 use std::net::{IpAddr, SocketAddr};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::ResolveError;
 use super::constants::*;
+use super::instant::{Instant, within};
 use crate::config;
 use crate::sorted::SortedMap;
 
@@ -32,10 +33,10 @@ pub(super) struct Names {
 
 impl Names {
     /// These names are in use from now on. Those that are new are asked for.
-    pub fn set<'a>(&mut self, now: Instant, hosts: impl Iterator<Item = &'a str>) {
+    pub fn set(&mut self, now: Instant, hosts: &[&str]) {
         let mut old = std::mem::take(&mut self.names);
-        for host in hosts.filter(|host| host.parse::<IpAddr>().is_err()) {
-            if !self.names.contains_key(host) {
+        for &host in hosts {
+            if host.parse::<IpAddr>().is_err() && !self.names.contains_key(host) {
                 let new = || Name { wanted: Some(now), ..Name::default() };
                 self.names.insert(host.to_owned(), old.remove(host).unwrap_or_else(new));
             }
@@ -44,7 +45,7 @@ impl Names {
 
     /// Somebody needs an answer of now. A name that fails keeps to its backoff; one that was just asked for will have it.
     pub fn want(&mut self, now: Instant, host: &str) {
-        let just_asked = |name: &Name| name.asked.is_some_and(|asked| now < asked + NAME_SPACING);
+        let just_asked = |name: &Name| within(name.asked, NAME_SPACING, now);
         if let Some(name) = self.names.get_mut(host).filter(|name| name.wanted.is_none() && !just_asked(name))
         {
             name.wanted = Some(spaced(now, name));
@@ -160,7 +161,7 @@ mod tests {
 
     fn names(now: Instant) -> Names {
         let mut names = Names::default();
-        names.set(now, ["a.example", "192.0.2.1", "b.example", "a.example"].into_iter());
+        names.set(now, &["a.example", "192.0.2.1", "b.example", "a.example"]);
         names
     }
 

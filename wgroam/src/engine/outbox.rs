@@ -39,24 +39,30 @@ pub(super) struct Outbox {
 }
 
 impl Outbox {
+    #[inline(never)]
     pub fn push(&mut self, action: Action) {
         self.actions.push_back(action);
     }
 
     pub fn extend(&mut self, action: Option<Action>) {
-        self.actions.extend(action);
+        if let Some(action) = action {
+            self.push(action);
+        }
     }
 
     pub fn report(&mut self, report: Report) {
         self.push(Action::Report(report));
     }
 
+    #[inline(never)]
     pub fn note(&mut self, note: Note) {
         self.notes.push(note);
     }
 
     pub fn extend_notes(&mut self, note: Option<Note>) {
-        self.notes.extend(note);
+        if let Some(note) = note {
+            self.note(note);
+        }
     }
 
     /// Sends an echo request; returns the token of its reply.

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! A limit on how often something is done: a bucket of `burst` tokens that gets one back every `refill`. Kept as the
-//! moment at which the bucket is full again (GCRA), so that a limit costs 16 bytes and no timer.
+//! moment at which the bucket is full again (GCRA), so that a limit costs 8 bytes and no timer.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use super::instant::Instant;
 
 /// A bucket, full at first.
 #[derive(Clone, Copy, Debug, Default)]
@@ -14,7 +16,7 @@ impl Rate {
     /// When a token is there: `now`, or later.
     pub fn earliest(&self, now: Instant, burst: u32, refill: Duration) -> Instant {
         let slack = refill * burst.saturating_sub(1);
-        self.full_at.and_then(|full| full.checked_sub(slack)).map_or(now, |free| free.max(now))
+        self.full_at.map_or(now, |full| (full - slack).max(now))
     }
 
     /// Takes a token, whether there is one or not.

@@ -5,11 +5,11 @@
 //! to it: so a crash, somebody's `ip route del` and a change of mind are all one case.
 
 use std::net::IpAddr;
-use std::time::{Duration, Instant};
 
 use super::constants::*;
 use super::context::Context;
-use super::device::Device;
+use super::device::{Device, earliest};
+use super::instant::Instant;
 use super::names::backoff;
 use super::outbox::Outbox;
 use super::peer::Peer;
@@ -85,8 +85,13 @@ impl Routes {
 
     /// Those of this interface, and what they are for.
     pub fn of(&self, interface: Interface) -> Vec<(OwnRoute, Purpose)> {
-        let its = |&(route, of): &Owned| of.filter(|of| of.0 == interface).map(|of| (route, of.1));
-        self.own.iter().filter_map(its).collect()
+        let mut list = Vec::new();
+        for &(route, of) in &self.own {
+            if let Some((_, purpose)) = of.filter(|of| of.0 == interface) {
+                list.push((route, purpose));
+            }
+        }
+        list
     }
 
     /// What the kernel is to be asked about routes now, if anything: before anything is sent on what they say. Who dials
@@ -99,16 +104,24 @@ impl Routes {
         }
         let targets = targets(context, devices);
         let unknown = targets.iter().any(|target| !self.answer.targets.contains(target));
-        let servers = dialing(context, devices).any(|device| self.asks_in_vain(context, device));
-        let again = longest_silence(context, devices).is_some_and(|silence| {
-            let asked = self.asked.unwrap_or(now);
-            now >= asked + backoff(silence, REST_PART, ROUTES_AGAIN)
+        let (mut tunnels, mut servers) = (Vec::new(), false);
+        // Since when the peer is silent that is silent for longest.
+        let mut silent = None;
+        for device in dialing(context, devices) {
+            tunnels.push(device.interface);
+            servers |= self.asks_in_vain(context, device);
+            for dialed in device.present_peers().filter_map(Peer::recovering) {
+                silent = earliest(silent, dialed.silent().map(|(_, since)| since));
+            }
+        }
+        let again = silent.is_some_and(|since| {
+            let silence = now.saturating_duration_since(since);
+            now >= self.asked.unwrap_or(now) + backoff(silence, REST_PART, ROUTES_AGAIN)
         });
         let wanted = self.wanted.is_some_and(|wanted| wanted <= now);
         if !wanted && !unknown && !again && (!servers || self.servers) {
             return None;
         }
-        let tunnels = dialing(context, devices).map(|device| device.interface).collect();
         Some(RouteQuery { tunnels, targets, servers })
     }
 
@@ -125,7 +138,9 @@ impl Routes {
     pub fn take(&mut self, answer: RouteAnswer) {
         let known = std::mem::take(&mut self.own);
         let of = |route: &OwnRoute| known.iter().find(|(other, _)| other == route).and_then(|&(_, of)| of);
-        self.own = answer.own.iter().map(|route| (*route, of(route))).collect();
+        for route in &answer.own {
+            self.own.push((*route, of(route)));
+        }
         (self.answer, self.open) = (answer, false);
     }
 
@@ -154,8 +169,9 @@ impl Routes {
                 outbox.report(Report::RouteRemoved { interface: of.map(|of| of.0), route });
             }
         }
-        let owned = |needed: &Needed| (needed.route, Some((needed.interface, needed.purpose)));
-        self.own.extend(needed.iter().map(owned));
+        for needed in needed {
+            self.own.push((needed.route, Some((needed.interface, needed.purpose))));
+        }
     }
 }
 
@@ -211,9 +227,8 @@ impl Routes {
         let lost = |peer: &Peer| {
             let silent = peer.dialed.as_ref().and_then(|dialed| dialed.silent());
             let Some((_, since)) = silent.filter(|_| peer.is_lost(context.now)) else { return false };
-            let section = context.settings.peer(peer.id);
-            let mut hosts = section.into_iter().flat_map(|section| &section.endpoints);
-            led_around || hosts.any(|candidate| context.names.is_unknown(&candidate.host, since))
+            let hosts = context.settings.peer(peer.id).map_or(&[][..], |section| &section.endpoints);
+            led_around || hosts.iter().any(|candidate| context.names.is_unknown(&candidate.host, since))
         };
         device.up && device.present_peers().any(lost)
     }
@@ -275,13 +290,6 @@ fn unreachable(through: &Through) -> Option<OwnRoute> {
 
 fn dialing<'a>(context: &'a Context, devices: &'a Devices) -> impl Iterator<Item = &'a Device> {
     devices.values().filter(|device| device.present() && context.settings.dials_on(device.interface))
-}
-
-/// For how long peers have been silent: the longest.
-fn longest_silence(context: &Context, devices: &Devices) -> Option<Duration> {
-    let peers = dialing(context, devices).flat_map(Device::present_peers);
-    let silent = peers.filter_map(|peer| peer.dialed.as_ref()?.silent());
-    silent.map(|(_, since)| context.now.saturating_duration_since(since)).max()
 }
 
 /// Where the peers that are dialed are or may be, each address once.

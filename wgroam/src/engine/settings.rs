@@ -19,13 +19,13 @@ pub(super) struct Settings {
 
 impl Settings {
     pub fn new(config: Config) -> Self {
-        let indexed = config.peers.iter().enumerate();
-        let peers =
-            indexed.map(|(at, peer)| (PeerId { interface: peer.tunnel, key: peer.public_key }, at)).collect();
-        let mut settings = Self { config, peers, dials: Vec::new() };
-        let peers = settings.config.peers.iter();
-        let dialed = |peer: &config::Peer| !peer.endpoints.is_empty() && settings.watches(peer.tunnel);
-        settings.dials = peers.enumerate().filter(|(_, peer)| dialed(peer)).map(|(at, _)| at).collect();
+        let mut settings = Self { config, peers: SortedMap::new(), dials: Vec::new() };
+        for (at, peer) in settings.config.peers.iter().enumerate() {
+            settings.peers.insert(PeerId { interface: peer.tunnel, key: peer.public_key }, at);
+            if !peer.endpoints.is_empty() && settings.watches(peer.tunnel) {
+                settings.dials.push(at);
+            }
+        }
         settings
     }
 
@@ -80,8 +80,14 @@ impl Settings {
     }
 
     /// The names and addresses of all peers that are dialed.
-    pub fn hosts(&self) -> impl Iterator<Item = &str> {
-        self.all_dialed().flat_map(|peer| &peer.endpoints).map(|candidate| candidate.host.as_str())
+    pub fn hosts(&self) -> Vec<&str> {
+        let mut hosts = Vec::new();
+        for peer in self.all_dialed() {
+            for candidate in &peer.endpoints {
+                hosts.push(candidate.host.as_str());
+            }
+        }
+        hosts
     }
 
     /// The port that the interface is set up with, where package network says so.

@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! What is known, made into a [`Status`].
 
-use std::time::Instant;
-
 use super::constants::GONE_FOR;
 use super::device::Device;
+use super::instant::Instant;
 use super::peer::Peer;
 use super::{CandidateStatus, DeviceStatus, DialStatus, Engine, PeerStatus, Problem, Status};
 use crate::config;
@@ -13,9 +12,12 @@ use crate::model::Interface;
 impl Engine {
     /// All that is known at `now`: interfaces by name, peers by key. Those that the configuration names are there even
     /// while they do not exist.
-    pub fn status(&self, now: Instant) -> Status {
-        let watched = self.devices.values().filter(|device| self.shows(device, now));
-        let mut devices: Vec<_> = watched.map(|device| self.device_status(now, device)).collect();
+    pub fn status(&self, now: std::time::Instant) -> Status {
+        let now = self.moment(now);
+        let mut devices = Vec::new();
+        for device in self.devices.values().filter(|device| self.shows(device, now)) {
+            devices.push(self.device_status(now, device));
+        }
         let missing = self.settings.named().filter(|name| !self.devices.contains_key(name));
         for name in missing {
             let place = devices.iter().take_while(|device| device.interface < name).count();
@@ -32,6 +34,10 @@ impl Engine {
     }
 
     fn device_status(&self, now: Instant, device: &Device) -> DeviceStatus {
+        let mut peers = Vec::new();
+        for peer in device.present_peers() {
+            peers.push(self.peer_status(now, peer));
+        }
         DeviceStatus {
             interface: device.interface,
             present: device.present(),
@@ -39,7 +45,7 @@ impl Engine {
             public_key: device.public_key,
             listen_port: device.listen_port,
             routes: self.routes.of(device.interface),
-            peers: device.present_peers().map(|peer| self.peer_status(now, peer)).collect(),
+            peers,
             strangers: device.strangers.list(now),
             strangers_forgotten: device.strangers.forgotten,
         }
@@ -76,24 +82,33 @@ impl Engine {
             let (host, error) = (candidate.host.clone(), error.map(ToString::to_string));
             CandidateStatus { host, port: candidate.port, addresses, error }
         };
+        let mut steps = Vec::new();
+        for &(when, step) in &dialed.steps {
+            steps.push((age(when), step));
+        }
         Some(DialStatus {
             silent: dialed.silent().map(|(evidence, since)| (evidence, age(since))),
             candidates: section.endpoints.iter().map(candidate).collect(),
-            steps: dialed.steps.iter().map(|&(when, step)| (age(when), step)).collect(),
+            steps,
             round_trip: dialed.round_trip(),
         })
     }
 
     fn problems(&self, now: Instant, peer: &Peer) -> Vec<Problem> {
         let age = |then: Instant| now.saturating_duration_since(then);
-        let not_taken =
-            peer.calls.not_taken.map(|n| Problem::NotTaken { source: n.source, up: n.up, age: age(n.at) });
-        let behind =
-            peer.calls.clock_behind.map(|(behind, at)| Problem::ClockBehind { behind, age: age(at) });
+        let mut problems = Vec::new();
+        if let Some(n) = peer.calls.not_taken {
+            problems.push(Problem::NotTaken { source: n.source, up: n.up, age: age(n.at) });
+        }
+        if let Some((behind, at)) = peer.calls.clock_behind {
+            problems.push(Problem::ClockBehind { behind, age: age(at) });
+        }
         let mute = peer.dialed.as_ref().is_some_and(|dialed| dialed.is_mute(now));
         let section = self.settings.dialed(peer.id).filter(|_| mute);
-        let mute = section.and_then(|section| section.probe).map(|target| Problem::ProbeMute { target });
-        not_taken.into_iter().chain(behind).chain(mute).collect()
+        if let Some(target) = section.and_then(|section| section.probe) {
+            problems.push(Problem::ProbeMute { target });
+        }
+        problems
     }
 }
 

@@ -141,6 +141,9 @@ impl Court {
         let base = if peer.rx_bytes < before.rx_bytes { 0 } else { before.rx_bytes };
         let received = peer.rx_bytes - base;
         let shaken = peer.last_handshake.is_some() && peer.last_handshake != before.last_handshake;
+        if shaken {
+            self.tested.remove(&at);
+        }
         let life = match received {
             148 | 296 if !shaken => Life::Calls,
             0 if !shaken => Life::None,

@@ -12,10 +12,10 @@ pub(super) use strangers::Strangers;
 pub(super) use triggers::{Triggers, Waiting};
 
 use std::net::{IpAddr, SocketAddr};
-use std::time::Instant;
 
 use super::constants::*;
 use super::context::Context;
+use super::instant::Instant;
 use super::outbox::Outbox;
 use super::peer::Peer;
 use super::rate::Rate;

@@ -2,9 +2,10 @@
 //! When a device is looked at: on the common tick, and at the moments that something asked for. One question at a time,
 //! so that it is known how old an answer can be.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::super::constants::*;
+use super::super::instant::{Instant, nanos, within};
 
 /// The ticks that all devices share: the engine's start, and every [`SNAPSHOT_INTERVAL`] from there.
 #[derive(Clone, Copy, Debug)]
@@ -19,16 +20,15 @@ impl Ticks {
 
     /// The `n`th tick after `now`; the first is at least a nanosecond and at most an interval away.
     pub fn after(&self, now: Instant, n: u32) -> Instant {
-        let passed = nanos(now.saturating_duration_since(self.start));
-        let ticks = (passed / nanos(SNAPSHOT_INTERVAL)) as u32;
-        self.start + SNAPSHOT_INTERVAL * ticks.saturating_add(n)
+        let passed = now.nanos_since(self.start);
+        let ticks = passed / nanos(SNAPSHOT_INTERVAL);
+        self.start.plus_nanos((ticks + u64::from(n)) * nanos(SNAPSHOT_INTERVAL))
     }
 
     /// The first moment of the look grid that is not before `moment`.
     fn grid(&self, moment: Instant) -> Instant {
-        let cells = nanos(moment.saturating_duration_since(self.start)).div_ceil(nanos(POLL_GRID));
-        // 50 ms times 2^32 are six years, hence not Duration * u32.
-        self.start + Duration::from_nanos(cells.saturating_mul(nanos(POLL_GRID)))
+        let cells = moment.nanos_since(self.start).div_ceil(nanos(POLL_GRID));
+        self.start.plus_nanos(cells * nanos(POLL_GRID))
     }
 }
 
@@ -108,7 +108,7 @@ impl Polls {
             return false;
         }
         self.tick = ticks.after(now, if now < self.fast_until { 1 } else { IDLE_TICKS });
-        let open = self.asked.is_some_and(|asked| now < asked + ANSWER_LIMIT);
+        let open = within(self.asked, ANSWER_LIMIT, now);
         if !open {
             self.ask(now);
         }
@@ -140,11 +140,6 @@ impl Polls {
         self.planned.clear();
         self.asked = None;
     }
-}
-
-/// In 64 bits, which last for 584 years: a division of the 128 bits of `as_nanos` is 2 KB of code on MIPS.
-const fn nanos(duration: Duration) -> u64 {
-    duration.as_secs() * 1_000_000_000 + duration.subsec_nanos() as u64
 }
 
 /// The least time from one look to the next.

@@ -3,10 +3,10 @@
 //! what it shows decides. So nothing is done on stale knowledge (above all, a poke restores the keepalive of now).
 
 use std::net::IpAddr;
-use std::time::Instant;
 
 use super::super::constants::*;
 use super::super::context::Context;
+use super::super::instant::Instant;
 use super::super::outbox::{Note, Outbox};
 use super::super::peer::{Around, Peer, PeerId, Poll, Port};
 use super::super::{Action, Report};
@@ -129,8 +129,7 @@ impl Device {
         let tried = |peer: &Peer| peer.dialed.as_ref().is_some_and(|dialed| dialed.tries_port());
         let may_change = first != 0
             && snapshot.peers.iter().all(still)
-            && self.present_peers().all(silent)
-            && !self.present_peers().any(tried)
+            && self.present_peers().all(|peer| silent(peer) && !tried(peer))
             && context.settings.changes_port(
                 context,
                 self.interface,

@@ -4,10 +4,10 @@
 //! whoever keeps knocking (a router with the wrong key does, every 5 s) stays visible through a flood.
 
 use std::net::{IpAddr, SocketAddr};
-use std::time::Instant;
 
 use super::super::StrangerStatus;
 use super::super::constants::*;
+use super::super::instant::Instant;
 use crate::initiation::Verdict;
 use crate::model::PublicKey;
 
@@ -86,12 +86,19 @@ impl Strangers {
     }
 
     fn make_room(&mut self, now: Instant, key: &Who) -> bool {
-        let kin = || self.entries.iter().enumerate().filter(|(_, (other, _))| other.same_kind(key));
-        if kin().count() < key.share() {
+        let mut kin = 0;
+        let mut least: Option<(u64, Instant, usize)> = None;
+        for (at, (_, s)) in self.entries.iter().enumerate().filter(|(_, (other, _))| other.same_kind(key)) {
+            kin += 1;
+            let rank = (s.packets, s.last, at);
+            if now >= s.last + STRANGER_IDLE && least.is_none_or(|least| rank < least) {
+                least = Some(rank);
+            }
+        }
+        if kin < key.share() {
             return true;
         }
-        let idle = kin().filter(|(_, (_, s))| now.saturating_duration_since(s.last) >= STRANGER_IDLE);
-        let Some((least, _)) = idle.min_by_key(|(_, (_, s))| (s.packets, s.last)) else { return false };
+        let Some((.., least)) = least else { return false };
         let (_, gone) = self.entries.remove(least);
         self.forgotten = self.forgotten.saturating_add(gone.packets);
         true
@@ -104,19 +111,15 @@ impl Strangers {
 
     /// For the status, the latest first.
     pub fn list(&self, now: Instant) -> Vec<StrangerStatus> {
-        let mut entries: Vec<&Stranger> = self.entries.iter().map(|(_, stranger)| stranger).collect();
-        entries.sort_unstable_by_key(|stranger| std::cmp::Reverse(stranger.last));
-        let age = |then| now.saturating_duration_since(then);
-        entries
-            .into_iter()
-            .map(|s| StrangerStatus {
-                source: s.source,
-                verdict: s.verdict,
-                packets: s.packets,
-                first_age: age(s.first),
-                last_age: age(s.last),
-            })
-            .collect()
+        let mut list: Vec<StrangerStatus> = Vec::new();
+        for (_, Stranger { source, verdict, packets, first, last }) in &self.entries {
+            let first_age = now.saturating_duration_since(*first);
+            let last_age = now.saturating_duration_since(*last);
+            let place = list.iter().take_while(|later| later.last_age <= last_age).count();
+            let (source, verdict, packets) = (*source, *verdict, *packets);
+            list.insert(place, StrangerStatus { source, verdict, packets, first_age, last_age });
+        }
+        list
     }
 }
 

@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! What happened that concerns all peers of a device, and is acted on with the next snapshot.
 
-use std::time::Instant;
-
 use super::super::Reason;
+use super::super::instant::Instant;
 use super::super::peer::{Peer, Poll};
 
 /// What waits for a snapshot.

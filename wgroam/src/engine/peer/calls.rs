@@ -3,9 +3,10 @@
 //! each observation: docs/design/engine.md, "Proof".
 
 use std::net::SocketAddr;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::super::constants::*;
+use super::super::instant::{Instant, within};
 use super::same;
 use super::{Observed, Poll};
 use crate::initiation::Timestamp;
@@ -134,7 +135,7 @@ impl Calls {
         }
         let heard = std::mem::take(&mut self.heard);
         let (source, timestamp, at) = self.last?;
-        let brief = poll.last.is_some_and(|last| poll.now < last + TAKEN_WITHIN);
+        let brief = within(poll.last, TAKEN_WITHIN, poll.now);
         let there = brief && same(endpoint, Some(source));
         if let Some(answered) = self.answered.take_if(|_| seen.handshake) {
             let data = seen.received.is_multiple_of(DATA_STEP) && seen.received < TAKEN_REST;
@@ -187,7 +188,7 @@ impl Calls {
     /// Is it the peer that calls us, so that it relies on our port? It is who began the first session, and as long as the
     /// last one lasts that it began. A later call may be that of a peer that we told where we are.
     pub fn reaches_us(&self, now: Instant) -> bool {
-        self.called_first == Some(true) && self.session.is_some_and(|when| now < when + REJECT_AFTER)
+        self.called_first == Some(true) && within(self.session, REJECT_AFTER, now)
     }
 
     /// Something authenticated came: whatever was wrong is over.
@@ -222,7 +223,7 @@ impl Calls {
     pub(super) fn take_late(&mut self, poll: &Poll, endpoint: Option<SocketAddr>) -> bool {
         let due = |&mut (_, seen): &mut (SocketAddr, Instant)| poll.up && poll.asked >= seen + LEARN_DELAY;
         let Some((source, _)) = self.late.take_if(due) else { return false };
-        let spaced = self.late_answered.is_none_or(|last| poll.now >= last + REKEY_TIMEOUT);
+        let spaced = !within(self.late_answered, REKEY_TIMEOUT, poll.now);
         let answered = spaced && same(endpoint, Some(source));
         if answered {
             self.late_answered = Some(poll.now);

@@ -3,9 +3,10 @@
 
 use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::super::constants::*;
+use super::super::instant::Instant;
 use super::super::{Move, Reason};
 use super::{Calls, same};
 use crate::model::{Peer, PublicKey, WallTime};
@@ -232,12 +233,11 @@ impl Contact {
 
     /// The last moves, the latest first.
     pub fn history(&self, now: Instant) -> Vec<Move> {
-        let one = |past: &PastMove| Move {
-            age: now.saturating_duration_since(past.at),
-            old: past.old.map(SocketAddr::from),
-            new: past.new.into(),
-            reason: past.reason,
-        };
-        self.history.iter().map(one).collect()
+        let mut moves = Vec::new();
+        for &PastMove { at, old, new, reason } in &self.history {
+            let age = now.saturating_duration_since(at);
+            moves.push(Move { age, old: old.map(SocketAddr::from), new: new.into(), reason });
+        }
+        moves
     }
 }

@@ -3,11 +3,12 @@
 
 use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::super::constants::*;
 use super::super::context::Context;
 use super::super::device::Triggers;
+use super::super::instant::{Instant, passed, within};
 use super::super::names::backoff;
 use super::super::outbox::{Note, Outbox};
 use super::super::{Action, Evidence, Report, Step};
@@ -181,7 +182,7 @@ impl Dialed {
         let probes = &mut self.silence.probes;
         let idle = matches!(self.recovery, Recovery::Idle);
         let regular = idle && interval(section).is_some_and(|interval| probes.due(now, interval));
-        let unanswered = self.silence.unanswered.is_some_and(|since| now >= since + PROBE_AFTER);
+        let unanswered = passed(self.silence.unanswered, PROBE_AFTER, now);
         let early = unanswered && !probes.open() && !probes.mute(now) && !self.recovery.is_away();
         if regular || early || first {
             let token = outbox.probe(id, target);
@@ -217,7 +218,7 @@ impl Dialed {
             Recovery::Idle => Silence::data(seen).then_some(now + DATA_INTERVAL),
         };
         let wake = refused.filter(|_| contact.alive(now) && self.outage().is_some()).map(|target| {
-            if self.woken.is_none_or(|last| now >= last + WAKE_INTERVAL) {
+            if !within(self.woken, WAKE_INTERVAL, now) {
                 self.woken = Some(now);
                 outbox.push(Action::Wake { interface: id.interface, target });
             }
@@ -406,7 +407,7 @@ fn ask_names(recovery: &mut Recovery, turn: &mut Turn) {
     let Some(outage) = recovery.outage_mut() else { return };
     let now = turn.context.now;
     let again = backoff(now.saturating_duration_since(outage.since), REST_PART, RESOLVE_AGAIN);
-    if outage.names_asked.is_none_or(|asked| now >= asked + again) {
+    if !within(outage.names_asked, again, now) {
         outage.names_asked = Some(now);
         for candidate in &turn.section.endpoints {
             turn.outbox.note(Note::Name(candidate.host.clone()));

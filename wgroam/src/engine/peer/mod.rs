@@ -17,10 +17,10 @@ pub(super) use pokes::{PokeQueue, Pokes};
 pub(super) use trial::Port;
 
 use std::net::{IpAddr, SocketAddr};
-use std::time::Instant;
 
 use super::context::Context;
 use super::device::{Seen, Triggers, earliest};
+use super::instant::Instant;
 use super::outbox::{Note, Outbox};
 use super::rate::Rate;
 use super::{Reason, Report};

@@ -3,11 +3,11 @@
 //! a crowd is paced.
 
 use std::net::SocketAddr;
-use std::time::Instant;
 
 use super::super::constants::*;
 use super::super::context::Context;
 use super::super::device::Polls;
+use super::super::instant::{Instant, within};
 use super::super::outbox::Outbox;
 use super::super::rate::Rate;
 use super::super::{Action, Reason, Report};
@@ -35,7 +35,7 @@ impl PendingPoke {
     /// When to poll once more before its turn, if that is not so near that the snapshot of this moment serves: what may
     /// undo something that WireGuard learned rests on a snapshot within [`CLEAR_WITHIN`].
     pub fn poll_before(&self, now: Instant) -> Option<Instant> {
-        let moment = self.not_before.checked_sub(CLEAR_WITHIN)?;
+        let moment = self.not_before - CLEAR_WITHIN;
         ((self.clears() || self.readd) && moment > now).then_some(moment)
     }
 }
@@ -176,7 +176,7 @@ impl PokeQueue {
             return None;
         }
         let pace = &mut self.1;
-        if pace.tick.is_none_or(|tick| now >= tick + PACE_TICK) {
+        if !within(pace.tick, PACE_TICK, now) {
             (pace.tick, pace.served) = (Some(now), 0);
         }
         pace.served += 1;
@@ -224,16 +224,19 @@ impl Peer {
         let just_seen = polls.answered.is_some_and(|answered| now <= answered + CLEAR_WITHIN);
         // Whoever was heard meanwhile has something to lose.
         let allowed = section.is_some_and(|section| section.readd);
-        if poke.readd && (allowed || (just_seen && self.contact.unheard())) {
+        let first = if poke.readd && (allowed || (just_seen && self.contact.unheard())) {
             // Its counters begin anew.
             self.contact.seen.tx_bytes = 0;
             let endpoint = endpoint.map(|endpoint| (endpoint, reason));
-            outbox.push(Action::ReaddPeer { interface, peer, endpoint });
+            Some(Action::ReaddPeer { interface, peer, endpoint })
         } else if let Some(endpoint) = endpoint {
-            outbox.push(Action::SetEndpoint { interface, peer, endpoint, reason });
+            Some(Action::SetEndpoint { interface, peer, endpoint, reason })
         } else if let (true, true, Some(endpoint)) = (poke.clears(), just_seen, self.contact.seen.endpoint) {
-            outbox.push(Action::ClearSource { interface, peer, endpoint });
-        }
+            Some(Action::ClearSource { interface, peer, endpoint })
+        } else {
+            None
+        };
+        outbox.extend(first);
         if let Some(due) = self.pokes.next_repeat(now) {
             polls.at(due, context.ticks);
         }

@@ -2,9 +2,10 @@
 //! Echo requests through the tunnel: which are waited for, how many were lost, and whether their target answers at all.
 
 use std::collections::VecDeque;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::super::constants::*;
+use super::super::instant::Instant;
 
 #[derive(Debug, Default)]
 pub(in crate::engine) struct Probes {

@@ -3,27 +3,27 @@
 //! be tried, and how it is taken back, is in [`super::trial`]. The diagram: docs/design/engine.md, "Recovery".
 
 use std::net::SocketAddr;
-use std::time::Instant;
 
 use super::super::constants::*;
+use super::super::instant::{Instant, within};
 use super::super::names::backoff;
 use super::super::{Evidence, Reason, Step};
 use super::trial::{Round, Trial, Turn};
 use super::{Contact, same};
 
-/// How far the recovery of a peer is.
+/// How far the recovery of a peer is. The outage is boxed, for it goes from one to the next.
 #[derive(Debug, Default)]
 pub(super) enum Recovery {
     /// The peer answers, as far as is known.
     #[default]
     Idle,
     /// First steps, which take nothing from a session that works.
-    Gently { outage: Outage, next: Gentle, due: Instant },
+    Gently { outage: Box<Outage>, next: Gentle, due: Instant },
     /// It is sure that the way of now does not work, or its name stands for another address: one way after the other is
     /// tried, each for a moment, and taken back.
-    Trying { outage: Outage, round: Round, trial: Option<Trial>, due: Instant },
+    Trying { outage: Box<Outage>, round: Round, trial: Option<Trial>, due: Instant },
     /// All was tried, and everything is as it was before.
-    Resting { outage: Outage, until: Instant },
+    Resting { outage: Box<Outage>, until: Instant },
 }
 
 /// The first steps.
@@ -69,8 +69,8 @@ impl Chance {
 }
 
 impl Outage {
-    fn new(evidence: Evidence, since: Instant, now: Instant) -> Self {
-        Self {
+    fn new(evidence: Evidence, since: Instant, now: Instant) -> Box<Self> {
+        Box::new(Self {
             evidence,
             since,
             last_step: None,
@@ -80,7 +80,7 @@ impl Outage {
             quick: true,
             port_next: true,
             chance: Chance::begin(now),
-        }
+        })
     }
 }
 
@@ -95,7 +95,7 @@ impl Recovery {
             Recovery::Idle => None,
             Recovery::Gently { outage, .. }
             | Recovery::Trying { outage, .. }
-            | Recovery::Resting { outage, .. } => Some(outage),
+            | Recovery::Resting { outage, .. } => Some(&**outage),
         }
     }
 
@@ -104,7 +104,7 @@ impl Recovery {
             Recovery::Idle => None,
             Recovery::Gently { outage, .. }
             | Recovery::Trying { outage, .. }
-            | Recovery::Resting { outage, .. } => Some(outage),
+            | Recovery::Resting { outage, .. } => Some(&mut **outage),
         }
     }
 
@@ -200,7 +200,7 @@ impl Recovery {
         }
     }
 
-    fn step_gently(mut outage: Outage, next: Gentle, turn: &mut Turn) -> Self {
+    fn step_gently(mut outage: Box<Outage>, next: Gentle, turn: &mut Turn) -> Self {
         let now = turn.context.now;
         if turn.contact.seen.endpoint.is_none() {
             return Self::start_round(outage, turn);
@@ -216,7 +216,7 @@ impl Recovery {
             }
             Gentle::Poke | Gentle::ClearSource => {
                 // Not while the answer to an initiation may be on its way.
-                let waits = turn.pokes.last.is_some_and(|last| now < last + STEP);
+                let waits = within(turn.pokes.last, STEP, now);
                 let readd = !waits && turn.is_harmless_to_readd(&outage);
                 turn.poke(Reason::Silence, None, readd);
                 turn.clear_source();
@@ -234,12 +234,12 @@ impl Recovery {
     }
 
     /// From here on one way after the other is tried.
-    fn start_round(outage: Outage, turn: &mut Turn) -> Self {
+    fn start_round(outage: Box<Outage>, turn: &mut Turn) -> Self {
         Self::try_next(outage, Round::default(), turn)
     }
 
     /// The next way, once that of now had its chance.
-    fn try_next(mut outage: Outage, mut round: Round, turn: &mut Turn) -> Self {
+    fn try_next(mut outage: Box<Outage>, mut round: Round, turn: &mut Turn) -> Self {
         let now = turn.context.now;
         let here = turn.contact.seen.endpoint;
         if !std::mem::replace(&mut round.begun, true) {
@@ -291,7 +291,7 @@ impl Recovery {
 
     /// The trial of now: is it over?
     fn watch_trial(
-        mut outage: Outage,
+        mut outage: Box<Outage>,
         mut round: Round,
         mut trial: Trial,
         due: Instant,
@@ -319,7 +319,7 @@ impl Recovery {
     }
 
     /// Nothing answered: everything is as it was before.
-    fn rest(mut outage: Outage, round: Round, turn: &mut Turn) -> Self {
+    fn rest(mut outage: Box<Outage>, round: Round, turn: &mut Turn) -> Self {
         let now = turn.context.now;
         outage.port_next |= !round.take_back(turn, &mut outage);
         let rest = backoff(now.saturating_duration_since(outage.since), REST_PART, REST_MIN);

@@ -2,9 +2,8 @@
 //! Does a peer that is dialed answer what is sent to it? Bytes and handshakes tell, and probes where the owner set a
 //! target for them.
 
-use std::time::Instant;
-
 use super::super::constants::*;
+use super::super::instant::{Instant, passed, within};
 use super::super::{Evidence, Step};
 use super::probes::Probes;
 use super::recovery::Outage;
@@ -54,7 +53,7 @@ impl Silence {
             true => self.sent > KEEPALIVE_BYTES * (3 + persistent + self.pokes) + self.probes.mute_bytes(),
             false => seen.sent > 0,
         };
-        let recent = now.checked_sub(DATA_INTERVAL).unwrap_or(now);
+        let recent = now - DATA_INTERVAL;
         let began = poll.last.map_or(now, |last| last.max(recent)).max(from);
         if unexplained {
             self.unanswered.get_or_insert(began);
@@ -128,21 +127,20 @@ impl Silence {
         if let Some(since) = self.unanswered.filter(|&since| now >= since + limit) {
             return Some((Evidence::Unanswered, since));
         }
-        self.probes.tell(now).then(|| (Evidence::Probe, now.checked_sub(PROBE_TIMEOUT).unwrap_or(now)))
+        self.probes.tell(now).then(|| (Evidence::Probe, now - PROBE_TIMEOUT))
     }
 
     /// Is it sure that what the peer has now does not work? Then other ways may be tried.
     pub fn is_dead(&self, now: Instant, contact: &Contact) -> bool {
-        let moved = self.wan_changed.is_some_and(|when| now < when + WAN_RECENT);
+        let moved = within(self.wan_changed, WAN_RECENT, now);
         let limit = if moved && !self.flows_one_way(now) { DEAD_AFTER_WAN } else { DEAD };
-        let unanswered = self.unanswered.is_some_and(|since| now >= since + limit);
+        let unanswered = passed(self.unanswered, limit, now);
         !contact.alive(now) || unanswered || self.probes.prove()
     }
 
     /// Is it likely enough for another source port, which takes nothing from a session that works after all?
     pub fn is_hopeless(&self, now: Instant, contact: &Contact) -> bool {
-        let early =
-            !self.flows_one_way(now) && self.unanswered.is_some_and(|since| now >= since + PORT_AFTER);
+        let early = !self.flows_one_way(now) && passed(self.unanswered, PORT_AFTER, now);
         early || self.is_dead(now, contact)
     }
 
@@ -153,7 +151,7 @@ impl Silence {
 
     /// Is it unanswered for so long that the peer may have lost the session?
     fn handshakes_only(&self, now: Instant) -> bool {
-        self.silent.is_some_and(|since| now >= since + HANDSHAKE_AFTER)
+        passed(self.silent, HANDSHAKE_AFTER, now)
     }
 
     /// A reply came. Does it answer a probe that is waited for?

@@ -4,10 +4,10 @@
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
-use std::time::Instant;
 
 use super::super::constants::*;
 use super::super::context::Context;
+use super::super::instant::{Instant, passed};
 use super::super::outbox::Outbox;
 use super::super::{Action, Reason, Report, Step};
 use super::recovery::{Chance, Outage};
@@ -174,7 +174,7 @@ impl Trial {
         };
         let answer = if self.home.is_some() { TRIAL_ANSWER } else { TRIED_AFTER };
         let unsent = sent_at.is_none() && now >= limit;
-        sent_at.is_some_and(|at| now >= at + answer) || unsent || now >= limit + answer
+        passed(sent_at, answer, now) || unsent || now >= limit + answer
     }
 
     /// Nothing went out so far? Then it is poked once more, or probed.
@@ -272,7 +272,7 @@ impl Turn<'_> {
         }
         let data = self.silence.data_tells(now, self.contact);
         let limit = if data { TRY_LIMIT } else { REKEY_WINDOW };
-        sent_at.is_some_and(|at| now >= at + TRIED_AFTER) || now >= since + limit
+        passed(sent_at, TRIED_AFTER, now) || now >= since + limit
     }
 
     pub fn begin_chance(&mut self, outage: &mut Outage) {

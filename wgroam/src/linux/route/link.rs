@@ -43,14 +43,24 @@ impl Links {
 
     /// All links.
     pub fn all(&mut self) -> Result<Vec<Link>, Failure> {
-        let link = |told| if let Told::Link(link) = told { Some(link) } else { None };
-        Ok(dump(self.socket()?, libc::RTM_GETLINK)?.into_iter().filter_map(link).collect())
+        let mut links = Vec::new();
+        for told in dump(self.socket()?, libc::RTM_GETLINK)? {
+            if let Told::Link(link) = told {
+                links.push(link);
+            }
+        }
+        Ok(links)
     }
 
     /// All addresses of this machine.
     pub fn addresses(&mut self) -> Result<Vec<Address>, Failure> {
-        let address = |told| if let Told::Address(address) = told { Some(address) } else { None };
-        Ok(dump(self.socket()?, libc::RTM_GETADDR)?.into_iter().filter_map(address).collect())
+        let mut addresses = Vec::new();
+        for told in dump(self.socket()?, libc::RTM_GETADDR)? {
+            if let Told::Address(address) = told {
+                addresses.push(address);
+            }
+        }
+        Ok(addresses)
     }
 
     /// The default routes of all tables.

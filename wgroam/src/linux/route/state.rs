@@ -41,15 +41,14 @@ impl State {
 
     /// All addresses and broadcast addresses, sorted, each once.
     pub fn own_addresses(&self) -> Vec<IpAddr> {
-        let mut own = Vec::new();
+        let mut own: Vec<IpAddr> = Vec::new();
         for address in &self.addresses {
-            own.push(address.ip);
-            if let Some(broadcast) = address.broadcast {
-                own.push(broadcast.into());
+            for ip in [Some(address.ip), address.broadcast.map(IpAddr::V4)].into_iter().flatten() {
+                if let Err(at) = own.binary_search(&ip) {
+                    own.insert(at, ip);
+                }
             }
         }
-        own.sort_unstable();
-        own.dedup();
         own
     }
 }

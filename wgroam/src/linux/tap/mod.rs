@@ -79,10 +79,13 @@ impl Tap {
     /// the ports are the same. Packets that wait already are kept if they fit the new list.
     ///
     /// With more than [`MAX_PORTS`] ports the kernel passes initiations to any port, and the list is checked here.
-    pub fn set_ports(&mut self, ports: &[u16]) -> io::Result<()> {
-        let mut ports = ports.to_vec();
-        ports.sort_unstable();
-        ports.dedup();
+    pub fn set_ports(&mut self, wanted: &[u16]) -> io::Result<()> {
+        let mut ports = Vec::new();
+        for &port in wanted {
+            if let Err(at) = ports.binary_search(&port) {
+                ports.insert(at, port);
+            }
+        }
         if ports == self.ports {
             return Ok(());
         }
