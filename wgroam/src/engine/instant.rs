@@ -83,7 +83,7 @@ impl Sub<Duration> for Instant {
 
     #[inline(always)]
     fn sub(self, duration: Duration) -> Self {
-        Self::of(self.0.get().wrapping_sub(nanos(duration) << 1))
+        Self::of(self.0.get().wrapping_sub(2 * nanos(duration)))
     }
 }
 
