@@ -27,6 +27,11 @@ pub struct LastLook {
     pub ifindex: u32,
 }
 
+/// The one that an interface comes with: that of wg0 is one that the kernel chooses.
+pub fn listen_port(interface: Interface) -> u16 {
+    if interface == super::draw::interface(0) { 40_001 } else { 51_820 }
+}
+
 /// Devices, and a referee for what the engine does to them.
 pub struct Court {
     pub engine: Engine,
@@ -53,10 +58,8 @@ pub struct Court {
     /// Where each peer called from that is too late, as its clock is behind or it is a recording; and when a look last showed
     /// that it is there.
     pub late: BTreeMap<Key, (SocketAddr, Option<Instant>)>,
-    /// Where something authenticated of each peer came from; from before, to begin with.
-    pub places: BTreeMap<Key, BTreeSet<SocketAddr>>,
-    /// What was set and has not been looked at since.
-    pub unseen: BTreeMap<Key, (SocketAddr, Instant)>,
+    /// Where each peer was good last, and by which of its candidates; from before, to begin with.
+    pub best: BTreeMap<Key, [Option<SocketAddr>; 2]>,
     /// What each peer had received at the last look before its last call.
     pub called: BTreeMap<Key, Option<LastLook>>,
     /// The engine is about to end, or what is done is about an interface that is no longer its own.
@@ -65,8 +68,6 @@ pub struct Court {
     pub asked: BTreeMap<String, Vec<Instant>>,
     pub looks: BTreeMap<Interface, VecDeque<Instant>>,
     pub wakes: BTreeMap<Interface, VecDeque<Instant>>,
-    /// The session in which the target of a peer's probes was asked last.
-    pub tested: BTreeMap<Key, Option<WallTime>>,
     pub wakeups: Vec<Instant>,
     pub actions: Vec<(Duration, Action)>,
 }
@@ -79,12 +80,12 @@ impl Court {
             ifindex: 10,
             up: true,
             public_key: Some(PublicKey([77; 32])),
-            listen_port: 51820,
+            listen_port: listen_port(interface(n)),
             fwmark: 0,
             peers: (0..4).map(|k| Peer::new(key(k))).collect(),
         };
         let remembered = memory();
-        let places = remembered.iter().map(|r| ((r.interface, r.peer), r.endpoint.into_iter().collect()));
+        let best = remembered.iter().map(|r| ((r.interface, r.peer), [r.endpoint, None]));
         let mut court = Self {
             engine: Engine::new(config.clone(), remembered.clone(), start),
             start,
@@ -103,15 +104,13 @@ impl Court {
             there: BTreeSet::new(),
             looked: BTreeMap::new(),
             late: BTreeMap::new(),
-            places: places.collect(),
-            unseen: BTreeMap::new(),
+            best: best.collect(),
             called: BTreeMap::new(),
             leaving: false,
             poked: BTreeMap::new(),
             asked: BTreeMap::new(),
             looks: BTreeMap::new(),
             wakes: BTreeMap::new(),
-            tested: BTreeMap::new(),
             wakeups: Vec::new(),
             actions: Vec::new(),
         };
@@ -188,9 +187,10 @@ impl Court {
             Event::Initiation { interface, source, verdict: Verdict::Authentic { peer, timestamp } } => {
                 self.note_call((*interface, *peer), *source, *timestamp, None);
             }
-            Event::Initiation { interface, source, verdict: Verdict::Replay { peer, .. } } => {
-                self.late.insert((*interface, *peer), (*source, None));
+            Event::Initiation { interface, source, verdict: Verdict::Replay { peer, behind, .. } } => {
+                self.note_late((*interface, *peer), *source, *behind);
             }
+            Event::InitiationsMissed => self.proof.all_unclear(),
             Event::Snapshot { device, .. } => self.note_look(&device.clone()),
             Event::DeviceUp { interface } => {
                 if self.there.insert(*interface) {
@@ -318,7 +318,7 @@ impl Court {
                 Action::SetPort { interface, port } => {
                     self.judge_port(interface, port);
                     self.play(interface);
-                    let chosen = 50_000 + (self.actions.len() % 10_000) as u16;
+                    let chosen = 50_000 + (self.actions.len() % 1_000) as u16;
                     let device = self.devices.get_mut(&interface).unwrap();
                     device.listen_port = if port == 0 { chosen } else { port };
                 }

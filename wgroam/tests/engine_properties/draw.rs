@@ -137,7 +137,7 @@ pub fn change() -> impl Strategy<Value = Change> {
         2 => (0..4_usize).prop_map(Change::Handshake),
         3 => moved.prop_map(|(n, to)| Change::Moved(n, to)),
         2 => (0..4_usize, 0..5_u8, 1..1000_u64).prop_map(|(n, to, bytes)| Change::Roamed(n, address(to), bytes)),
-        1 => prop_oneof![Just(51820), Just(40_000_u16)].prop_map(Change::Port),
+        1 => prop_oneof![Just(51820), Just(40_000_u16), Just(443)].prop_map(Change::Port),
         1 => (0..4_usize, any::<bool>()).prop_map(|(n, there)| Change::There(n, there)),
         1 => (0..4_usize, prop_oneof![Just(0), Just(25)]).prop_map(|(n, k)| Change::Keepalive(n, k)),
     ]
@@ -167,6 +167,7 @@ pub fn step() -> impl Strategy<Value = Step> {
             .prop_map(|(interface, peer)| Event::Command(Command::Poke { interface, peer })),
         1 => Just(Event::Command(Command::Retry)),
         1 => own(),
+        1 => Just(Event::InitiationsMissed),
     ];
     let wait = prop_oneof![
         Just(Duration::ZERO),

@@ -12,8 +12,11 @@ use wgroam::model::{Device, Interface, PublicKey};
 use super::draw::Key;
 
 /// Elsewhere for so long at the most, and this much longer while it is not its turn to be poked.
-const AWAY: Duration = Duration::from_secs(3);
+const AWAY: Duration = Duration::from_millis(2_300);
 const TURN: Duration = Duration::from_secs(1);
+/// Where a call came from: for so long at the least, and at the most, if nothing comes from there.
+const CALLED: Duration = Duration::from_secs(6);
+const CALLED_MOST: Duration = Duration::from_millis(6_500);
 
 /// What is where.
 #[derive(Default)]
@@ -34,31 +37,34 @@ struct Stay {
     tried: Option<Instant>,
     /// It was home before, so that it has to go back.
     left: bool,
-    /// Where it was before it was moved on an initiation.
-    before: Option<SocketAddr>,
+    /// A call moved it, from there and then.
+    called: Option<(SocketAddr, Instant)>,
+    /// It was taken back from there; who calls from there once more is believed.
+    doubted: Option<SocketAddr>,
 }
 
 /// A source port.
 #[derive(Clone, Debug)]
 struct Port {
     /// Those that it may go back to: as it was set up, or as package network says.
-    first: BTreeSet<u16>,
+    first: Vec<u16>,
     here: u16,
     /// The kernel chooses one that was not seen yet.
     chosen: bool,
     /// We changed it, and nothing has come in since.
     tried: Option<Instant>,
-    /// Nothing but calls.
-    called: bool,
+    /// Something came that may be no answer.
+    unclear: bool,
 }
 
 /// What came from a peer, as a look shows it.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Life {
     None,
-    /// Initiations that led to nothing.
-    Calls,
-    Answer,
+    /// It may be a recording of a call, or what a call led to.
+    Unclear,
+    /// The far end of the session sends from there.
+    Proof,
 }
 
 impl Stay {
@@ -78,6 +84,11 @@ impl Homes {
         self.stays.get(&at).is_some_and(|stay| stay.tried.is_some() && stay.left)
     }
 
+    /// The port that it was set up with, as far as is known.
+    pub fn first_port(&self, interface: Interface) -> Option<u16> {
+        self.ports.get(&interface)?.first.first().copied()
+    }
+
     pub fn port_is_away(&self, interface: Interface) -> bool {
         self.ports.get(&interface).is_some_and(|port| port.tried.is_some())
     }
@@ -89,14 +100,17 @@ impl Homes {
         match reason {
             Reason::Returned => {
                 let lost = stay.home.is_none() && stay.lost == Some(endpoint);
-                let called_away = stay.before == Some(endpoint);
-                let home =
-                    if lost || called_away || (proven && !stay.left) { Some(endpoint) } else { stay.home };
+                let called = stay.called.filter(|&(from, when)| from == endpoint && now >= when + CALLED);
+                let any = lost || called.is_some() || (proven && !stay.left);
+                let home = if any { Some(endpoint) } else { stay.home };
                 assert_eq!(Some(endpoint), home, "taken back to where it was not before: {stay:?}");
-                *stay = Stay::at_home(endpoint);
+                let doubted = if called.is_some() { stay.here } else { stay.doubted };
+                *stay = Stay { doubted, ..Stay::at_home(endpoint) };
             }
             Reason::Initiation => {
-                *stay = Stay { before: stay.home.or(stay.here), ..Stay::at_home(endpoint) };
+                let from = stay.here.filter(|_| stay.doubted != Some(endpoint));
+                let called = from.map(|from| (from, now));
+                *stay = Stay { called, doubted: stay.doubted, ..Stay::at_home(endpoint) };
             }
             _ if goes_home => (stay.here, stay.tried, stay.left) = (Some(endpoint), None, false),
             _ => {
@@ -105,7 +119,7 @@ impl Homes {
                     "from one trial into the next, without the endpoint of before: {stay:?}"
                 );
                 stay.left = stay.home.is_some() && stay.here == stay.home;
-                (stay.here, stay.tried) = (Some(endpoint), Some(now));
+                (stay.here, stay.tried, stay.called) = (Some(endpoint), Some(now), None);
             }
         }
     }
@@ -115,7 +129,7 @@ impl Homes {
         let port = self.ports.get_mut(&interface).expect("only what was looked at is touched");
         if told == 0 {
             assert!(port.tried.is_none(), "another port before the first one was taken back");
-            (port.tried, port.chosen, port.called) = (Some(now), true, false);
+            (port.tried, port.chosen, port.unclear) = (Some(now), true, false);
             port.first.extend(configured);
         } else {
             assert!(port.tried.is_some(), "port {told} while nothing is to be taken back: {port:?}");
@@ -124,11 +138,11 @@ impl Homes {
         }
     }
 
-    /// A peer shows itself.
-    pub fn look(&mut self, at: Key, endpoint: Option<SocketAddr>, life: Life) {
+    /// A peer shows itself. `answer`: something came that is more than calls.
+    pub fn look(&mut self, at: Key, endpoint: Option<SocketAddr>, life: Life, answer: bool) {
         let stay = self.stays.entry(at).or_default();
         match endpoint {
-            // Somebody else's doing, or WireGuard's own; or it is proof.
+            // Somebody else's doing, or WireGuard's own; or something came from there.
             Some(endpoint) if stay.here != Some(endpoint) || life != Life::None => {
                 *stay = Stay::at_home(endpoint);
             }
@@ -136,8 +150,8 @@ impl Homes {
             None => *stay = Stay { lost: stay.home.or(stay.lost), ..Stay::default() },
         }
         if let Some(port) = self.ports.get_mut(&at.0) {
-            port.called |= life == Life::Calls;
-            if life == Life::Answer {
+            port.unclear |= life == Life::Unclear;
+            if answer {
                 port.tried = None;
             }
         }
@@ -152,11 +166,11 @@ impl Homes {
         let there: BTreeSet<PublicKey> = device.peers.iter().map(|peer| peer.public_key).collect();
         self.stays.retain(|at, _| at.0 != device.interface || there.contains(&at.1));
         let first = || Port {
-            first: BTreeSet::from([device.listen_port]),
+            first: vec![device.listen_port],
             here: device.listen_port,
             chosen: false,
             tried: None,
-            called: false,
+            unclear: false,
         };
         let port = self.ports.entry(device.interface).or_insert_with(first);
         if std::mem::take(&mut port.chosen) {
@@ -170,7 +184,10 @@ impl Homes {
     /// Nothing can be done about this interface, or could not until now: the time does not count.
     pub fn suspend(&mut self, now: Instant, interface: Interface) {
         let stays = self.stays.iter_mut().filter(|(at, _)| at.0 == interface);
-        let tried = stays.map(|(_, stay)| &mut stay.tried);
+        let tried = stays.map(|(_, stay)| {
+            stay.called = None;
+            &mut stay.tried
+        });
         let port = self.ports.get_mut(&interface).map(|port| &mut port.tried);
         tried.chain(port).flatten().for_each(|since| *since = now);
     }
@@ -188,9 +205,12 @@ impl Homes {
             let most = AWAY + if waits(at) { TURN } else { Duration::ZERO };
             let late = stay.tried.is_some_and(|since| stay.left && now > since + most);
             assert!(!late, "{at:?} is not back home: {stay:?}");
+            let turn = most - AWAY;
+            let late = stay.called.is_some_and(|(_, when)| now > when + CALLED_MOST + turn);
+            assert!(!late, "{at:?} is where nothing came from but a call: {stay:?}");
         }
         for (&interface, port) in self.ports.iter().filter(|(interface, _)| can(**interface)) {
-            let late = port.tried.is_some_and(|since| !port.called && now > since + round(interface));
+            let late = port.tried.is_some_and(|since| !port.unclear && now > since + round(interface));
             assert!(!late, "the port of {interface} is not back: {port:?}");
         }
     }

@@ -22,14 +22,15 @@ impl Court {
         assert!(leaves || self.devices[&at.0].up, "nothing is set while the link is down");
         let here = self.homes.here(at);
         assert_ne!(here, Some(endpoint), "it is there already");
-        let proven = self.places.get(&at).is_some_and(|places| places.contains(&endpoint));
+        let [good, named] = self.best.get(&at).copied().unwrap_or_default();
+        let proven = good == Some(endpoint) || named == Some(endpoint);
         // What somebody else set may be what he likes.
         if reason != Reason::Returned {
             assert!(self.book.takes(at, endpoint), "nobody else can be at {endpoint}");
         }
         match reason {
             Reason::Remembered => {
-                assert!(proven, "nothing of it ever came from {endpoint}");
+                assert!(proven, "{endpoint} was not good last: {good:?}, {named:?}");
                 assert_eq!(here, None, "an endpoint that is there is not overwritten from memory");
             }
             Reason::Initiation => {
@@ -53,7 +54,6 @@ impl Court {
         }
         self.homes.set(self.now, at, endpoint, reason, proven);
         self.book.set(at, endpoint);
-        self.unseen.insert(at, (endpoint, self.now));
     }
 
     /// Rules 1, 2 and 3 for an address of the configuration, or one that proved itself.
@@ -142,7 +142,9 @@ impl Court {
     pub fn judge_port(&mut self, interface: Interface, port: u16) {
         if port == 0 {
             assert!(self.devices[&interface].up, "nothing is set while the link is down");
-            assert!(self.book.rotates(interface), "somebody relies on the port");
+            let first = self.homes.first_port(interface).expect("only what was looked at is touched");
+            assert!(self.book.rotates(interface, first), "somebody relies on the port");
+            assert!(!self.proof.reaches_us(self.now, interface), "a peer calls us by the port");
             for (&at, tale) in self.book.peers(interface) {
                 assert!(
                     self.book.is_hopeless(self.now, at),
@@ -160,10 +162,8 @@ impl Court {
         assert_eq!(section.probe, Some(target));
         let tale = &self.book.tales[&at];
         let owes = tale.owes && self.now >= tale.life + Duration::from_millis(1500);
-        // Once in each session: does the target answer at all?
-        let first = self.tested.insert(at, tale.seen.last_handshake) != Some(tale.seen.last_handshake);
-        let asked_for = section.probe_interval > 0;
-        assert!(tale.silent || owes || asked_for || first, "probed without evidence or interval");
+        let reason = tale.silent || owes || tale.untested || section.probe_interval > 0;
+        assert!(reason, "probed without evidence or interval, and not for the first time in a session");
         let open = self.book.probed(self.now, at, token);
         assert!(open <= 4, "{open} probes within a second");
     }

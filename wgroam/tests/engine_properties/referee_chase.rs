@@ -36,6 +36,8 @@ pub struct Tale {
     called: Option<Instant>,
     /// Addresses that its names stand for since then, and did not before.
     news: BTreeSet<SocketAddr>,
+    /// A session began, and the target of its probes was not asked in it.
+    pub untested: bool,
     /// One of them is being tried.
     chosen: Option<SocketAddr>,
     /// There was a reason to call it silent.
@@ -159,12 +161,15 @@ impl Book {
         self.config.peers.iter().find(|peer| (peer.tunnel, peer.public_key) == at)
     }
 
-    pub fn rotates(&self, interface: Interface) -> bool {
+    pub fn rotates(&self, interface: Interface, first: u16) -> bool {
         let tunnel = self.config.tunnels.iter().find(|tunnel| tunnel.interface == interface);
         match tunnel.map_or(config::RotatePort::Auto, |tunnel| tunnel.rotate_port) {
             config::RotatePort::Always => true,
             config::RotatePort::Never => false,
             config::RotatePort::Auto if self.listen_port(interface).is_some() => false,
+            // Nobody sets up a port that the kernel would choose, but those around the usual one.
+            config::RotatePort::Auto if !(32_768..61_000).contains(&first) => false,
+            config::RotatePort::Auto if (51_820..51_830).contains(&first) => false,
             config::RotatePort::Auto => {
                 let sections = self.config.peers.iter().filter(|peer| peer.tunnel == interface);
                 let goes = |at: &Key| self.section(*at).is_some_and(|peer| !peer.endpoints.is_empty());
@@ -287,6 +292,7 @@ impl Book {
 
     pub fn probed(&mut self, now: Instant, at: Key, token: u16) -> usize {
         let Some(tale) = self.tales.get_mut(&at) else { return 0 };
+        tale.untested = false;
         tale.probes.push((token, now));
         tale.probes.iter().filter(|&&(_, when)| now < when + SECOND).count()
     }
@@ -497,6 +503,7 @@ impl Tale {
             owes: false,
             called: None,
             news: BTreeSet::new(),
+            untested: false,
             chosen: None,
             silent: false,
             was_silent: None,
@@ -537,6 +544,7 @@ impl Tale {
             self.session = session;
         }
         self.had.extend(peer.endpoint);
+        self.untested |= shaken;
         if shaken || (received > 0 && !calls) {
             return self.lived(now);
         }

@@ -9,9 +9,10 @@ use wgroam::engine::Event;
 use wgroam::initiation::{Timestamp, Verdict};
 use wgroam::model::{Device, Interface, Peer};
 
-use super::court::{Court, LastLook};
+use super::court::{Court, LastLook, listen_port};
 use super::draw::{Call, Change, Fate, Key, key};
 use super::homes::Life;
+use super::proof::Look;
 
 impl Court {
     pub fn change(&mut self, interface: Interface, change: Change) {
@@ -40,7 +41,7 @@ impl Court {
             Change::Link(up) => device.up = up,
             Change::Recreated => {
                 device.ifindex += 1;
-                device.listen_port = 51820;
+                device.listen_port = listen_port(interface);
                 self.newest.retain(|at, _| at.0 != interface);
                 device.peers.iter_mut().for_each(|peer| *peer = Peer::new(peer.public_key));
             }
@@ -80,7 +81,7 @@ impl Court {
         let heard = self.engine.newest(at.0, &at.1);
         let verdict = match heard.filter(|heard| timestamp <= *heard) {
             Some(heard) => {
-                self.late.insert(at, (call.source, None));
+                self.note_late(at, call.source, heard.since(&timestamp));
                 Verdict::Replay { peer: at.1, timestamp, behind: heard.since(&timestamp) }
             }
             None => {
@@ -112,6 +113,15 @@ impl Court {
         self.called.insert(at, before);
     }
 
+    pub fn note_late(&mut self, at: Key, source: SocketAddr, behind: Duration) {
+        if behind >= Duration::from_secs(3) {
+            self.late.insert(at, (source, None));
+        }
+        if self.there.contains(&at.0) && self.watched(at.0) && self.looked.contains_key(&at) {
+            self.proof.unclear(at, behind.is_zero().then_some(source));
+        }
+    }
+
     pub fn note_look(&mut self, device: &Device) {
         let asked = self.asked_at.remove(&device.interface).unwrap_or(self.now);
         if !self.watched(device.interface) || !self.there.contains(&device.interface) {
@@ -121,11 +131,14 @@ impl Court {
         let first = !self.book.links.contains_key(&device.interface);
         let recreated = self.book.links.get(&device.interface).is_some_and(|link| link.0 != device.ifindex);
         self.homes.look_at_device(device, recreated);
+        let there: BTreeSet<_> = device.peers.iter().map(|peer| peer.public_key).collect();
+        let known: Vec<_> = self.looked.keys().filter(|at| at.0 == device.interface).copied().collect();
+        let lost = |at: &Key| recreated || !there.contains(&at.1);
+        known.into_iter().filter(lost).for_each(|at| self.proof.forget(at));
         self.book.look(self.now, device, wall);
         for peer in &device.peers {
             self.note_peer(asked, device, peer, first);
         }
-        let there: BTreeSet<_> = device.peers.iter().map(|peer| peer.public_key).collect();
         self.looked.retain(|at, _| at.0 != device.interface || there.contains(&at.1));
     }
 
@@ -138,31 +151,32 @@ impl Court {
             _ if first => *peer,
             _ => Peer::new(peer.public_key),
         };
-        let base = if peer.rx_bytes < before.rx_bytes { 0 } else { before.rx_bytes };
-        let received = peer.rx_bytes - base;
+        let rise = |new: u64, old: u64| if new < old { new } else { new - old };
+        let received = rise(peer.rx_bytes, before.rx_bytes);
+        let sent = rise(peer.tx_bytes, before.tx_bytes);
         let shaken = peer.last_handshake.is_some() && peer.last_handshake != before.last_handshake;
-        if shaken {
-            self.tested.remove(&at);
-        }
-        let life = match received {
-            148 | 296 if !shaken => Life::Calls,
-            0 if !shaken => Life::None,
-            _ => Life::Answer,
+        let alive = received > 0 || shaken;
+        let calls = received == 148 || received == 296;
+        // What moved the endpoint, and what was heard beside a call, may be a recording.
+        let quiet = before.endpoint == peer.endpoint && self.proof.nobody_called(at);
+        let life = match alive {
+            false => Life::None,
+            true if calls || !quiet => Life::Unclear,
+            true => Life::Proof,
         };
         if let Some((_, there)) = self.late.get_mut(&at).filter(|late| Some(late.0) == peer.endpoint) {
             *there = Some(self.now);
         }
-        self.proof.look(self.now, asked, at, peer, received, shaken);
-        let unseen = self.unseen.get(&at).copied();
-        let set =
-            before.endpoint != peer.endpoint && unseen.is_some_and(|(set, _)| Some(set) == peer.endpoint);
-        if set || unseen.is_some_and(|(_, when)| asked > when) {
-            self.unseen.remove(&at);
+        let taken = self.proof.look(at, &Look { now: self.now, asked, peer, received, sent, shaken });
+        self.homes.look(at, peer.endpoint, life, shaken || (received > 0 && !calls));
+        let proven = life == Life::Proof || taken;
+        let good = peer.endpoint.filter(|&endpoint| proven && self.book.takes(at, endpoint));
+        if let Some(endpoint) = good {
+            let best = self.best.entry(at).or_default();
+            best[0] = Some(endpoint);
+            if life == Life::Proof && self.book.list(self.now, at, Duration::ZERO).contains(&endpoint) {
+                best[1] = Some(endpoint);
+            }
         }
-        self.homes.look(at, peer.endpoint, life);
-        // What came in while we set an endpoint may have come from the one before.
-        let good =
-            peer.endpoint.filter(|&endpoint| life != Life::None && !set && self.book.takes(at, endpoint));
-        self.places.entry(at).or_default().extend(good);
     }
 }
