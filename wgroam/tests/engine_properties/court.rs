@@ -193,9 +193,8 @@ impl Court {
             Event::InitiationsMissed => self.proof.all_unclear(),
             Event::Snapshot { device, .. } => self.note_look(&device.clone()),
             Event::DeviceUp { interface } => {
-                if self.there.insert(*interface) {
-                    self.homes.suspend(self.now, *interface);
-                }
+                let new = self.there.insert(*interface);
+                new.then(|| self.homes.suspend(self.now, *interface));
             }
             Event::DeviceGone { interface } => {
                 self.there.remove(interface);
