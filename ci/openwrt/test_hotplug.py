@@ -26,6 +26,10 @@ class Daemon(Running):
 
     def test_where_a_peer_proved_to_be_is_kept_on_flash(self):
         peer = self.tunnel()
+        # An address of this machine is nobody's, unless the owner wrote it.
+        far = f"\toption tunnel 'wgr'\n\toption public_key '{peer}'\n\tlist endpoint '127.0.0.1:51821'\n"
+        self.root.config(f"{WGROAM}\nconfig peer 'far'\n{far}")
+        self.root.init("reload")
         state = self.root.path / "etc/wgroam/state"
         wait("the state", lambda: state.exists() and f"wgr {peer} 127.0.0.1:51821" in state.read_text())
         self.assertEqual((state.stat().st_uid, state.stat().st_mode & 0o777), (USER, 0o600))

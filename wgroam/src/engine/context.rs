@@ -29,7 +29,8 @@ pub(super) struct Context<'a> {
 }
 
 impl Context<'_> {
-    /// Can somebody else be at this endpoint? What the owner wrote as an address is his: a relay on this machine, say.
+    /// Can somebody else be at this endpoint? What the owner wrote as an address, or as `localhost`, is his: a
+    /// relay on this machine, say.
     pub fn takes(&self, section: Option<&config::Peer>, endpoint: SocketAddr) -> bool {
         let written =
             || section.is_some_and(|section| section.endpoints.iter().any(|other| is(other, endpoint)));
@@ -82,5 +83,6 @@ impl Context<'_> {
 }
 
 fn is(candidate: &config::Candidate, endpoint: SocketAddr) -> bool {
-    candidate.host.parse() == Ok(endpoint.ip()) && candidate.port == endpoint.port()
+    let here = candidate.host == "localhost" && endpoint.ip().is_loopback();
+    (here || candidate.host.parse() == Ok(endpoint.ip())) && candidate.port == endpoint.port()
 }
