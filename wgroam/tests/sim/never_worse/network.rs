@@ -120,6 +120,7 @@ impl World<'_> {
         let peer = router.tunnels[tunnel].peer;
         let outside = router.nat.address;
         let Some(wireguard) = &mut router.tunnels[tunnel].wireguard else { return };
+        let past = matches!(packet.body, Body::Initiation { timestamp, .. } if timestamp <= wireguard.newest);
         let received = wireguard.rx_bytes;
         // The model's sessions have one key for both directions; WireGuard's have two, and it takes nothing of its own.
         if packet.source.ip() != outside {
@@ -127,8 +128,12 @@ impl World<'_> {
         }
         let taken = wireguard.rx_bytes > received;
         if !taken {
-            let late = matches!(packet.body, Body::Response { .. });
-            self.lose(number, peer, &packet.body, if late { How::Crossed } else { How::NoWay });
+            let how = match packet.body {
+                Body::Response { .. } => How::Crossed,
+                _ if past => How::Past,
+                _ => How::NoWay,
+            };
+            self.lose(number, peer, &packet.body, how);
         }
         let verdict = match self.routers[number].engine {
             Some(_) => self.routers[number].verify(tunnel, &packet.body),

@@ -16,7 +16,7 @@ const UNANSWERED: Duration = Duration::from_millis(15_400);
 /// Nothing has stood in the way for so long: then wgroam has to be through. Two ways by a handshake each, and the rest between.
 const CALM: Duration = Duration::from_secs(40);
 /// What a lost handshake costs: REKEY_TIMEOUT, its jitter, and the way.
-const RETRY: Duration = Duration::from_millis(5400);
+pub const RETRY: Duration = Duration::from_millis(5400);
 
 /// A time in which alone was connected and with wgroam was not.
 #[derive(Clone, Debug)]
@@ -118,7 +118,8 @@ fn stretches(flow: Flow, alone: &[Ping], with: &[Ping], played: &Played, found: 
             continue;
         }
         let (from, lasts) = (flow.sent(begin), PING * (at - begin) as u32);
-        let allowed = allowed(flow, from, lasts, played);
+        let ahead = was_ahead(&alone[..begin], &with[..begin]);
+        let allowed = allowed(flow, from, lasts, played, ahead);
         let refused = with[begin..at].iter().filter(|&&ping| ping == Ping::Refused).count();
         let to_the_end = at + 3 >= alone.len();
         found.push(Worse { flow, from, lasts, allowed, refused, to_the_end });
@@ -130,16 +131,26 @@ fn stretches(flow: Flow, alone: &[Ping], with: &[Ping], played: &Played, found: 
 ///
 /// More if the packet got lost that tells the responder that its new session is in use: it goes on with the one before,
 /// which the initiator has dropped if two handshakes crossed (noise.c: add_new_keypair). That was seen once in 6,000 worlds.
-fn allowed(flow: Flow, from: Time, lasts: Duration, played: &Played) -> Duration {
+///
+/// `ahead`: the tunnel worked in the outage before, and alone it did not. Then the far end has seen a later time of who calls
+/// with a clock that is behind, and nothing helps until that clock is set.
+fn allowed(flow: Flow, from: Time, lasts: Duration, played: &Played, ahead: bool) -> Duration {
     let far = if flow.host == R1 { flow.tunnel + 1 } else { flow.host };
     let near = |when: Time| when + RETRY > from && when <= from + lasts;
     let lost = |how: How| {
         let its = played.lost.iter().filter(move |lost| (lost.far, lost.how) == (far, how) && near(lost.at));
         its.map(|lost| lost.at)
     };
-    let before = lost(How::NoWay).any(|when| when <= from + PING);
+    let before = lost(How::NoWay).chain(lost(How::Past)).any(|when| when <= from + PING);
     let crossed = lost(How::Crossed).take(2).count() as u32;
     let retries = u32::from(before) + crossed + lost(How::Luck).count() as u32;
     let unconfirmed = lost(How::Keepalive).next().map_or(Duration::ZERO, |_| UNANSWERED);
-    LATER + PING + RETRY * retries + unconfirmed
+    let past = lost(How::Past).last().filter(|_| ahead).map_or(Duration::ZERO, |when| when.saturating_sub(from) + RETRY);
+    LATER + PING + (RETRY * retries).max(past) + unconfirmed
+}
+
+/// Did it work with wgroam in the outage in which it did not work alone until now?
+fn was_ahead(alone: &[Ping], with: &[Ping]) -> bool {
+    let outage = alone.iter().zip(with).rev().take_while(|&(&alone, _)| alone != Ping::Answered);
+    outage.into_iter().any(|(_, &with)| with == Ping::Answered)
 }

@@ -85,6 +85,8 @@ pub enum How {
     Crossed,
     /// Bad luck, too, but of a keepalive.
     Keepalive,
+    /// A call from the past: who called has a clock that is behind what the other has seen of it.
+    Past,
 }
 
 /// What is kept of a play.
