@@ -4,6 +4,7 @@
 mod answers;
 mod asking;
 mod budget;
+mod copying;
 mod doing;
 mod keeper;
 mod packets;
@@ -25,6 +26,7 @@ use crate::config::{self, Config, Loaded, Peer};
 use crate::engine::{Command, Engine, Event};
 use crate::linux::clock::ClockWatch;
 use crate::linux::control::{Control, SOCKET};
+use crate::linux::copies::Copies;
 use crate::linux::own_routes::OwnRoutes;
 use crate::linux::process::Lock;
 use crate::linux::route::{LinkEvent, RouteMonitor};
@@ -46,6 +48,7 @@ const CLOCK: Token = Token(2);
 const SIGNALS: Token = Token(3);
 const NAMES: Token = Token(4);
 const ECHOES: Token = Token(5);
+const COPIES: Token = Token(6);
 /// Control clients count up from here.
 const CONTROL: Token = Token(16);
 
@@ -92,6 +95,7 @@ pub struct Daemon {
     wireguard: WireGuard,
     tap: Tap,
     listening: Listening,
+    copies: Copies,
     budget: Budget,
     watched: Watched,
     troubles: Troubles,
@@ -138,6 +142,7 @@ impl Daemon {
             wireguard: WireGuard::new(),
             tap,
             listening: Listening::default(),
+            copies: Copies::default(),
             budget: Budget::new(now),
             watched: Watched::default(),
             troubles: Troubles::default(),
@@ -203,6 +208,7 @@ impl Daemon {
                     SIGNALS => self.take_signals(now)?,
                     NAMES => self.take_names(now),
                     ECHOES => self.take_echoes(now)?,
+                    COPIES => self.copy(now),
                     token => {
                         let asked = self.control.handle(token);
                         self.answer(now, asked);
@@ -219,6 +225,7 @@ impl Daemon {
     fn next_deadline(&self) -> Option<Instant> {
         let deadlines = [
             self.listening.deadline(),
+            self.copies.deadline(),
             self.engine.next_deadline(),
             self.routes.deadline(),
             self.control.deadline(),
@@ -245,6 +252,7 @@ impl Daemon {
         if self.asking.deadline().is_some_and(|at| at <= now) {
             self.take_names(now);
         }
+        self.copies.expire(now);
         self.engine.handle_timeout(now);
         let asked = self.control.expire(now);
         self.answer(now, asked);

@@ -59,6 +59,11 @@ impl Watched {
         self.0.iter().map(|entry| entry.port).filter(|port| *port != 0).collect()
     }
 
+    /// Where the interface listens.
+    pub fn port(&self, interface: Interface) -> Option<u16> {
+        self.0.iter().find(|entry| entry.interface == interface).map(|entry| entry.port)
+    }
+
     /// What the packet for this port proves, and to which interface it was. None: nobody listens there any more.
     ///
     /// Several interfaces may have the port, of which one is up and listens: mac1 says whose the packet is.

@@ -92,6 +92,22 @@ pub enum Action {
         /// To this address, which is routed through it.
         target: IpAddr,
     },
+    /// WireGuard's next initiation that leaves for `home` goes to these addresses, too, from the same port: bit for bit the
+    /// same packet. So who is there answers, WireGuard takes the answer and goes there by itself, and nothing was changed for
+    /// the others. Off when that initiation has left, or after [`super::constants::COPY_FOR`]; replaces what was asked
+    /// for on behalf of this peer before.
+    CopyInitiation {
+        /// From this interface.
+        interface: Interface,
+        /// On behalf of this peer.
+        peer: PublicKey,
+        /// Where WireGuard sends it.
+        home: SocketAddr,
+        /// Where it goes, too.
+        to: Vec<SocketAddr>,
+        /// The mark that packets of this interface bear, 0 = none.
+        mark: u32,
+    },
     /// Find out what the main table says, and bring an [`super::Event::Routes`] at once: what comes after this in the queue
     /// may hang on it.
     QueryRoutes(RouteQuery),

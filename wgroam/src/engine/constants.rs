@@ -154,6 +154,13 @@ pub const TRIAL_ANSWER: Duration = millis(500);
 pub const TRIAL_MAX: Duration = millis(1500);
 /// See [`TRIAL_MAX`].
 pub const TRIAL_POKE: Duration = millis(700);
+/// WireGuard's initiation goes elsewhere, too, if it leaves within this time: after the slot there is the rest of
+/// REKEY_TIMEOUT and its jitter, and one more may be what a poke asks for.
+pub const COPY_FOR: Duration = secs(6);
+/// An initiation of ours left within this time: the next one will, too.
+pub const COPIED_AFTER: Duration = secs(11);
+/// Addresses that one initiation goes to besides; the others have the next one.
+pub const COPIES: usize = 4;
 /// So often in a round a trial is repeated in which nothing went out.
 pub const UNSENT_MAX: u8 = 2;
 /// From one snapshot to the next while elsewhere.

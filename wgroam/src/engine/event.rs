@@ -40,6 +40,13 @@ pub enum Event {
     },
     /// Packets came in that may have been initiations, and were not looked at: too many, or the socket lost some.
     InitiationsMissed,
+    /// [`super::Action::CopyInitiation`] was carried out: an initiation has left, and its copies.
+    InitiationCopied {
+        /// From this interface.
+        interface: Interface,
+        /// On behalf of this peer.
+        peer: PublicKey,
+    },
     /// All addresses that are this machine's own, and its links' broadcast addresses, sorted: at the start and with each change.
     /// Nobody else can be there.
     OwnAddresses(Vec<IpAddr>),

@@ -167,6 +167,14 @@ impl Engine {
                 peers.for_each(|peer| peer.calls.miss());
                 return;
             }
+            Event::InitiationCopied { interface, peer } => {
+                let device = self.devices.get_mut(&interface);
+                let peer = device.and_then(|device| device.peers.get_mut(&peer));
+                if let Some(dialed) = peer.and_then(|peer| peer.dialed.as_mut()) {
+                    dialed.note_copied(now);
+                }
+                return;
+            }
             Event::OwnAddresses(own) => self.own = own,
             Event::RoutesChanged => self.routes.want_soon(now),
             Event::WanChanged(change) => self.on_wan_changed(now, change),

@@ -244,7 +244,7 @@ impl Source for Echo {
     }
 }
 
-fn raw_socket(family: c_int, protocol: c_int) -> io::Result<OwnedFd> {
+pub(super) fn raw_socket(family: c_int, protocol: c_int) -> io::Result<OwnedFd> {
     let kind = libc::SOCK_RAW | libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC;
     // SAFETY: no pointers; the descriptor is new and ours.
     let socket = unsafe {

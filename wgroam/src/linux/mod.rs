@@ -3,6 +3,7 @@
 
 pub mod clock;
 pub mod control;
+pub mod copies;
 pub mod crash;
 pub mod echo;
 pub mod files;

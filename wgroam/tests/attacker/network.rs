@@ -33,7 +33,20 @@ impl World {
         }
         self.hosts[host].note(now);
         let outbox = std::mem::take(&mut self.hosts[host].wireguard.outbox);
+        let mut all = Vec::new();
         for (destination, body) in outbox {
+            all.push((destination, body));
+            let copies = self.hosts[host].wireguard.copies_of(now, destination, &body);
+            if !copies.is_empty() {
+                let (instant, router) = (self.instant(), &mut self.hosts[host]);
+                let (interface, peer) = (router.wireguard.interface, router.wireguard.peer);
+                if let (Some(daemon), Some(peer)) = (&mut router.daemon, peer) {
+                    daemon.engine.handle_event(instant, Event::InitiationCopied { interface, peer });
+                }
+            }
+            all.extend(copies.into_iter().map(|copy| (copy, body)));
+        }
+        for (destination, body) in all {
             let router = &mut self.hosts[host];
             router.sent_to(now, destination);
             let packet = Packet { source: router.address, destination, body };

@@ -190,6 +190,7 @@ impl World {
                     wireguard.set_endpoint(now, wall, endpoint);
                 }
                 Action::Poke { keepalive, .. } => wireguard.poke(now, wall, keepalive),
+                Action::CopyInitiation { home, to, .. } => wireguard.copy(now, home, to),
                 Action::ReaddPeer { endpoint, .. } => {
                     wireguard.readd(now, wall, endpoint.map(|(endpoint, _)| endpoint));
                 }

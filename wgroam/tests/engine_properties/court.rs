@@ -332,6 +332,9 @@ impl Court {
                     self.play(interface);
                     self.outside.wake(self.now, self.devices.get_mut(&interface).unwrap());
                 }
+                Action::CopyInitiation { interface, peer, home, to, .. } => {
+                    self.judge_copy((interface, peer), home, &to);
+                }
                 Action::Resolve { host } => {
                     self.judge_question(&host);
                     self.outside.ask(self.now, &host);

@@ -3,7 +3,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
-use wgroam::engine::constants::{POKE_BURST, POKE_REFILL, POKE_SPACING};
+use wgroam::engine::constants::{COPIES, POKE_BURST, POKE_REFILL, POKE_SPACING};
 use wgroam::engine::{Reason, Report, Step};
 use wgroam::model::{Interface, Peer, PublicKey};
 use wgroam::routing::OwnRoute;
@@ -54,6 +54,20 @@ impl Court {
         }
         self.homes.set(self.now, at, endpoint, reason, proven);
         self.book.set(at, endpoint);
+    }
+
+    /// An initiation goes elsewhere, too: only to candidates, from where WireGuard is, and to no crowd.
+    pub fn judge_copy(&mut self, at: Key, home: SocketAddr, to: &[SocketAddr]) {
+        assert_eq!(self.homes.here(at), Some(home), "WireGuard is elsewhere");
+        let list = self.book.list(self.now, at, TURN);
+        let [good, named] = self.best.get(&at).copied().unwrap_or_default();
+        for &endpoint in to {
+            assert_ne!(endpoint, home, "it goes there anyway");
+            assert!(self.book.takes(at, endpoint), "nobody else can be at {endpoint}");
+            let proven = good == Some(endpoint) || named == Some(endpoint);
+            assert!(list.contains(&endpoint) || proven, "{endpoint} is no candidate, which are {list:?}");
+        }
+        assert!((1..=COPIES).contains(&to.len()), "copies to {to:?}");
     }
 
     /// Rules 1, 2 and 3 for an address of the configuration, or one that proved itself.

@@ -85,6 +85,7 @@ impl World {
                     wireguard.transmit(now, wall, Payload::Ping(WAKE));
                     self.flush(host);
                 }
+                (Action::CopyInitiation { home, to, .. }, Some(wireguard)) => wireguard.copy(now, home, to),
                 (Action::SetPort { port, .. }, Some(wireguard)) => {
                     let free = 32_768 + (self.rng.next() % 28_000) as u16;
                     wireguard.port = if port == 0 { free } else { port };
@@ -100,6 +101,7 @@ impl World {
                 (
                     Action::Probe { .. }
                     | Action::Wake { .. }
+                    | Action::CopyInitiation { .. }
                     | Action::SetPort { .. }
                     | Action::ReaddPeer { .. },
                     None,

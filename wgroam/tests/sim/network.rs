@@ -39,7 +39,22 @@ impl World {
             let event = Event::ProbeReply { interface, target: "fd00::1".parse().unwrap(), token };
             self.at(now, Happening::Told(host, event));
         }
+        let mut all = Vec::new();
         for (destination, body) in outbox {
+            all.push((destination, body));
+            let router = &mut self.hosts[host];
+            if router.leaves(destination.ip())
+                && let Some(wireguard) = &mut router.wireguard
+            {
+                let copies = wireguard.copies_of(now, destination, &body);
+                if let (Some(peer), false) = (wireguard.peer, copies.is_empty()) {
+                    let event = Event::InitiationCopied { interface, peer };
+                    self.at(now, Happening::Told(host, event));
+                }
+                all.extend(copies.into_iter().map(|copy| (copy, body)));
+            }
+        }
+        for (destination, body) in all {
             let leaves = self.hosts[host].leaves(destination.ip());
             if !leaves || (host == R1 && self.swallowed.contains(&port)) {
                 continue;

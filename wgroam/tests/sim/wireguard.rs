@@ -129,6 +129,8 @@ pub struct WireGuard {
     pub outbox: Vec<(SocketAddr, Body)>,
     /// Decrypted payloads for the host.
     pub inbox: Vec<Payload>,
+    /// wgroam's, not its own: the next initiation to the first address goes to the others, too, until then.
+    pub copies: Option<(SocketAddr, Vec<SocketAddr>, Time)>,
     /// The newest timestamp of an initiation that it took. Linux tells nobody.
     pub newest: u64,
     handshake: Option<u64>,
@@ -146,6 +148,18 @@ pub struct WireGuard {
 }
 
 impl WireGuard {
+    /// wgroam is asked to copy the next initiation.
+    pub fn copy(&mut self, now: Time, home: SocketAddr, to: Vec<SocketAddr>) {
+        self.copies = Some((home, to, now + wgroam::engine::constants::COPY_FOR));
+    }
+
+    /// A message leaves the router: where it goes, too.
+    pub fn copies_of(&mut self, now: Time, to: SocketAddr, body: &Body) -> Vec<SocketAddr> {
+        let initiation = matches!(body, Body::Initiation { .. });
+        let copies = self.copies.take_if(|(home, _, until)| now >= *until || (initiation && *home == to));
+        copies.filter(|&(.., until)| now < until).map_or(Vec::new(), |(_, to, _)| to)
+    }
+
     pub fn new(interface: Interface, ifindex: u32, key: PublicKey, port: u16, rng: Rng) -> Self {
         Self {
             interface,
@@ -160,6 +174,7 @@ impl WireGuard {
             tx_bytes: 0,
             last_handshake: None,
             outbox: Vec::new(),
+            copies: None,
             inbox: Vec::new(),
             newest: 0,
             handshake: None,

@@ -45,7 +45,7 @@ impl Device {
             peer.absent = None;
             let triggers = triggers.of(peer, &poll);
             let port = Port { may_change, ..port };
-            let around = Around { poll: &poll, triggers: &triggers, port, refused };
+            let around = Around { poll: &poll, triggers: &triggers, port, mark: snapshot.fwmark, refused };
             let watched = peer.take_in(context, outbox, &around, shown, &mut self.not_taken_reports);
             busy |= watched.busy;
             next = earliest(next, watched.next);

@@ -48,6 +48,8 @@ pub(in crate::engine) struct Around<'a> {
     pub poll: &'a Poll,
     pub triggers: &'a Triggers,
     pub port: Port,
+    /// What packets of the interface are marked with; 0: nothing.
+    pub mark: u32,
     /// The LAN is refused; and an address that it could send to.
     pub refused: Option<IpAddr>,
 }
@@ -92,6 +94,7 @@ impl Dialed {
             candidates: context.candidates(section),
             stale,
             port: around.port,
+            mark: around.mark,
             port_changed: None,
         };
         take_triggers(&mut self.recovery, &mut turn, around.triggers);
@@ -242,6 +245,16 @@ impl Dialed {
 
     pub(super) fn outage(&self) -> Option<&Outage> {
         self.recovery.outage()
+    }
+
+    /// An initiation has left, and its copies.
+    pub fn note_copied(&mut self, now: Instant) {
+        self.recovery.note_copied(now);
+    }
+
+    /// Where initiations are copied to.
+    pub fn copied_to(&self) -> &[SocketAddr] {
+        self.recovery.copied_to()
     }
 
     /// The silence that is being mended: what says so, and since when.

@@ -151,7 +151,9 @@ impl Peer {
     pub fn goals(&self) -> impl Iterator<Item = IpAddr> {
         let next = self.pokes.pending.and_then(|poke| poke.set);
         let set = self.contact.set.map(|(endpoint, ..)| endpoint);
-        [self.contact.seen.endpoint, set, next].into_iter().flatten().map(|endpoint| endpoint.ip())
+        let copied = self.dialed.as_ref().map_or(&[][..], |dialed| dialed.copied_to());
+        let known = [self.contact.seen.endpoint, set, next].into_iter().flatten();
+        known.chain(copied.iter().copied()).map(|endpoint| endpoint.ip())
     }
 
     /// Reports what changed, and notes what is proven.

@@ -50,6 +50,10 @@ pub(super) struct Outage {
     pub home: Option<SocketAddr>,
     /// The first round since the last event: as fast as may be.
     pub quick: bool,
+    /// The copies of the last initiation were sent.
+    pub copied: bool,
+    /// Copies were asked for in vain: whatever it is that WireGuard sends, it does not leave for home.
+    pub no_copies: bool,
     /// The source port of the next round is another one, if it may be.
     pub port_next: bool,
     /// The chance of the endpoint of now: since when, and when something was sent there that is to be answered.
@@ -78,6 +82,8 @@ impl Outage {
             news: Vec::new(),
             home: None,
             quick: true,
+            copied: false,
+            no_copies: false,
             port_next: true,
             chance: Chance::begin(now),
         })
@@ -118,6 +124,24 @@ impl Recovery {
         }
     }
 
+    /// An initiation has left, and its copies.
+    pub fn note_copied(&mut self, now: Instant) {
+        if let Recovery::Trying { outage, trial: Some(trial), .. } = self
+            && trial.copied
+        {
+            outage.copied = true;
+            outage.chance.sent_at.get_or_insert(now);
+        }
+    }
+
+    /// Where initiations are copied to.
+    pub fn copied_to(&self) -> &[SocketAddr] {
+        match self {
+            Recovery::Trying { round, trial: Some(trial), .. } => round.copied_to(trial),
+            _ => &[],
+        }
+    }
+
     /// The source port is not to be taken back any more.
     pub fn keep_port(&mut self) {
         if let Recovery::Trying { round, .. } = self {
@@ -144,7 +168,7 @@ impl Recovery {
             }
             Recovery::Gently { outage, .. } | Recovery::Resting { outage, .. } => outage,
         };
-        (outage.since, outage.quick, outage.port_next) = (now, true, true);
+        (outage.since, outage.quick, outage.port_next, outage.no_copies) = (now, true, true, false);
         outage.chance = Chance::begin(now);
         Recovery::Gently { outage, next, due }
     }
@@ -270,7 +294,7 @@ impl Recovery {
                 return Recovery::Trying { outage, round, trial: None, due: now + WATCH_INTERVAL };
             }
         }
-        match Trial::choose(&mut outage, &round, turn) {
+        match Trial::choose(&mut outage, &mut round, turn) {
             Some(trial) => {
                 let due = turn.first_poll();
                 Recovery::Trying { outage, round, trial: Some(trial), due }
@@ -310,7 +334,7 @@ impl Recovery {
             let due = trial.keep_up(&mut outage, turn);
             return Recovery::Trying { outage, round, trial: Some(trial), due };
         }
-        round.note_trial(&trial, &outage);
+        round.note_trial(&trial, &mut outage);
         let returned = trial.take_back(turn, &mut outage);
         let due = if returned { now + WATCH_INTERVAL } else { now };
         let next = Recovery::Trying { outage, round, trial: None, due };

@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 
 use super::super::constants::*;
 use super::super::context::Context;
-use super::super::instant::{Instant, passed};
+use super::super::instant::{Instant, passed, within};
 use super::super::outbox::Outbox;
 use super::super::{Action, Reason, Report, Step};
 use super::recovery::{Chance, Outage};
@@ -20,6 +20,8 @@ use crate::config;
 pub(super) struct Round {
     pub begun: bool,
     tried: Vec<SocketAddr>,
+    /// Where the last initiation was copied to.
+    copied: Vec<SocketAddr>,
     /// Trials in which nothing went out.
     unsent: u8,
     /// The source port is another one in this round: how to get back to that of before.
@@ -40,7 +42,17 @@ impl Round {
     }
 
     /// One in which nothing went out was none; but that may be so for ever.
-    pub fn note_trial(&mut self, trial: &Trial, outage: &Outage) {
+    pub fn note_trial(&mut self, trial: &Trial, outage: &mut Outage) {
+        if trial.copied {
+            let news = !outage.news.is_empty();
+            if !outage.copied && !news {
+                outage.no_copies = true;
+                self.tried.retain(|endpoint| !self.copied.contains(endpoint));
+            }
+            return;
+        }
+        // Meanwhile it may leave again.
+        outage.no_copies = false;
         if outage.chance.sent_at.is_none() && self.unsent < UNSENT_MAX {
             self.unsent += 1;
             return;
@@ -50,6 +62,11 @@ impl Round {
 
     pub fn way_back(&self) -> Option<u16> {
         self.port
+    }
+
+    /// Where initiations are copied to in this trial.
+    pub fn copied_to(&self, trial: &Trial) -> &[SocketAddr] {
+        if trial.copied { &self.copied } else { &[] }
     }
 
     pub fn keep_port(&mut self) {
@@ -86,10 +103,12 @@ impl Round {
     }
 }
 
-/// An endpoint that is being tried.
+/// An endpoint that is being tried: WireGuard is told to go there, or gets an initiation that it sends home copied there.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Trial {
     endpoint: SocketAddr,
+    /// Nothing is changed: initiations are copied.
+    pub copied: bool,
     /// How to get back. None: there is nothing but what we set.
     home: Option<SocketAddr>,
     begun: Instant,
@@ -121,6 +140,8 @@ pub(super) struct Turn<'a> {
     /// Its names stand for other addresses than the one that it has from them.
     pub stale: bool,
     pub port: Port,
+    /// What packets of the interface are marked with.
+    pub mark: u32,
     /// The port was changed to this one.
     pub port_changed: Option<u16>,
 }
@@ -128,31 +149,42 @@ pub(super) struct Turn<'a> {
 impl Trial {
     /// What we set earlier and has not answered.
     pub fn of(now: Instant, endpoint: SocketAddr, home: SocketAddr) -> Self {
-        Self { endpoint, home: Some(home), begun: now, poked_again: false }
+        Self { endpoint, copied: false, home: Some(home), begun: now, poked_again: false }
     }
 
     /// Chooses and begins the next one; none: all had its chance.
-    pub fn choose(outage: &mut Outage, round: &Round, turn: &mut Turn) -> Option<Self> {
+    pub fn choose(outage: &mut Outage, round: &mut Round, turn: &mut Turn) -> Option<Self> {
         let here = turn.contact.seen.endpoint;
         let other = |endpoint: &SocketAddr| !round.tried.contains(endpoint) && !same(Some(*endpoint), here);
         let list = || turn.candidates.iter().copied().filter(other);
         let news = list().find(|endpoint| outage.news.contains(endpoint));
         let endpoint = news.or_else(|| list().next())?;
+        let copied = turn.copies(outage);
+        if copied {
+            let mut to: Vec<SocketAddr> = list().filter(|&other| other != endpoint).take(COPIES - 1).collect();
+            to.push(endpoint);
+            turn.copy_initiation(outage, round, to);
+        } else {
+            turn.poke(Reason::Candidate, Some(endpoint), turn.is_harmless_to_readd(outage));
+            turn.tell(outage, Step::Try(endpoint));
+        }
         outage.news.clear();
-        turn.poke(Reason::Candidate, Some(endpoint), turn.is_harmless_to_readd(outage));
-        turn.tell(outage, Step::Try(endpoint));
         turn.begin_chance(outage);
-        Some(Self { endpoint, home: outage.home, begun: turn.context.now, poked_again: false })
+        Some(Self { endpoint, copied, home: outage.home, begun: turn.context.now, poked_again: false })
     }
 
     /// How to get back, if that is still ours to do.
     pub fn way_back(&self, contact: &Contact) -> Option<SocketAddr> {
-        self.home.filter(|&home| !self.is_void(contact) && !same(Some(home), Some(self.endpoint)))
+        let moved = !self.copied && !self.is_void(contact);
+        self.home.filter(|&home| moved && !same(Some(home), Some(self.endpoint)))
     }
 
     /// Did somebody else move the peer meanwhile, or did something come from there?
     pub fn is_void(&self, contact: &Contact) -> bool {
         let here = contact.set.map(|(endpoint, ..)| endpoint).or(contact.seen.endpoint);
+        if self.copied {
+            return !same(here, self.home);
+        }
         !same(here, Some(self.endpoint)) || !contact.is_on_trial()
     }
 
@@ -165,6 +197,9 @@ impl Trial {
         }
         if outage.quick && turn.contact.unheard() {
             return now >= since + TRIED_AFTER;
+        }
+        if self.copied {
+            return passed(sent_at, TRIED_AFTER, now) || now >= self.begun + COPY_FOR;
         }
         let limit = match self.home {
             // Whatever makes its chance begin anew, it is back home by then.
@@ -189,7 +224,7 @@ impl Trial {
         if late && !alive && !std::mem::replace(&mut self.poked_again, true) {
             turn.poke(Reason::Silence, None, false);
         }
-        now + if self.home.is_some() { TRIAL_INTERVAL } else { WATCH_INTERVAL }
+        now + if self.home.is_some() && !self.copied { TRIAL_INTERVAL } else { WATCH_INTERVAL }
     }
 
     /// It brought nothing: the endpoint is what it was before. False: there was nothing to go back to.
@@ -229,7 +264,9 @@ impl Turn<'_> {
         }
         let port = round.may_change_port(self, outage);
         let certain = if port { self.silence.is_hopeless(now, self.contact) } else { self.is_sure() };
-        let over = certain && self.had_its_chance(outage);
+        let other = self.has_other(round);
+        // A copy takes nothing from it.
+        let over = certain && (self.had_its_chance(outage) || (other && !port && self.copies(outage)));
         if !newer && !over {
             if self.section.probe.is_some() && !self.silence.probes.open() && self.contact.alive(now) {
                 self.probe();
@@ -237,7 +274,7 @@ impl Turn<'_> {
             return again;
         }
         // WireGuard's next initiation goes where the endpoint is then.
-        let waits = self.waits_for_slot(outage) && self.has_other(round);
+        let waits = other && self.waits_for_slot(outage) && !self.copies(outage);
         let slot = self.silence.initiation.filter(|_| waits).map(|last| last + SLOT);
         slot.filter(|&slot| slot > now).map(|slot| slot.min(now + WATCH_INTERVAL))
     }
@@ -245,6 +282,26 @@ impl Turn<'_> {
     /// Do only handshakes tell, of which WireGuard makes one in 5 s?
     pub fn waits_for_slot(&self, outage: &Outage) -> bool {
         !self.silence.data_tells(self.context.now, self.contact) && !self.is_harmless_to_readd(outage)
+    }
+
+    /// WireGuard's handshakes leave for home: then a copy of the next one tells as much as a move would, and takes nothing from
+    /// home.
+    fn copies(&self, outage: &Outage) -> bool {
+        let leave = within(self.silence.initiation, COPIED_AFTER, self.context.now);
+        leave && !outage.no_copies && same(outage.home, self.contact.seen.endpoint) && self.waits_for_slot(outage)
+    }
+
+    fn copy_initiation(&mut self, outage: &mut Outage, round: &mut Round, to: Vec<SocketAddr>) {
+        let Some(home) = outage.home else { return };
+        for &endpoint in to.iter().rev() {
+            round.note_tried(endpoint);
+            self.tell(outage, Step::Try(endpoint));
+        }
+        self.poke(Reason::Silence, None, false);
+        let (interface, peer, mark) = (self.id.interface, self.id.key, self.mark);
+        outage.copied = false;
+        round.copied.clone_from(&to);
+        self.outbox.push(Action::CopyInitiation { interface, peer, home, to, mark });
     }
 
     /// Is there another endpoint that had no chance in this round?

@@ -17,9 +17,9 @@
 //! Limits: fragments and IPv6 extension headers are not followed; an initiation is far smaller than any MTU. Two of one
 //! flow that the device's GRO has merged are missed; a peer sends one in 5 s.
 
-mod filter;
-mod parse;
-mod socket;
+pub(super) mod filter;
+pub(super) mod parse;
+pub(super) mod socket;
 
 use std::io;
 use std::net::SocketAddr;

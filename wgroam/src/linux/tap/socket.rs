@@ -26,8 +26,11 @@ impl PacketSocket {
         };
         socket.attach(filter)?;
         socket.set(libc::SOL_SOCKET, libc::SO_RCVBUF, &RECEIVE_BUFFER)?;
-        // Since Linux 4.20. A kernel without it leaves the work to the filter.
-        let _ = socket.set(libc::SOL_PACKET, libc::PACKET_IGNORE_OUTGOING, &1);
+        // Only a socket for all protocols is shown what this host sends.
+        if protocol != libc::ETH_P_ALL {
+            // Since Linux 4.20. A kernel without it leaves the work to the filter.
+            let _ = socket.set(libc::SOL_PACKET, libc::PACKET_IGNORE_OUTGOING, &1);
+        }
         // SAFETY: all-zero bytes are a valid sockaddr_ll.
         let mut address: sockaddr_ll = unsafe { mem::zeroed() };
         address.sll_family = libc::AF_PACKET as u16;

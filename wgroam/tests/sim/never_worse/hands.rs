@@ -76,6 +76,7 @@ impl World<'_> {
             | Action::Poke { interface, .. }
             | Action::Probe { interface, .. }
             | Action::Wake { interface, .. }
+            | Action::CopyInitiation { interface, .. }
             | Action::SetPort { interface, .. }
             | Action::ReaddPeer { interface, .. } => {
                 if let Some(tunnel) = self.tunnel_named(router, interface) {
@@ -102,6 +103,7 @@ impl World<'_> {
                 }
             }
             Action::Wake { .. } => wireguard.transmit(now, wall, Payload::Ping(WAKE)),
+            Action::CopyInitiation { home, to, .. } => wireguard.copy(now, home, to),
             Action::SetPort { port, .. } => wireguard.port = if port == 0 { free } else { port },
             Action::ReaddPeer { endpoint, .. } => {
                 wireguard.readd(now, wall, endpoint.map(|(endpoint, _)| endpoint));

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use wgroam::engine::Event;
 
 use super::plan::{R1, chance};
-use super::router::{inside_address, interface, port};
+use super::router::{inside_address, interface, key, port};
 use super::world::{Due, How, Lost, PROBE, QUESTION, WAKE, World};
 use crate::wireguard::{Body, Packet, Payload};
 use crate::world::PORT;
@@ -40,6 +40,19 @@ impl World<'_> {
         let (from, outbox) = (wireguard.port, std::mem::take(&mut wireguard.outbox));
         for (to, body) in outbox {
             self.leave(number, peer, from, to, body);
+            let router = &mut self.routers[number];
+            if router.leaves(now, to.ip())
+                && let Some(wireguard) = &mut router.tunnels[tunnel].wireguard
+            {
+                let copies = wireguard.copies_of(now, to, &body);
+                if !copies.is_empty() {
+                    let (interface, peer) = (interface(tunnel), key(peer));
+                    self.tell(number, Event::InitiationCopied { interface, peer });
+                }
+                for copy in copies {
+                    self.leave(number, peer, from, copy, body);
+                }
+            }
         }
         for n in pongs {
             self.may_ask_time(number);
