@@ -84,8 +84,9 @@ impl Round {
     /// by stands in the way. True if that is so from now on.
     pub fn change_port(&mut self, turn: &mut Turn, outage: &mut Outage) -> bool {
         let may = self.may_change_port(turn, outage);
-        // What the name says explains the silence.
-        let changes = may && !turn.stale && outage.news.is_empty();
+        // What the name says explains the silence; but where only copies went, it does so for ever.
+        let explained = !outage.news.is_empty() || (turn.stale && !turn.copies(outage));
+        let changes = may && !explained;
         if changes {
             self.port = Some(turn.port.first);
             outage.port_next = false;

@@ -118,8 +118,7 @@ fn stretches(flow: Flow, alone: &[Ping], with: &[Ping], played: &Played, found: 
             continue;
         }
         let (from, lasts) = (flow.sent(begin), PING * (at - begin) as u32);
-        let ahead = was_ahead(&alone[..begin], &with[..begin]);
-        let allowed = allowed(flow, from, lasts, played, ahead);
+        let allowed = allowed(flow, from, lasts, played);
         let refused = with[begin..at].iter().filter(|&&ping| ping == Ping::Refused).count();
         let to_the_end = at + 3 >= alone.len();
         found.push(Worse { flow, from, lasts, allowed, refused, to_the_end });
@@ -132,9 +131,9 @@ fn stretches(flow: Flow, alone: &[Ping], with: &[Ping], played: &Played, found: 
 /// More if the packet got lost that tells the responder that its new session is in use: it goes on with the one before,
 /// which the initiator has dropped if two handshakes crossed (noise.c: add_new_keypair). That was seen once in 6,000 worlds.
 ///
-/// `ahead`: the tunnel worked in the outage before, and alone it did not. Then the far end has seen a later time of who calls
-/// with a clock that is behind, and nothing helps until that clock is set.
-fn allowed(flow: Flow, from: Time, lasts: Duration, played: &Played, ahead: bool) -> Duration {
+/// Whoever calls with a clock that is behind gets in alone if it never called before, or not since the far end began anew. With
+/// wgroam it has called earlier and oftener, the far end knows a later time of it, and nothing helps until the clock is set.
+fn allowed(flow: Flow, from: Time, lasts: Duration, played: &Played) -> Duration {
     let far = if flow.host == R1 { flow.tunnel + 1 } else { flow.host };
     let near = |when: Time| when + RETRY > from && when <= from + lasts;
     let lost = |how: How| {
@@ -145,12 +144,6 @@ fn allowed(flow: Flow, from: Time, lasts: Duration, played: &Played, ahead: bool
     let crossed = lost(How::Crossed).take(2).count() as u32;
     let retries = u32::from(before) + crossed + lost(How::Luck).count() as u32;
     let unconfirmed = lost(How::Keepalive).next().map_or(Duration::ZERO, |_| UNANSWERED);
-    let past = lost(How::Past).last().filter(|_| ahead).map_or(Duration::ZERO, |when| when.saturating_sub(from) + RETRY);
+    let past = lost(How::Past).last().map_or(Duration::ZERO, |when| when.saturating_sub(from) + RETRY);
     LATER + PING + (RETRY * retries).max(past) + unconfirmed
-}
-
-/// Did it work with wgroam in the outage in which it did not work alone until now?
-fn was_ahead(alone: &[Ping], with: &[Ping]) -> bool {
-    let outage = alone.iter().zip(with).rev().take_while(|&(&alone, _)| alone != Ping::Answered);
-    outage.into_iter().any(|(_, &with)| with == Ping::Answered)
 }
