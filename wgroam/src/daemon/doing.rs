@@ -4,8 +4,8 @@
 use std::time::Instant;
 
 use super::{Daemon, trouble, wall};
-use crate::engine::{Action, Event, Report};
 use crate::engine::constants::COPY_FOR;
+use crate::engine::{Action, Event, Report};
 use crate::linux::copies::Order;
 use crate::linux::own_routes::OwnRoutes;
 use crate::linux::wireguard;
@@ -37,7 +37,14 @@ impl Daemon {
                 }
                 Action::CopyInitiation { interface, peer, home, to, mark } => {
                     let (interface, peer, home, mark) = (*interface, *peer, *home, *mark);
-                    self.copy_initiation(Order { interface, peer, home, to: to.clone(), mark, until: now + COPY_FOR });
+                    self.copy_initiation(Order {
+                        interface,
+                        peer,
+                        home,
+                        to: to.clone(),
+                        mark,
+                        until: now + COPY_FOR,
+                    });
                 }
                 Action::QueryRoutes(question) => self.query_routes(now, question),
                 Action::AddRoute(route) => self.change_route(OwnRoutes::add, route),

@@ -118,9 +118,10 @@ impl Names {
         (name.map(known).unwrap_or_default(), error)
     }
 
-    /// Is a question open, or was there no good answer since then?
+    /// Was there no good answer since then, or does it fail since the last one?
     pub fn is_unknown(&self, host: &str, since: Instant) -> bool {
-        self.names.get(host).is_some_and(|name| name.answered.is_none_or(|answered| answered < since))
+        let unknown = |name: &Name| name.answered.is_none_or(|answered| answered < since);
+        self.names.get(host).is_some_and(|name| unknown(name) || name.failing.is_some())
     }
 
     /// Where the peer may be: candidate by candidate, each address once.

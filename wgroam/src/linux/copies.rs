@@ -92,7 +92,8 @@ impl Copies {
             let Some((packet, ifindex)) = socket.receive(&mut buffer)? else { break };
             let Some(datagram) = parse::datagram(packet, ifindex) else { continue };
             let from = datagram.source.port();
-            let is = |order: &Order| order.home == datagram.destination && port(order.interface) == Some(from);
+            let is =
+                |order: &Order| order.home == datagram.destination && port(order.interface) == Some(from);
             let Some(at) = self.orders.iter().position(is).filter(|_| datagram.payload[..4] == [1, 0, 0, 0])
             else {
                 continue;

@@ -129,8 +129,7 @@ impl Recovery {
         if let Recovery::Trying { outage, trial: Some(trial), .. } = self
             && trial.copied
         {
-            outage.copied = true;
-            outage.chance.sent_at.get_or_insert(now);
+            (outage.copied, outage.chance.sent_at) = (true, Some(now));
         }
     }
 

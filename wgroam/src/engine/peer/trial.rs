@@ -162,7 +162,8 @@ impl Trial {
         let endpoint = news.or_else(|| list().next())?;
         let copied = turn.copies(outage);
         if copied {
-            let mut to: Vec<SocketAddr> = list().filter(|&other| other != endpoint).take(COPIES - 1).collect();
+            let mut to: Vec<SocketAddr> =
+                list().filter(|&other| other != endpoint).take(COPIES - 1).collect();
             to.push(endpoint);
             turn.copy_initiation(outage, round, to);
         } else {
@@ -200,7 +201,8 @@ impl Trial {
             return now >= since + TRIED_AFTER;
         }
         if self.copied {
-            return passed(sent_at, TRIED_AFTER, now) || now >= self.begun + COPY_FOR;
+            let answered = outage.copied && passed(sent_at, TRIED_AFTER, now);
+            return answered || now >= self.begun + COPY_FOR;
         }
         let limit = match self.home {
             // Whatever makes its chance begin anew, it is back home by then.
@@ -289,7 +291,10 @@ impl Turn<'_> {
     /// home.
     fn copies(&self, outage: &Outage) -> bool {
         let leave = within(self.silence.initiation, COPIED_AFTER, self.context.now);
-        leave && !outage.no_copies && same(outage.home, self.contact.seen.endpoint) && self.waits_for_slot(outage)
+        leave
+            && !outage.no_copies
+            && same(outage.home, self.contact.seen.endpoint)
+            && self.waits_for_slot(outage)
     }
 
     fn copy_initiation(&mut self, outage: &mut Outage, round: &mut Round, to: Vec<SocketAddr>) {
@@ -347,10 +352,10 @@ impl Turn<'_> {
         dialed && self.contact.unheard() && (outage.quick || self.contact.seen.endpoint.is_none())
     }
 
-    /// Is it time for `option readd`?
+    /// Is it time for `option readd`? A session that lasts may work again, and would be lost.
     pub fn readds(&self, outage: &Outage, round: &Round) -> bool {
-        let has_endpoint = self.contact.seen.endpoint.is_some();
-        self.section.readd && has_endpoint && !round.readded && !self.is_harmless_to_readd(outage)
+        let lost = self.contact.seen.endpoint.is_some() && !self.contact.alive(self.context.now);
+        self.section.readd && lost && !round.readded && !self.is_harmless_to_readd(outage)
     }
 
     /// What only we set gets a change for the rest: each handshake counts. What proved itself, or somebody else set, stays.

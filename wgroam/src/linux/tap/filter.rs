@@ -5,8 +5,8 @@
 //! Offsets count from the network header, as a SOCK_DGRAM packet socket sees it (packet_rcv() in net/packet/af_packet.c).
 
 use libc::{
-    BPF_ABS, BPF_B, BPF_H, BPF_IND, BPF_JA, BPF_JEQ, BPF_JMP, BPF_JSET, BPF_K, BPF_LD, BPF_LDX,
-    BPF_LEN, BPF_MSH, BPF_RET, BPF_W, sock_filter,
+    BPF_ABS, BPF_B, BPF_H, BPF_IND, BPF_JA, BPF_JEQ, BPF_JMP, BPF_JSET, BPF_K, BPF_LD, BPF_LDX, BPF_LEN,
+    BPF_MSH, BPF_RET, BPF_W, sock_filter,
 };
 
 use super::parse::{IPV4_FRAGMENT, IPV6_HEADER, UDP_LENGTH};

@@ -23,6 +23,14 @@ pub struct Flow {
     offset: Time,
 }
 
+impl Flow {
+    /// The ends of its tunnel.
+    pub fn ends(&self) -> [usize; 2] {
+        let far = if self.host == R1 { self.tunnel + 1 } else { self.host };
+        [R1, far]
+    }
+}
+
 /// What became of a ping.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ping {

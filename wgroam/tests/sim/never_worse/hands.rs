@@ -88,7 +88,7 @@ impl World<'_> {
 
     fn change(&mut self, router: usize, tunnel: usize, action: Action) {
         let (now, wall) = (self.now, self.routers[router].wall(self.now));
-        let free = 33_000 + (chance(self.plan.seed, now, 77) % 20_000) as u16;
+        let free = 33_000 + (chance(self.plan.seed, now, 77) % 20_000) as u16 + tunnel as u16;
         let Some(wireguard) = &mut self.routers[router].tunnels[tunnel].wireguard else { return };
         match action {
             Action::SetEndpoint { endpoint, .. } | Action::ClearSource { endpoint, .. } => {

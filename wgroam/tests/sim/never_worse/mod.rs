@@ -29,8 +29,8 @@ const WORLDS: u64 = 4000;
 /// Faults that are told at most, unless `SHOWN=n` says how many.
 const SHOWN: u64 = 20;
 
-/// So often WireGuard alone plays a world again, with other jitter, before a fault counts: when its next retry comes is luck, and it
-/// makes a difference of [`referee::RETRY`].
+/// So often WireGuard alone plays a world again, with other jitter and losses, before a fault counts. When its next retry comes is
+/// luck, and makes a difference of [`referee::RETRY`]; what got lost last decides whether it calls at all.
 const LUCKS: u64 = 8;
 
 const PLAYS: [[bool; 2]; 3] = [[true, false], [false, true], [true, true]];
@@ -97,9 +97,10 @@ fn connected(played: &Played, plan: &Plan) -> String {
     text
 }
 
-/// Would WireGuard alone not have been as late, had its retries come at other moments?
+/// Would WireGuard alone not have been as late, had its retries come at other moments, and other packets been lost?
 fn is_worse_than_luck(plan: &Plan, base: Instant, played: &Played) -> bool {
-    let worse = |luck| referee::judge(plan, &play(plan, [false; 2], luck, base, false), played).worst.is_some();
+    let worse =
+        |luck| referee::judge(plan, &play(plan, [false; 2], luck, base, false), played).worst.is_some();
     (1..=LUCKS).all(worse)
 }
 
@@ -181,10 +182,6 @@ fn play_all(seeds: std::ops::Range<u64>, threads: u64) -> (Vec<(u64, String)>, V
     (faults, late)
 }
 
-/// So many of 1,000 worlds may have a fault. The aim is none: what is left are handshakes that cross or get lost while a
-/// wrong first candidate has its turn, and clocks that are wrong at both ends.
-const KNOWN_FAULTS: usize = 5;
-
 #[test]
 fn never_worse() {
     let only = number("WORLD");
@@ -207,8 +204,7 @@ fn never_worse() {
         at(1.0)
     );
     let seeds: Vec<_> = faults.iter().map(|&(seed, _)| seed).take(shown).collect();
-    let most = if only.is_some() { 0 } else { many as usize * KNOWN_FAULTS / 1000 };
-    assert!(faults.len() <= most, "{} of {many} worlds have a fault, WORLD={seeds:?} ...", faults.len());
+    assert!(faults.is_empty(), "{} of {many} worlds have a fault, WORLD={seeds:?} ...", faults.len());
 }
 
 /// How often the referee cries out for nothing: two plays without wgroam, in which only WireGuard's own luck differs.

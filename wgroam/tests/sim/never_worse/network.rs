@@ -41,7 +41,7 @@ impl World<'_> {
         for (to, body) in outbox {
             self.leave(number, peer, from, to, body);
             let router = &mut self.routers[number];
-            if router.leaves(now, to.ip())
+            if router.sends(now, to.ip())
                 && let Some(wireguard) = &mut router.tunnels[tunnel].wireguard
             {
                 let copies = wireguard.copies_of(now, to, &body);
@@ -71,6 +71,9 @@ impl World<'_> {
 
     fn leave(&mut self, number: usize, peer: usize, from: u16, to: SocketAddr, body: Body) {
         let (now, seed) = (self.now, self.plan.seed);
+        if matches!(body, Body::Initiation { .. }) {
+            self.calls.push((now, number));
+        }
         let router = &mut self.routers[number];
         let first = port(&router.end, seed ^ number as u64, 1, 0);
         let itself = to.ip().is_loopback() || router.own_addresses().contains(&to.ip());
@@ -88,7 +91,7 @@ impl World<'_> {
             Body::Data { payload: Payload::Pong(n), .. } => 9 + 4 * n,
             _ => 3,
         };
-        let luck = chance(seed, now, kind << 2 | number as u64) % 1000 < self.plan.loss;
+        let luck = chance(seed ^ self.luck, now, kind << 2 | number as u64) % 1000 < self.plan.loss;
         if !passes || luck {
             return self.lose(number, peer, &body, if passes { How::Luck } else { How::NoWay });
         }

@@ -62,7 +62,7 @@ pub struct Verdict {
 pub fn judge(plan: &Plan, alone: &Played, with: &Played) -> Verdict {
     let mut found: Vec<Worse> = Vec::new();
     for (number, flow) in flows(plan).into_iter().enumerate() {
-        stretches(flow, &alone.pings[number], &with.pings[number], with, &mut found);
+        stretches(flow, (&alone.pings[number], &alone.calls), &with.pings[number], with, &mut found);
     }
     let latest = found.iter().map(|worse| worse.lasts).max().unwrap_or_default();
     let too_long = found.into_iter().filter(|worse| !worse.excess().is_zero());
@@ -102,7 +102,13 @@ pub fn works(plan: &Plan, played: &Played) -> bool {
         .all(|pings| pings.iter().rev().skip(3).take(10).any(|&ping| ping == Ping::Answered))
 }
 
-fn stretches(flow: Flow, alone: &[Ping], with: &[Ping], played: &Played, found: &mut Vec<Worse>) {
+fn stretches(
+    flow: Flow,
+    (alone, calls): (&[Ping], &[(Time, usize)]),
+    with: &[Ping],
+    played: &Played,
+    found: &mut Vec<Worse>,
+) {
     // A single ping that got lost is no outage.
     let answered = |pings: &[Ping], at: usize| pings.get(at) == Some(&Ping::Answered);
     let connected =
@@ -118,11 +124,23 @@ fn stretches(flow: Flow, alone: &[Ping], with: &[Ping], played: &Played, found: 
             continue;
         }
         let (from, lasts) = (flow.sent(begin), PING * (at - begin) as u32);
-        let allowed = allowed(flow, from, lasts, played);
+        let allowed = match flow.ends().iter().any(|&end| does_not_call(end, from, lasts, calls, played)) {
+            true => lasts,
+            false => allowed(flow, from, lasts, played),
+        };
         let refused = with[begin..at].iter().filter(|&&ping| ping == Ping::Refused).count();
         let to_the_end = at + 3 >= alone.len();
         found.push(Worse { flow, from, lasts, allowed, refused, to_the_end });
     }
+}
+
+/// An end without wgroam is content: something came from the far end just before the outage, a poke of its wgroam or a ping.
+/// Alone it was waiting for an answer just then, and called.
+fn does_not_call(end: usize, from: Time, lasts: Duration, alone: &[(Time, usize)], played: &Played) -> bool {
+    let calls = |list: &[(Time, usize)], from: Time, until: Time| {
+        list.iter().any(|&(when, who)| who == end && when + RETRY * 2 > from && when <= until)
+    };
+    !played.with[end] && calls(alone, from, from + PING) && !calls(&played.calls, from, from + lasts)
 }
 
 /// 2 s, and a handshake retry if one of that pair came to nothing just before; one for each that was lost by bad luck; and one if
@@ -134,7 +152,7 @@ fn stretches(flow: Flow, alone: &[Ping], with: &[Ping], played: &Played, found: 
 /// Whoever calls with a clock that is behind gets in alone if it never called before, or not since the far end began anew. With
 /// wgroam it has called earlier and oftener, the far end knows a later time of it, and nothing helps until the clock is set.
 fn allowed(flow: Flow, from: Time, lasts: Duration, played: &Played) -> Duration {
-    let far = if flow.host == R1 { flow.tunnel + 1 } else { flow.host };
+    let [_, far] = flow.ends();
     let near = |when: Time| when + RETRY > from && when <= from + lasts;
     let lost = |how: How| {
         let its = played.lost.iter().filter(move |lost| (lost.far, lost.how) == (far, how) && near(lost.at));

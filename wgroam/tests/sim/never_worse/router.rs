@@ -161,7 +161,12 @@ impl Router {
 
     /// Does a packet of WireGuard's leave by the uplink, and not back into the tunnel or nowhere?
     pub fn leaves(&self, now: Time, to: IpAddr) -> bool {
-        let Some(hop) = self.hop(now).filter(|_| now >= self.off && to.is_ipv4()) else { return false };
+        now >= self.off && self.sends(now, to)
+    }
+
+    /// Does the kernel send it by the uplink? It may not know that nothing gets further.
+    pub fn sends(&self, now: Time, to: IpAddr) -> bool {
+        let Some(hop) = self.hop(now).filter(|_| to.is_ipv4()) else { return false };
         if let Some(route) = self.own_routes.iter().find(|route| route.to == Prefix::host(to)) {
             return route.via == Via::By(hop);
         }

@@ -94,6 +94,9 @@ pub struct Played {
     /// By flow.
     pub pings: Vec<Vec<Ping>>,
     pub lost: Vec<Lost>,
+    /// Initiations that left a router.
+    pub calls: Vec<(Time, usize)>,
+    pub with: [bool; 3],
     pub story: Vec<(Time, String)>,
 }
 
@@ -103,7 +106,7 @@ pub struct World<'a> {
     pub(super) now: Time,
     pub(super) routers: Vec<Router>,
     with: [bool; 3],
-    luck: u64,
+    pub(super) luck: u64,
     pub(super) flows: Vec<Flow>,
     /// What the ends' names mean.
     pub(super) published: [IpAddr; 3],
@@ -115,17 +118,19 @@ pub struct World<'a> {
     entries: u64,
     pub(super) pings: Vec<Vec<Ping>>,
     pub(super) lost: Vec<Lost>,
+    pub(super) calls: Vec<(Time, usize)>,
     story: Option<Vec<(Time, String)>>,
 }
 
 /// Plays the plan with wgroam on these routers.
 ///
-/// `luck` is WireGuard's own: its jitter.
+/// `luck` is WireGuard's own, its jitter, and the line's: 0 is the same in each play of a world.
 pub fn play(plan: &Plan, with: [bool; 2], luck: u64, base: Instant, tell: bool) -> Played {
     let mut world = World::new(plan, [with[R1], with[R2], false], base, tell);
     world.luck = luck;
     world.run();
-    Played { pings: world.pings, lost: world.lost, story: world.story.unwrap_or_default() }
+    let World { pings, lost, calls, with, story, .. } = world;
+    Played { pings, lost, calls, with, story: story.unwrap_or_default() }
 }
 
 impl<'a> World<'a> {
@@ -151,6 +156,7 @@ impl<'a> World<'a> {
             entries: 0,
             pings,
             lost: Vec::new(),
+            calls: Vec::new(),
             story: tell.then(Vec::new),
         };
         for (at, event) in plan.events.iter().enumerate() {
