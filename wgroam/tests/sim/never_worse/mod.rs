@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! Rule 6, never worse than nothing: each random world is played four times from one seed, with the same losses: with
 //! wgroam on neither router, on R1, on R2, on both. Whenever the tunnel carries data without wgroam, it does with it, 2 s later at
-//! most, and one handshake retry where a handshake got lost.
+//! most, and one handshake retry where a handshake got lost. What is luck, and what is no fault: docs/design/engine.md, "Never worse
+//! than WireGuard alone".
 //!
 //! `WORLD=seed cargo test --test sim never_worse -- --nocapture` plays one and tells its story; `WORLDS=n` plays so many,
 //! `FIRST=n` from that seed on.
