@@ -6,6 +6,7 @@
 
 mod bench;
 mod chased;
+mod copies;
 mod devices;
 mod initiations;
 mod ladder;
