@@ -131,6 +131,9 @@ pub const CONVENTIONAL: RangeInclusive<u16> = 51_820..=51_829;
 
 /// A new initiation to a peer may go out this long after the last one (messages.h: REKEY_TIMEOUT). Not ours to choose.
 pub const REKEY_TIMEOUT: Duration = secs(5);
+/// Late calls are answered this often. The first answer may be lost to REKEY_TIMEOUT, as WireGuard has just sent something else of a
+/// handshake; so each repetition of the call, 5 s later or a bit less as we see it, gets one.
+pub const LATE_SPACING: Duration = secs(4);
 /// WireGuard repeats one after REKEY_TIMEOUT and up to a third of a second more; and this much slack.
 pub const REKEY_WINDOW: Duration = millis(5500);
 /// WireGuard answers data with a keepalive after this time when it has nothing else to say (messages.h:

@@ -223,7 +223,7 @@ impl Calls {
     pub(super) fn take_late(&mut self, poll: &Poll, endpoint: Option<SocketAddr>) -> bool {
         let due = |&mut (_, seen): &mut (SocketAddr, Instant)| poll.up && poll.asked >= seen + LEARN_DELAY;
         let Some((source, _)) = self.late.take_if(due) else { return false };
-        let spaced = !within(self.late_answered, REKEY_TIMEOUT, poll.now);
+        let spaced = !within(self.late_answered, LATE_SPACING, poll.now);
         let answered = spaced && same(endpoint, Some(source));
         if answered {
             self.late_answered = Some(poll.now);

@@ -162,6 +162,6 @@ fn allowed(flow: Flow, from: Time, lasts: Duration, played: &Played) -> Duration
     let crossed = lost(How::Crossed).take(2).count() as u32;
     let retries = u32::from(before) + crossed + lost(How::Luck).count() as u32;
     let unconfirmed = lost(How::Keepalive).next().map_or(Duration::ZERO, |_| UNANSWERED);
-    let past = lost(How::Past).last().map_or(Duration::ZERO, |when| when.saturating_sub(from) + RETRY);
+    let past = lost(How::Past).next_back().map_or(Duration::ZERO, |when| when.saturating_sub(from) + RETRY);
     LATER + PING + (RETRY * retries).max(past) + unconfirmed
 }
