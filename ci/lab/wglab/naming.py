@@ -74,6 +74,25 @@ class Named(Journey):
         self.begin_with_name()
         return self.be_off()
 
+    def move_while_off(self):
+        """R2 is off for a while and comes back at another address, and its name with it: the silence after that. By then only
+        handshakes tell, and R1's goes to the new address as a copy: nothing that wgroam set may be in its history."""
+        self.inet.start_dns()
+        self.r1.use_dns()
+        self.inet.point_name(HOME, R2_ADDRESS)
+        self.bring_up()
+        self.begin_with_name()
+        self.r2.vanish()
+        self.endure()
+        self.r2.reappear()
+        self.r2.change_wan_address()
+        self.inet.point_name(HOME, R2_NEW_ADDRESS)
+        seconds = self.silence(self.from_lan, "R1's side")
+        if "r1" in self.daemons:
+            reason = (self.daemons["r1"].peer() or {}).get("reason")
+            self.check(reason in ("learned", "initiation"), f"R1 has R2 there by {reason}: wgroam moved it")
+        return seconds
+
     def full_tunnel(self, **more):
         """All of R1's traffic goes into the tunnel, its questions to the name server included; R2 passes them on."""
         self.inet.start_dns()
@@ -140,6 +159,12 @@ def split_horizon_loopback(stage):
 def split_horizon_inside(stage):
     """As split-horizon, where the name means R2's address in the tunnel."""
     return stage.split(PROBED)
+
+
+@name_story("anchor-moves-off", reach=SOON, lasts=OFF)
+def anchor_moves_off(stage):
+    """R2 is off for a while, and comes back at another address, which its name means from then on."""
+    return stage.move_while_off()
 
 
 @name_story("dns-behind", reach=SOON)

@@ -69,6 +69,7 @@ STEPS = [
     Step("split-horizon-parked", after=Step("split-horizon", "nothing", **SHORT), here=True, **SHORT),
     Step("split-horizon-loopback", after=Step("split-horizon", "nothing", **SHORT), here=True, **SHORT),
     Step("split-horizon-inside", after=Step("split-horizon", "nothing", **SHORT), here=True, **SHORT),
+    Step("anchor-moves-off", lasts=25, limit=20),
     Step("recordings"),
     Step("multipath", lasts=20),
     Step("forgery"),
