@@ -48,7 +48,10 @@ impl Context<'_> {
     pub fn candidates(&self, section: &config::Peer) -> Vec<SocketAddr> {
         let proven = self.proven(PeerId { interface: section.tunnel, key: section.public_key });
         let proven = proven.filter(|endpoint| section.family.takes(endpoint.ip()));
-        let mut list: Vec<SocketAddr> = proven.into_iter().collect();
+        let mut list = Vec::new();
+        if let Some(proven) = proven {
+            list.push(proven);
+        }
         let named = self.named(section);
         // No sort: it would be 8 KB of code on mips.
         for last in [false, true] {
@@ -63,8 +66,9 @@ impl Context<'_> {
 
     /// What its candidates stand for.
     pub fn named(&self, section: &config::Peer) -> Vec<SocketAddr> {
-        let all = self.names.endpoints(section).into_iter();
-        all.filter(|&endpoint| self.takes(Some(section), endpoint)).collect()
+        let mut all = self.names.endpoints(section);
+        all.retain(|&endpoint| self.takes(Some(section), endpoint));
+        all
     }
 
     /// Is this host the only candidate that stands for the endpoint?
