@@ -24,7 +24,7 @@ use mio::{Events, Interest, Poll, Token};
 
 use crate::config::{self, Config, Loaded, Peer};
 use crate::engine::{Command, Engine, Event};
-use crate::linux::clock::ClockWatch;
+use crate::linux::clock::{ClockWatch, earlier};
 use crate::linux::control::{Control, SOCKET};
 use crate::linux::copies::Copies;
 use crate::linux::own_routes::OwnRoutes;
@@ -232,7 +232,7 @@ impl Daemon {
             self.keeper.deadline(),
             self.asking.deadline(),
         ];
-        deadlines.into_iter().flatten().min()
+        deadlines.into_iter().fold(None, earlier)
     }
 
     fn expire(&mut self, now: Instant) {

@@ -76,6 +76,15 @@ fn is_over(since: Option<Instant>, nanos: u64, now: Instant) -> bool {
     since.is_some_and(|since| now >= since.plus_nanos(nanos))
 }
 
+/// The earlier of two moments that may not be.
+#[inline(never)]
+pub(super) fn earliest(a: Option<Instant>, b: Option<Instant>) -> Option<Instant> {
+    match (a, b) {
+        (Some(a), Some(b)) => Some(a.min(b)),
+        (a, b) => a.or(b),
+    }
+}
+
 impl Add<Duration> for Instant {
     type Output = Self;
 

@@ -31,8 +31,8 @@ use std::time::Duration;
 
 use self::constants::*;
 use self::context::Context;
-use self::device::{Device, Ticks, earliest};
-use self::instant::Instant;
+use self::device::{Device, Ticks};
+use self::instant::{Instant, earliest};
 use self::memory::{Changed, Memory};
 use self::names::Names;
 use self::outbox::{Note, Outbox};
@@ -218,11 +218,11 @@ impl Engine {
         let devices = self.devices.values().filter(|device| device.present());
         let polls = devices.map(|device| {
             let planned = device.polls.next(device.peers.len());
-            planned.map_or(device.polls.tick, |planned| planned.min(device.polls.tick))
+            earliest(planned, Some(device.polls.tick))
         });
         let rest =
             [self.routes.deadline(), self.names.deadline(), self.save_at, self.outbox.pokes.deadline()];
-        let deadline = rest.into_iter().fold(polls.min(), earliest)?;
+        let deadline = polls.chain(rest).fold(None, earliest)?;
         Some(self.start + deadline.saturating_duration_since(Instant::START))
     }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::ResolveError;
 use super::constants::*;
-use super::instant::{Instant, within};
+use super::instant::{Instant, earliest, within};
 use crate::config;
 use crate::sorted::SortedMap;
 
@@ -72,7 +72,7 @@ impl Names {
 
     /// When [`Names::due`] has something.
     pub fn deadline(&self) -> Option<Instant> {
-        self.names.values().filter_map(moment).min()
+        self.names.values().map(moment).fold(None, earliest)
     }
 
     /// Takes an answer in. True when it is another one than before.

@@ -87,7 +87,7 @@ impl Engine {
             candidates.push(candidate(one));
         }
         let mut steps = Vec::new();
-        for &(when, step) in &dialed.steps {
+        for &(when, step) in dialed.steps.iter().rev() {
             steps.push((age(when), step));
         }
         Some(DialStatus {

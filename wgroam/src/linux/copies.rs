@@ -15,6 +15,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::os::fd::{AsRawFd, RawFd};
 use std::time::Instant;
 
+use super::clock::earlier;
 use super::echo::{raw_socket, set};
 use super::tap::socket::PacketSocket;
 use super::tap::{PAYLOAD, filter, parse};
@@ -66,7 +67,7 @@ impl Copies {
 
     /// When [`Copies::expire`] is due.
     pub fn deadline(&self) -> Option<Instant> {
-        self.orders.iter().map(|order| order.until).min()
+        self.orders.iter().map(|order| Some(order.until)).fold(None, earlier)
     }
 
     /// Drops orders whose time is over.

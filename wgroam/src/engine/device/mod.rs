@@ -7,7 +7,7 @@ mod strangers;
 mod triggers;
 
 pub(super) use polls::{Polls, Ticks};
-pub(super) use snapshot::{Seen, earliest};
+pub(super) use snapshot::Seen;
 pub(super) use strangers::Strangers;
 pub(super) use triggers::{Triggers, Waiting};
 
@@ -140,7 +140,7 @@ impl Device {
             // It can't get in, but it can be called: once in a while that is worth a snapshot.
             acts = behind >= CLOCK_SLACK
                 && peer.absent.is_none()
-                && super::peer::same(peer.contact.seen.endpoint, Some(source));
+                && super::peer::same(peer.contact.seen.endpoint.as_ref(), Some(&source));
             if acts {
                 self.polls.at(now + LEARN_DELAY, context.ticks);
             }

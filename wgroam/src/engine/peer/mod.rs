@@ -19,8 +19,8 @@ pub(super) use trial::Port;
 use std::net::{IpAddr, SocketAddr};
 
 use super::context::Context;
-use super::device::{Seen, Triggers, earliest};
-use super::instant::Instant;
+use super::device::{Seen, Triggers};
+use super::instant::{Instant, earliest};
 use super::outbox::{Note, Outbox};
 use super::rate::Rate;
 use super::{Reason, Report};
@@ -199,7 +199,7 @@ impl Peer {
         let (interface, peer, source) = (id.interface, id.key, call.source);
         // While it has a session elsewhere, what is not known to be fresh is a recording, as far as anybody can tell: that
         // WireGuard did not take it says nothing about a firewall.
-        if !call.fresh && alive && !same(self.contact.seen.endpoint, Some(source)) {
+        if !call.fresh && alive && !same(self.contact.seen.endpoint.as_ref(), Some(&source)) {
             return None;
         }
         if self.calls.note_not_taken(&call, poll.up) && reports.allow(now, NOT_TAKEN_BURST, NOT_TAKEN_REFILL)
@@ -210,7 +210,7 @@ impl Peer {
         if !poll.up || !context.takes(context.settings.peer(id), source) {
             return None;
         }
-        if same(self.contact.seen.endpoint, Some(source)) {
+        if same(self.contact.seen.endpoint.as_ref(), Some(&source)) {
             // It is where it says, and can't get in. Without a session a poke makes WireGuard call out to it; with one
             // it would send a keepalive that the peer may not understand any more.
             if !alive {
@@ -304,7 +304,7 @@ impl Peer {
 
 /// Are these the same place? A scope or flow label, which one source of endpoints knows and another does not, makes no
 /// difference.
-pub(super) fn same(a: Option<SocketAddr>, b: Option<SocketAddr>) -> bool {
+pub(super) fn same(a: Option<&SocketAddr>, b: Option<&SocketAddr>) -> bool {
     match (a, b) {
         (Some(a), Some(b)) => a.ip() == b.ip() && a.port() == b.port(),
         (a, b) => a.is_none() && b.is_none(),

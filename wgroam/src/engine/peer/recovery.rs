@@ -192,7 +192,7 @@ impl Recovery {
         let here = turn.contact.seen.endpoint;
         if let Some(outage) = self.outage_mut() {
             outage.home = here.filter(|_| !turn.contact.is_on_trial()).or(outage.home);
-            outage.news.retain(|&news| !same(Some(news), here) && turn.candidates.contains(&news));
+            outage.news.retain(|news| !same(Some(news), here.as_ref()) && turn.candidates.contains(news));
         }
         // A poke that waits for its turn, or an endpoint that was just set: first see what comes of it.
         if turn.is_busy() {
@@ -270,7 +270,7 @@ impl Recovery {
             outage.home = outage.home.or_else(proven);
             // What we set in an earlier life, and what was never heard from, is on trial until it answers.
             if let (Some(here), Some(home)) = (here, outage.home)
-                && !same(Some(here), Some(home))
+                && !same(Some(&here), Some(&home))
                 && turn.contact.is_on_trial()
             {
                 let trial = Trial::of(now, here, home);

@@ -21,6 +21,7 @@ use log::{debug, warn};
 use mio::net::{UnixListener, UnixStream};
 use mio::{Interest, Registry, Token};
 
+use super::clock::earlier;
 use client::{Client, MAX_LAG, Progress, Stage};
 pub use client::{MAX_REQUEST, REQUEST_TIME, STALL_TIME};
 pub use connect::{Answer, ConnectError, ask, connect};
@@ -186,8 +187,8 @@ impl Control {
 
     /// When [`Control::expire`] wants to be called.
     pub fn deadline(&self) -> Option<Instant> {
-        let clients = self.slots.iter().flatten().filter_map(|(_, client)| client.deadline());
-        clients.chain(self.accept_at).min()
+        let clients = self.slots.iter().flatten().map(|(_, client)| client.deadline());
+        clients.fold(self.accept_at, earlier)
     }
 
     /// Drops clients that took too long, and takes connections that had to wait.
