@@ -16,6 +16,7 @@ const PEER_OPTIONS: &[&str] =
 const SECTION_TYPES: &[&str] = &["wgroam", "tunnel", "peer"];
 
 /// Reads the sections of package `wgroam`; what is said about them begins with `source`.
+#[inline(never)]
 pub(super) fn read(parsed: &Parsed, source: &str) -> Result<Loaded, Errors> {
     let mut reader = Typed::new(source, !parsed.mistakes.is_empty());
     for (line, mistake) in &parsed.mistakes {

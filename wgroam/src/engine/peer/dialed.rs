@@ -55,6 +55,7 @@ pub(in crate::engine) struct Around<'a> {
 
 impl Dialed {
     /// Takes in a snapshot, and does what is due.
+    #[inline(never)]
     pub fn watch(
         &mut self,
         context: &Context,
