@@ -11,6 +11,8 @@ use std::cmp::Ordering;
 use std::iter::from_fn;
 use std::slice;
 
+use crate::lists;
+
 /// The most entries that lie in one piece. Less is cheaper to insert into, more is quicker to walk through.
 const CHUNK: usize = 64;
 
@@ -193,8 +195,8 @@ impl<K: Ord, V> SortedMap<K, V> {
 
     /// Keeps those entries only.
     pub fn retain(&mut self, mut keep: impl FnMut(&K, &V) -> bool) {
-        self.chunks.iter_mut().for_each(|chunk| chunk.retain(|entry| keep(&entry.0, &entry.1)));
-        self.chunks.retain(|chunk| !chunk.is_empty());
+        self.chunks.iter_mut().for_each(|chunk| lists::keep(chunk, |entry| keep(&entry.0, &entry.1)));
+        lists::keep(&mut self.chunks, |chunk| !chunk.is_empty());
     }
 }
 

@@ -2,6 +2,7 @@
 //! The interfaces whose initiations are verified: one responder for each, found by the port that a packet was for.
 
 use crate::initiation::{INITIATION_LENGTH, Responder, Timestamp, Verdict};
+use crate::lists;
 use crate::model::{Device, Interface, PrivateKey, PublicKey};
 
 /// The responders of all interfaces: a few. One holds its interface's private key, for as long as that is watched.
@@ -50,7 +51,7 @@ impl Watched {
     /// The interface is gone; its key is wiped. Returns true when it was there.
     pub fn remove(&mut self, interface: Interface) -> bool {
         let before = self.0.len();
-        self.0.retain(|entry| entry.interface != interface);
+        lists::keep(&mut self.0, |entry| entry.interface != interface);
         self.0.len() < before
     }
 

@@ -10,6 +10,7 @@ use super::names::Names;
 use super::peer::{PeerId, usable};
 use super::settings::Settings;
 use crate::config;
+use crate::lists;
 use crate::model::Interface;
 use crate::routing::RouteAnswer;
 
@@ -67,7 +68,7 @@ impl Context<'_> {
     /// What its candidates stand for.
     pub fn named(&self, section: &config::Peer) -> Vec<SocketAddr> {
         let mut all = self.names.endpoints(section);
-        all.retain(|&endpoint| self.takes(Some(section), endpoint));
+        lists::keep(&mut all, |&endpoint| self.takes(Some(section), endpoint));
         all
     }
 

@@ -9,6 +9,7 @@ use super::Remembered;
 use super::constants::*;
 use super::peer::{PeerId, usable};
 use crate::initiation::Timestamp;
+use crate::lists;
 use crate::model::{Interface, WallTime};
 use crate::sorted::SortedMap;
 
@@ -46,7 +47,7 @@ impl Memory {
         let mut memory = Self::default();
         for mut r in remembered {
             memory.latest = memory.latest.max(r.confirmed);
-            r.good.retain(|&(_, endpoint)| usable(endpoint));
+            lists::keep(&mut r.good, |&(_, endpoint)| usable(endpoint));
             let entry = Entry {
                 endpoint: r.endpoint.filter(|&endpoint| usable(endpoint)),
                 confirmed: r.confirmed,
@@ -131,7 +132,7 @@ impl Memory {
         if good.first() == Some(&(wan, endpoint)) {
             return Changed::Nothing;
         }
-        good.retain(|&(other, _)| other != wan);
+        lists::keep(good, |&(other, _)| other != wan);
         good.insert(0, (wan, endpoint));
         good.truncate(GOOD_MAX);
         Changed::Details

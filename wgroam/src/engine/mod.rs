@@ -42,6 +42,7 @@ use self::routes::Routes;
 use self::settings::Settings;
 use crate::config::Config;
 use crate::initiation::{Timestamp, Verdict};
+use crate::lists;
 use crate::model::{Interface, PublicKey, WallTime};
 use crate::sorted::SortedMap;
 use crate::wan::WanChange;
@@ -366,7 +367,7 @@ impl Engine {
     }
 
     fn on_device_gone(&mut self, now: Instant, interface: Interface) {
-        self.unwatched.retain(|&unwatched| unwatched != interface);
+        lists::keep(&mut self.unwatched, |&unwatched| unwatched != interface);
         let Some(device) = self.devices.get_mut(&interface).filter(|device| device.present()) else { return };
         device.leave(now, &mut self.outbox);
         let mut gone = 0;

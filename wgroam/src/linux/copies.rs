@@ -19,6 +19,7 @@ use super::clock::earlier;
 use super::echo::{raw_socket, set};
 use super::tap::socket::PacketSocket;
 use super::tap::{PAYLOAD, filter, parse};
+use crate::lists;
 use crate::model::{Interface, PublicKey};
 
 /// An initiation that is to be copied.
@@ -60,7 +61,7 @@ impl Copies {
                 Some(self.socket.insert(socket).as_raw_fd())
             }
         };
-        self.orders.retain(|other| (other.interface, other.peer) != (order.interface, order.peer));
+        lists::keep(&mut self.orders, |other| (other.interface, other.peer) != (order.interface, order.peer));
         self.orders.push(order);
         Ok(new)
     }
@@ -72,7 +73,7 @@ impl Copies {
 
     /// Drops orders whose time is over.
     pub fn expire(&mut self, now: Instant) {
-        self.orders.retain(|order| order.until > now);
+        lists::keep(&mut self.orders, |order| order.until > now);
         if self.orders.is_empty() {
             self.socket = None;
         }

@@ -21,6 +21,7 @@ use super::peer::Peer;
 use super::rate::Rate;
 use super::{Action, Reason, Report};
 use crate::initiation::Verdict;
+use crate::lists;
 use crate::model::{Interface, PublicKey};
 use crate::sorted::SortedMap;
 
@@ -169,7 +170,7 @@ impl Device {
             concerned |= changed || dialed.silent().is_some();
             if changed {
                 let mut news = context.named(section);
-                news.retain(|&endpoint| {
+                lists::keep(&mut news, |&endpoint| {
                     !old.contains(&endpoint.ip()) && context.only(section, endpoint, host)
                 });
                 dialed.hear_news(now, &news);

@@ -13,6 +13,7 @@ use super::recovery::{Chance, Outage};
 use super::silence::Silence;
 use super::{Contact, PeerId, Pokes, same, turn};
 use crate::config;
+use crate::lists;
 
 /// What was tried since the peer was last left in peace.
 #[derive(Debug, Default)]
@@ -46,7 +47,7 @@ impl Round {
             let news = !outage.news.is_empty();
             if !outage.copied && !news {
                 outage.no_copies = true;
-                self.tried.retain(|endpoint| !self.copied.contains(endpoint));
+                lists::keep(&mut self.tried, |endpoint| !self.copied.contains(endpoint));
             }
             return;
         }

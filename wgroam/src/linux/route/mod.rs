@@ -20,6 +20,7 @@ use nix::sys::socket::SockProtocol;
 
 use super::netlink::{Drained, Socket};
 use super::wireguard::uapi;
+use crate::lists;
 use crate::model::Interface;
 use crate::routing::Hop;
 use crate::wan::WanChange;
@@ -284,7 +285,7 @@ impl RouteMonitor {
             }
             Told::AddressGone(address) => {
                 let gone = (address.ifindex, address.ip);
-                self.now.addresses.retain(|known| (known.ifindex, known.ip) != gone);
+                lists::keep(&mut self.now.addresses, |known| (known.ifindex, known.ip) != gone);
                 self.own_changed = true;
                 if state::matters(&address) && !self.lost.contains(&gone) {
                     self.lost.push(gone);
@@ -327,7 +328,7 @@ impl RouteMonitor {
         if known == Some(new) {
             return false;
         }
-        self.now.links.retain(|other| other.link.ifindex != link.ifindex);
+        lists::keep(&mut self.now.links, |other| other.link.ifindex != link.ifindex);
         self.now.links.push(new);
         let same_to_us = known.is_some_and(|known| known.tunnel && known.link.up == link.up);
         if tunnel && !same_to_us {
@@ -339,7 +340,7 @@ impl RouteMonitor {
 
     fn link_gone(&mut self, ifindex: u32) -> bool {
         let Some(known) = self.now.link(ifindex).copied() else { return false };
-        self.now.links.retain(|other| other.link.ifindex != ifindex);
+        lists::keep(&mut self.now.links, |other| other.link.ifindex != ifindex);
         let interface = known.link.interface;
         if known.tunnel {
             self.events.push(LinkEvent::Gone { interface });
