@@ -2,7 +2,7 @@
 //! Writes JSON (RFC 8259), one object a line. Writing only, so it is small: serde_json with its derives would add
 //! tens of kilobytes on mips for the two shapes that we print.
 
-use std::fmt::Write;
+use std::fmt::{Display, Write};
 
 /// An object or array under construction. Commas are its business; closing happens on [`Json::close`].
 pub struct Json {
@@ -57,6 +57,19 @@ impl Json {
         }
     }
 
+    /// `"name":"value"` of something that has a text.
+    pub fn shown(&mut self, name: &str, value: &dyn Display) {
+        self.string(name, &format!("{value}"));
+    }
+
+    /// `"name":"value"` of something that has a text, or null.
+    pub fn maybe_shown<T: Display>(&mut self, name: &str, value: Option<T>) {
+        match value {
+            Some(value) => self.shown(name, &value),
+            None => self.null(name),
+        }
+    }
+
     /// `"name":null`
     pub fn null(&mut self, name: &str) {
         self.name(name);
@@ -91,17 +104,25 @@ impl Json {
         mut fill: impl FnMut(&mut Json, T),
     ) {
         self.name(name);
-        self.text.push('[');
-        self.comma = false;
+        self.open('[');
         for item in items {
             self.separate();
-            self.text.push('{');
-            self.comma = false;
+            self.open('{');
             fill(self, item);
-            self.text.push('}');
-            self.comma = true;
+            self.shut('}');
         }
-        self.text.push(']');
+        self.shut(']');
+    }
+
+    #[inline(never)]
+    fn open(&mut self, bracket: char) {
+        self.text.push(bracket);
+        self.comma = false;
+    }
+
+    #[inline(never)]
+    fn shut(&mut self, bracket: char) {
+        self.text.push(bracket);
         self.comma = true;
     }
 
