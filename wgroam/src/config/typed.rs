@@ -25,13 +25,24 @@ pub(super) fn read(parsed: &Parsed, source: &str) -> Result<Loaded, Errors> {
     let config = reader.config(parsed);
     let Typed { mut mistakes, mut warnings, .. } = reader;
     // By line, and not as the checks happened to run: that is how a person goes through the file.
-    mistakes.sort_by_key(|finding| finding.line);
-    warnings.sort_by_key(|finding| finding.line);
+    sort(&mut mistakes);
+    sort(&mut warnings);
     if mistakes.is_empty() {
         return Ok(Loaded { config, warnings, ..Loaded::default() });
     }
     let more = mistakes.len() >= MAX_MISTAKES;
     Err(Errors { mistakes, more, warnings })
+}
+
+/// By insertion: they are few, and those of a line stay as they were.
+fn sort(findings: &mut [Finding]) {
+    for end in 1..findings.len() {
+        let mut at = end;
+        while at > 0 && findings[at].line < findings[at - 1].line {
+            findings.swap(at, at - 1);
+            at -= 1;
+        }
+    }
 }
 
 /// Reads options, and collects what is wrong with them.

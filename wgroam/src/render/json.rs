@@ -97,12 +97,7 @@ impl Json {
     }
 
     /// `"name":[{…},{…}]`: `fill` writes the members of one object for each item.
-    pub fn objects<T>(
-        &mut self,
-        name: &str,
-        items: impl IntoIterator<Item = T>,
-        mut fill: impl FnMut(&mut Json, T),
-    ) {
+    pub fn objects<T>(&mut self, name: &str, items: &[T], fill: &dyn Fn(&mut Json, &T)) {
         self.name(name);
         self.open('[');
         for item in items {
@@ -142,11 +137,11 @@ mod tests {
     fn nested_objects_keep_their_commas() {
         let mut json = Json::object();
         json.number("n", 1);
-        json.objects("list", [1u64, 2], |json, n| {
-            json.number("a", n);
-            json.bool("b", n == 1);
+        json.objects("list", &[1u64, 2], &|json, n| {
+            json.number("a", *n);
+            json.bool("b", *n == 1);
         });
-        json.objects("none", [0u64; 0], |_, _| ());
+        json.objects("none", &[0u64; 0], &|_, _| ());
         json.seconds("s", Some(Duration::from_millis(1_042)));
         json.maybe_string("x", None);
         assert_eq!(

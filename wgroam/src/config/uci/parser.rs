@@ -305,9 +305,6 @@ impl Parser {
     fn sort_options(&mut self) {
         let Some(package) = self.parsed.packages.last_mut() else { return };
         for (section, order) in package.sections.iter_mut().zip(&self.order) {
-            if order.is_sorted() {
-                continue;
-            }
             let mut options: Vec<_> = order.iter().zip(section.options.drain(..)).collect();
             options.sort_unstable_by_key(|(place, _)| **place);
             section.options = options.into_iter().map(|(_, setting)| setting).collect();
