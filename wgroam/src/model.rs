@@ -103,6 +103,15 @@ impl FromStr for PublicKey {
     }
 }
 
+/// Which peer: a key may be known on several interfaces.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct PeerId {
+    /// On this interface.
+    pub interface: Interface,
+    /// Who it is.
+    pub key: PublicKey,
+}
+
 /// The name of a network interface: 1 to 15 bytes (IFNAMSIZ - 1), no slash, no white space.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(align(4))]

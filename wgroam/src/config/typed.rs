@@ -6,7 +6,7 @@ use super::finding::{Errors, Finding, What, describe};
 use super::load::{Loaded, MAX_MISTAKES, MAX_WARNINGS, PACKAGE};
 use super::uci::{Parsed, Section, Setting, Value};
 use super::{Config, Family, Globals, Peer, RotatePort, Tunnel, value};
-use crate::model::{Interface, PublicKey};
+use crate::model::{Interface, PeerId};
 use crate::sorted::SortedMap;
 
 const GLOBALS_OPTIONS: &[&str] = &["enabled", "log_level", "persist", "wan"];
@@ -17,10 +17,10 @@ const SECTION_TYPES: &[&str] = &["wgroam", "tunnel", "peer"];
 
 /// Reads the sections of package `wgroam`; what is said about them begins with `source`.
 #[inline(never)]
-pub(super) fn read(parsed: &Parsed, source: &str) -> Result<Loaded, Errors> {
+pub(super) fn read(parsed: &mut Parsed, source: &str) -> Result<Loaded, Errors> {
     let mut reader = Typed::new(source, !parsed.mistakes.is_empty());
-    for (line, mistake) in &parsed.mistakes {
-        reader.mistakes.push(Finding::new(source, *line, None, None, What::Syntax(mistake.clone())));
+    for (line, mistake) in std::mem::take(&mut parsed.mistakes) {
+        reader.mistakes.push(Finding::new(source, line, None, None, What::Syntax(mistake)));
     }
     let config = reader.config(parsed);
     let Typed { mut mistakes, mut warnings, .. } = reader;
@@ -102,13 +102,13 @@ impl<'a> Typed<'a> {
         }
         tunnels.complete = !self.half_read && of_kind("tunnel").count() == config.tunnels.len();
         let peers: Vec<_> = of_kind("peer").collect();
-        let mut seen: SortedMap<(Interface, PublicKey), usize> = SortedMap::new();
+        let mut seen: SortedMap<PeerId, usize> = SortedMap::new();
         for (number, &section) in peers.iter().enumerate() {
             let Some(peer) = self.peer(section, &tunnels) else { continue };
-            match seen.get(&(peer.tunnel, peer.public_key)) {
+            match seen.get(&peer.id()) {
                 Some(&first) => self.twice(section, "the same public key and tunnel as", peers[first]),
                 None => {
-                    seen.insert((peer.tunnel, peer.public_key), number);
+                    seen.insert(peer.id(), number);
                     config.peers.push(peer);
                 }
             }

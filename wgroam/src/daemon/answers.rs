@@ -21,7 +21,7 @@ impl Daemon {
     #[inline(never)]
     fn answer_one(&mut self, now: Instant, request: &Asked) {
         let client = request.client;
-        match Request::parse(&request.line, &self.config) {
+        match Request::parse(&request.line, self.engine.config()) {
             Ok(Request::Status { json, interface }) => self.answer_status(now, client, json, interface),
             Ok(Request::Watch { json }) => {
                 self.control.reply(client, header(0, ""), Then::Keep);

@@ -142,10 +142,10 @@ impl Daemon {
         let watchers = self.control.has_watchers();
         // Nobody listens to most of them: 5,000 pokes at once, each by its name, are half a second on a small router.
         if watchers || log::log_enabled!(level(report)) {
-            let text = render::report_text(report, &self.config);
+            let text = render::report_text(report, self.engine.config());
             log::log!(level(report), "{text}");
             if watchers {
-                let json = render::report_json(report, &self.config, wall());
+                let json = render::report_json(report, self.engine.config(), wall());
                 self.control.broadcast(format!("{text}\n").as_bytes(), json.as_bytes());
             }
         }

@@ -47,7 +47,7 @@ impl Context<'_> {
     /// Where a peer that is dialed may be, the likeliest first: where it was good last, whatever its names say today; then
     /// what they say, candidate by candidate; last what lies in a network of a tunnel's own. Each once.
     pub fn candidates(&self, section: &config::Peer) -> Vec<SocketAddr> {
-        let proven = self.proven(PeerId { interface: section.tunnel, key: section.public_key });
+        let proven = self.proven(section.id());
         let proven = proven.filter(|endpoint| section.family.takes(endpoint.ip()));
         let mut list = Vec::new();
         if let Some(proven) = proven {

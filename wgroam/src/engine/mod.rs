@@ -242,6 +242,11 @@ impl Engine {
         self.memory.newest(PeerId { interface, key: *peer })
     }
 
+    /// The configuration of now.
+    pub fn config(&self) -> &Config {
+        &self.settings.config
+    }
+
     /// Goes on with another configuration. What it does not change is not disturbed.
     pub fn reload(&mut self, now: std::time::Instant, config: Config) {
         let now = self.moment(now);

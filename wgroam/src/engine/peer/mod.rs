@@ -26,15 +26,8 @@ use super::rate::Rate;
 use super::{Reason, Report};
 use crate::engine::constants::*;
 use crate::model;
-use crate::model::{Interface, PublicKey};
+pub(super) use crate::model::PeerId;
 use pokes::{Repeat, turn};
-
-/// Which peer: a key may be known on several interfaces.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct PeerId {
-    pub interface: Interface,
-    pub key: PublicKey,
-}
 
 /// One peer of one interface.
 #[derive(Debug)]
