@@ -15,6 +15,7 @@ use super::load::{Loaded, MAX_WARNINGS};
 use super::typed::Typed;
 use super::uci::{Parsed, Section, Value};
 use super::{Candidate, Config, Family, Peer, value};
+use crate::lists;
 use crate::model::{Interface, PeerId};
 use crate::sorted::SortedMap;
 
@@ -149,9 +150,11 @@ struct Watched {
 
 impl Watched {
     fn new(config: &Config) -> Self {
-        let enabled = config.tunnels.iter().filter(|tunnel| tunnel.enabled);
-        let mut enabled: Vec<_> = enabled.map(|tunnel| tunnel.interface).collect();
-        enabled.sort_unstable();
+        let mut enabled = Vec::new();
+        for tunnel in config.tunnels.iter().filter(|tunnel| tunnel.enabled) {
+            enabled.push(tunnel.interface);
+        }
+        lists::sort_list(&mut enabled);
         Self { all: config.tunnels.is_empty(), enabled }
     }
 

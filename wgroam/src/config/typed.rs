@@ -101,7 +101,10 @@ impl<'a> Typed<'a> {
             }
         }
         tunnels.complete = !self.half_read && of_kind("tunnel").count() == config.tunnels.len();
-        let peers: Vec<_> = of_kind("peer").collect();
+        let mut peers = Vec::new();
+        for section in of_kind("peer") {
+            peers.push(section);
+        }
         let mut seen: SortedMap<PeerId, usize> = SortedMap::new();
         for (number, &section) in peers.iter().enumerate() {
             let Some(peer) = self.peer(section, &tunnels) else { continue };
@@ -263,8 +266,11 @@ impl<'a> Typed<'a> {
         if known.is_empty() || !tunnels.complete || known.contains_key(&interface) {
             return Some(interface);
         }
-        let known = known.keys().take(8).map(ToString::to_string).collect();
-        let what = What::NoSuchTunnel { found: found.to_owned(), known };
+        let mut some = Vec::new();
+        for interface in known.keys().take(8) {
+            some.push(interface.to_string());
+        }
+        let what = What::NoSuchTunnel { found: found.to_owned(), known: some };
         self.mistake(section, Some("tunnel"), setting.line, what);
         None
     }
@@ -304,7 +310,13 @@ impl<'a> Typed<'a> {
         read: impl Fn(&str) -> Result<T, What>,
     ) -> Option<T> {
         let (text, line) = self.text(section, name)?;
-        read(text).map_err(|what| self.mistake(section, Some(name), line, what)).ok()
+        match read(text) {
+            Ok(value) => Some(value),
+            Err(what) => {
+                self.mistake(section, Some(name), line, what);
+                None
+            }
+        }
     }
 
     /// Reads a list. An `option` in its place may hold several values between blanks, as elsewhere on OpenWrt.

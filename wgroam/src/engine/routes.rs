@@ -306,7 +306,7 @@ fn targets(context: &Context, devices: &Devices) -> Vec<IpAddr> {
         };
         context.named(section).iter().for_each(|endpoint| add(endpoint.ip()));
         if let Some(peer) = device.peers.get(&section.public_key) {
-            peer.goals().for_each(&mut add);
+            peer.goals().into_iter().for_each(&mut add);
         }
     }
     targets

@@ -237,8 +237,13 @@ impl Contact {
         let mut moves = Vec::new();
         for &PastMove { at, old, new, reason } in self.history.iter().rev() {
             let age = now.saturating_duration_since(at);
-            moves.push(Move { age, old: old.map(SocketAddr::from), new: new.into(), reason });
+            moves.push(Move { age, old: old.map(endpoint), new: endpoint(new), reason });
         }
         moves
     }
+}
+
+#[inline(never)]
+fn endpoint(place: Place) -> SocketAddr {
+    place.into()
 }

@@ -141,12 +141,15 @@ impl Peer {
     }
 
     /// Where packets to it go, or are about to.
-    pub fn goals(&self) -> impl Iterator<Item = IpAddr> {
+    pub fn goals(&self) -> Vec<IpAddr> {
         let next = self.pokes.pending.and_then(|poke| poke.set);
         let set = self.contact.set.map(|(endpoint, ..)| endpoint);
         let copied = self.dialed.as_ref().map_or(&[][..], |dialed| dialed.copied_to());
-        let known = [self.contact.seen.endpoint, set, next].into_iter().flatten();
-        known.chain(copied.iter().copied()).map(|endpoint| endpoint.ip())
+        let mut goals = Vec::new();
+        for endpoint in [self.contact.seen.endpoint, set, next].iter().flatten().chain(copied) {
+            goals.push(endpoint.ip());
+        }
+        goals
     }
 
     /// Reports what changed, and notes what is proven.
