@@ -11,9 +11,11 @@
 //!   let in.
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, UdpSocket};
 use std::os::fd::{AsRawFd, RawFd};
 use std::time::Instant;
+
+use nix::sys::socket::{SockaddrIn, SockaddrIn6, connect};
 
 use super::clock::earlier;
 use super::echo::{raw_socket, set};
@@ -115,18 +117,20 @@ impl Copies {
 
 /// Sends it from this port. The socket is there for one packet only: it is shown all UDP packets that come in.
 fn send(from: u16, to: SocketAddr, mark: u32, payload: &[u8; PAYLOAD]) -> io::Result<()> {
-    let (family, mut any) = match to {
-        SocketAddr::V4(_) => (libc::AF_INET, to),
-        SocketAddr::V6(_) => (libc::AF_INET6, to),
-    };
+    let family = if to.is_ipv4() { libc::AF_INET } else { libc::AF_INET6 };
     let socket = raw_socket(family, libc::IPPROTO_UDP)?;
     if mark != 0 {
         set(&socket, libc::SOL_SOCKET, libc::SO_MARK, &mark)?;
     }
     // A raw socket takes a port for a protocol.
-    any.set_port(0);
+    match to {
+        SocketAddr::V4(to) => connect(socket.as_raw_fd(), &SockaddrIn::from(SocketAddrV4::new(*to.ip(), 0))),
+        SocketAddr::V6(mut to) => {
+            to.set_port(0);
+            connect(socket.as_raw_fd(), &SockaddrIn6::from(to))
+        }
+    }?;
     let socket = UdpSocket::from(socket);
-    socket.connect(any)?;
     let segment = segment((socket.local_addr()?.ip(), from), (to.ip(), to.port()), payload);
     socket.send(&segment).map(drop)
 }

@@ -42,9 +42,9 @@ pub fn diagnosis_text(found: &[(Interface, Vec<Check>)]) -> String {
 pub fn diagnosis_json(found: &[(Interface, Vec<Check>)]) -> String {
     let mut json = Json::object();
     json.bool("ok", is_sound(found));
-    json.objects("interfaces", found, &|json, (interface, checks)| {
+    json.objects("interfaces", found, |json, (interface, checks)| {
         json.string("interface", interface.as_str());
-        json.objects("checks", checks, &|json, check| {
+        json.objects("checks", checks, |json, check| {
             json.string("check", check.name);
             json.maybe_string("peer", check.peer.as_deref());
             json.string("verdict", check.verdict.word());

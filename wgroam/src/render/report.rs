@@ -138,7 +138,7 @@ pub fn report_json(report: &Report, config: &Config, wall: WallTime) -> String {
         Report::Name { host, answer } => {
             json.string("host", host);
             let addresses = answer.as_deref().unwrap_or_default();
-            json.objects("addresses", addresses, &|json, ip| json.shown("address", ip));
+            json.objects("addresses", addresses, |json, ip| json.shown("address", ip));
             json.maybe_shown("error", answer.as_ref().err());
         }
         Report::RouteAdded { interface, route, purpose } => {

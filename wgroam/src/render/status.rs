@@ -180,18 +180,18 @@ pub fn status_json(status: &Status, uptime: Duration) -> String {
     json.string("version", env!("CARGO_PKG_VERSION"));
     json.seconds("uptime_s", Some(uptime));
     json.seconds("clock_behind_s", status.clock_behind);
-    json.objects("devices", &status.devices, &|json, device| {
+    json.objects("devices", &status.devices, |json, device| {
         json.string("interface", device.interface.as_str());
         json.bool("present", device.present);
         json.bool("up", device.up);
         json.maybe_shown("public_key", device.public_key);
         json.number("listen_port", device.listen_port.into());
-        json.objects("routes", &device.routes, &|json, (route, purpose)| {
+        json.objects("routes", &device.routes, |json, (route, purpose)| {
             json_route(json, route);
             json.string("purpose", purpose.word());
         });
-        json.objects("peers", &device.peers, &peer_json);
-        json.objects("strangers", &device.strangers, &|json, stranger| {
+        json.objects("peers", &device.peers, peer_json);
+        json.objects("strangers", &device.strangers, |json, stranger| {
             json.shown("source", &stranger.source);
             json.string("verdict", verdict_word(&stranger.verdict));
             json.maybe_shown("key", verdict_key(&stranger.verdict));
@@ -210,13 +210,13 @@ fn dial_json(json: &mut Json, dial: &DialStatus) {
     json.maybe_string("silent", dial.silent.map(|(evidence, _)| evidence.word()));
     json.seconds("silent_s", dial.silent.map(|(_, since)| since));
     json.seconds("round_trip_s", dial.round_trip);
-    json.objects("candidates", &dial.candidates, &|json, candidate| {
+    json.objects("candidates", &dial.candidates, |json, candidate| {
         json.string("host", &candidate.host);
         json.number("port", candidate.port.into());
-        json.objects("addresses", &candidate.addresses, &|json, ip| json.shown("address", ip));
+        json.objects("addresses", &candidate.addresses, |json, ip| json.shown("address", ip));
         json.maybe_string("error", candidate.error.as_deref());
     });
-    json.objects("steps", &dial.steps, &|json, (age, step)| {
+    json.objects("steps", &dial.steps, |json, (age, step)| {
         json.seconds("age_s", Some(*age));
         json_step(json, *step);
     });
@@ -241,13 +241,13 @@ fn peer_json(json: &mut Json, peer: &PeerStatus) {
     if let Some(dial) = &peer.dial {
         dial_json(json, dial);
     }
-    json.objects("history", &peer.history, &|json, step| {
+    json.objects("history", &peer.history, |json, step| {
         json.seconds("age_s", Some(step.age));
         json.maybe_shown("old_endpoint", step.old);
         json.shown("endpoint", &step.new);
         json.string("reason", step.reason.word());
     });
-    json.objects("problems", &peer.problems, &|json, problem| {
+    json.objects("problems", &peer.problems, |json, problem| {
         match problem {
             Problem::ClockBehind { behind, age } => {
                 json.string("problem", "clock-behind");

@@ -302,7 +302,8 @@ impl Peer {
 /// difference.
 pub(super) fn same(a: Option<&SocketAddr>, b: Option<&SocketAddr>) -> bool {
     match (a, b) {
-        (Some(a), Some(b)) => a.ip() == b.ip() && a.port() == b.port(),
+        (Some(SocketAddr::V4(a)), Some(SocketAddr::V4(b))) => a == b,
+        (Some(SocketAddr::V6(a)), Some(SocketAddr::V6(b))) => a.ip() == b.ip() && a.port() == b.port(),
         (a, b) => a.is_none() && b.is_none(),
     }
 }
