@@ -243,6 +243,11 @@ pub fn digits<N: TryFrom<u64>>(text: &str) -> Option<N> {
     number(text).and_then(|number| number.try_into().ok())
 }
 
+/// All nanoseconds of what is shorter than centuries.
+pub const fn nanos(duration: Duration) -> u64 {
+    duration.as_secs().wrapping_mul(1_000_000_000).wrapping_add(duration.subsec_nanos() as u64)
+}
+
 /// Can no host have this address? Nowhere, everybody at once, and IPv4 in the disguise of IPv6, which is for sockets alone.
 pub fn is_nobodys(ip: IpAddr) -> bool {
     match ip {

@@ -6,6 +6,8 @@ use std::num::NonZeroU64;
 use std::ops::{Add, Sub};
 use std::time::Duration;
 
+pub(super) use crate::model::nanos;
+
 /// A moment: half nanoseconds since some 73 years before the engine's start, so that what lies before it is one too. The
 /// number is odd: hence never 0, so that an `Option` takes no more room.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -51,11 +53,6 @@ impl Instant {
     pub fn now() -> Self {
         Self::START
     }
-}
-
-/// All nanoseconds of what is shorter than centuries.
-pub(super) const fn nanos(duration: Duration) -> u64 {
-    duration.as_secs().wrapping_mul(1_000_000_000).wrapping_add(duration.subsec_nanos() as u64)
 }
 
 /// Is it at least so long ago? Not what never was.

@@ -115,7 +115,7 @@ impl Calls {
     fn is_fresh(&self, now: Instant, timestamp: Timestamp) -> bool {
         let Some((taken, at)) = self.taken else { return false };
         let passed = now.saturating_duration_since(at);
-        let slack = FRESH_SLACK + passed / CLOCK_DRIFT;
+        let slack = FRESH_SLACK + Duration::from_nanos(now.nanos_since(at) / CLOCK_DRIFT);
         let quiet = self.lived.is_none_or(|lived| now >= lived + slack + FRESH_SLACK);
         let shown = timestamp.since(&taken);
         timestamp > taken && shown + slack >= passed && shown <= passed + slack && quiet
