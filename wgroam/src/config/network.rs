@@ -110,7 +110,8 @@ pub(super) fn take_over(parsed: &mut Parsed, source: &str, loaded: &mut Loaded) 
         }
     });
     let room = MAX_WARNINGS.saturating_sub(loaded.warnings.len());
-    loaded.warnings.extend(reader.mistakes.into_iter().take(room));
+    reader.mistakes.truncate(room);
+    loaded.warnings.append(&mut reader.mistakes);
     loaded.network = Some(peers);
 }
 

@@ -76,9 +76,12 @@ impl<'a> Typed<'a> {
         let Some(package) = parsed.packages.iter().find(|package| package.name == PACKAGE) else {
             let others = |name: &str| name != super::network::PACKAGE;
             if !parsed.packages.is_empty() && parsed.packages.iter().all(|package| others(&package.name)) {
-                let names: Vec<_> =
-                    parsed.packages.iter().map(|package| format!("'{}'", package.name)).collect();
-                self.warning(None, None, 0, What::OtherPackages(names.join(", ")));
+                let mut names = String::new();
+                for package in &parsed.packages {
+                    let comma = if names.is_empty() { "" } else { ", " };
+                    names += &format!("{comma}'{}'", package.name);
+                }
+                self.warning(None, None, 0, What::OtherPackages(names));
             }
             return config;
         };

@@ -57,7 +57,11 @@ impl Watched {
 
     /// The ports to listen on; one may be there twice.
     pub fn ports(&self) -> Vec<u16> {
-        self.0.iter().map(|entry| entry.port).filter(|port| *port != 0).collect()
+        let mut ports = Vec::new();
+        for entry in self.0.iter().filter(|entry| entry.port != 0) {
+            ports.push(entry.port);
+        }
+        ports
     }
 
     /// Where the interface listens.

@@ -162,8 +162,13 @@ impl Memory {
     fn entry(&mut self, id: PeerId) -> &mut Entry {
         let key = id;
         if self.entries.len() >= MEMORY_MAX && !self.entries.contains_key(&key) {
-            let oldest = self.entries.iter().min_by_key(|(_, entry)| entry.confirmed).map(|(key, _)| *key);
-            if let Some(oldest) = oldest {
+            let mut oldest: Option<(WallTime, PeerId)> = None;
+            for (&id, entry) in self.entries.iter() {
+                if oldest.is_none_or(|(confirmed, _)| entry.confirmed < confirmed) {
+                    oldest = Some((entry.confirmed, id));
+                }
+            }
+            if let Some((_, oldest)) = oldest {
                 self.entries.remove(&oldest);
             }
         }

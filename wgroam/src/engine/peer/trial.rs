@@ -162,8 +162,10 @@ impl Trial {
         let endpoint = news.or_else(|| list().next())?;
         let copied = turn.copies(outage);
         if copied {
-            let mut to: Vec<SocketAddr> =
-                list().filter(|&other| other != endpoint).take(COPIES - 1).collect();
+            let mut to = Vec::new();
+            for other in list().filter(|&other| other != endpoint).take(COPIES - 1) {
+                to.push(other);
+            }
             to.push(endpoint);
             turn.copy_initiation(outage, round, to);
         } else {

@@ -166,7 +166,8 @@ impl RouteMonitor {
     /// Where packets leave to the Internet by IPv4 and by IPv6, as of the last settling: the best default routes that no
     /// tunnel has.
     pub fn uplinks(&self) -> [Option<Hop>; 2] {
-        [false, true].map(|ipv6| state::uplink(&self.settled, ipv6, &self.wan))
+        let uplink = |ipv6| state::uplink(&self.settled, ipv6, &self.wan);
+        [uplink(false), uplink(true)]
     }
 
     /// The number of a link.
@@ -353,8 +354,13 @@ impl RouteMonitor {
         let links = link::dump(&mut self.questions, libc::RTM_GETLINK)?;
         let addresses = link::dump(&mut self.questions, libc::RTM_GETADDR)?;
         let is = |told: &Told, ifindex| matches!(told, Told::Link(link) if link.ifindex == ifindex);
-        let known: Vec<u32> = self.now.links.iter().map(|known| known.link.ifindex).collect();
-        for ifindex in known.into_iter().filter(|&ifindex| !links.iter().any(|told| is(told, ifindex))) {
+        let mut gone = Vec::new();
+        for known in &self.now.links {
+            if !links.iter().any(|told| is(told, known.link.ifindex)) {
+                gone.push(known.link.ifindex);
+            }
+        }
+        for ifindex in gone {
             self.link_gone(ifindex);
         }
         for link in links {
