@@ -201,6 +201,8 @@ impl<K: Ord, V> SortedMap<K, V> {
 }
 
 impl<K, V> SortedMap<K, V> {
+    /// Where an entry lies. Of a reference to the entry itself the compiler knows the size, another one for each type.
+    #[allow(clippy::borrowed_box)]
     #[inline(never)]
     fn at(&self, (chunk, at): Place) -> &Box<Entry<K, V>> {
         &self.chunks[chunk][at]
