@@ -16,6 +16,7 @@ pub mod engine;
 pub mod initiation;
 #[allow(unsafe_code)]
 pub mod linux;
+mod lists;
 pub mod logging;
 pub mod model;
 pub mod render;

@@ -103,6 +103,15 @@ impl FromStr for PublicKey {
     }
 }
 
+/// Which peer: a key may be known on several interfaces.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct PeerId {
+    /// On this interface.
+    pub interface: Interface,
+    /// Who it is.
+    pub key: PublicKey,
+}
+
 /// The name of a network interface: 1 to 15 bytes (IFNAMSIZ - 1), no slash, no white space.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(align(4))]
@@ -232,6 +241,11 @@ pub fn digits<N: TryFrom<u64>>(text: &str) -> Option<N> {
         if text.bytes().all(|byte| byte.is_ascii_digit()) { text.parse().ok() } else { None }
     }
     number(text).and_then(|number| number.try_into().ok())
+}
+
+/// All nanoseconds of what is shorter than centuries.
+pub const fn nanos(duration: Duration) -> u64 {
+    duration.as_secs().wrapping_mul(1_000_000_000).wrapping_add(duration.subsec_nanos() as u64)
 }
 
 /// Can no host have this address? Nowhere, everybody at once, and IPv4 in the disguise of IPv6, which is for sockets alone.

@@ -312,7 +312,9 @@ impl RouteTable {
     /// Takes a route in.
     pub fn take(&mut self, route: &MainRoute) {
         if route.protocol == PROTOCOL {
-            self.answer.own.extend(route.own());
+            if let Some(own) = route.own() {
+                self.answer.own.push(own);
+            }
             return;
         }
         if route.to.is_transit() {

@@ -11,6 +11,8 @@ use std::cmp::Ordering;
 use std::iter::from_fn;
 use std::slice;
 
+use crate::lists;
+
 /// The most entries that lie in one piece. Less is cheaper to insert into, more is quicker to walk through.
 const CHUNK: usize = 64;
 
@@ -18,8 +20,13 @@ const CHUNK: usize = 64;
 #[derive(Clone, Debug)]
 pub struct SortedMap<K, V> {
     /// Sorted, each in itself and all among each other. None is empty.
-    chunks: Vec<Vec<Box<(K, V)>>>,
+    chunks: Vec<Vec<Box<Entry<K, V>>>>,
 }
+
+/// The key first, and all of the same alignment: then much of what is done with them is the same code for all types.
+#[derive(Clone, Debug)]
+#[repr(C, align(8))]
+struct Entry<K, V>(K, V);
 
 /// Where an entry is: its chunk, and its place in there.
 type Place = (usize, usize);
@@ -38,19 +45,39 @@ fn search(length: usize, compare: &dyn Fn(usize) -> Ordering) -> Result<usize, u
     Err(low)
 }
 
-/// The same in so many chunks of such lengths. Each begins with its least key: the last one that does not begin after what
-/// is looked for has it.
-fn locate(
-    chunks: usize,
-    length: &dyn Fn(usize) -> usize,
-    compare: &dyn Fn(Place) -> Ordering,
-) -> Result<Place, Place> {
-    let chunk = match search(chunks, &|chunk| compare((chunk, 0))) {
+/// The entries of a map, beside a key that is looked for among them.
+trait Entries {
+    /// How many lie in this chunk.
+    fn length(&self, chunk: usize) -> usize;
+
+    /// How the key of the one there compares with what is looked for.
+    fn compare(&self, place: Place) -> Ordering;
+}
+
+struct Sought<'a, K, V, Q: ?Sized> {
+    map: &'a SortedMap<K, V>,
+    key: &'a Q,
+}
+
+impl<K: Borrow<Q>, V, Q: Ord + ?Sized> Entries for Sought<'_, K, V, Q> {
+    fn length(&self, chunk: usize) -> usize {
+        self.map.chunks[chunk].len()
+    }
+
+    fn compare(&self, place: Place) -> Ordering {
+        self.map.at(place).0.borrow().cmp(self.key)
+    }
+}
+
+/// Where the key is in so many chunks, or else where it belongs. Each begins with its least key: the last one that does not
+/// begin after what is looked for has it.
+fn locate(chunks: usize, entries: &dyn Entries) -> Result<Place, Place> {
+    let chunk = match search(chunks, &|chunk| entries.compare((chunk, 0))) {
         Ok(chunk) => return Ok((chunk, 0)),
         Err(after) => after.saturating_sub(1),
     };
-    let length = if chunk < chunks { length(chunk) } else { 0 };
-    match search(length, &|at| compare((chunk, at))) {
+    let length = if chunk < chunks { entries.length(chunk) } else { 0 };
+    match search(length, &|at| entries.compare((chunk, at))) {
         Ok(at) => Ok((chunk, at)),
         Err(at) => Err((chunk, at)),
     }
@@ -62,8 +89,7 @@ impl<K: Ord, V> SortedMap<K, V> {
     where
         K: Borrow<Q>,
     {
-        let compare = |(chunk, at): Place| self.chunks[chunk][at].0.borrow().cmp(key);
-        locate(self.chunks.len(), &|chunk| self.chunks[chunk].len(), &compare)
+        locate(self.chunks.len(), &Sought { map: self, key })
     }
 
     /// The value of this key.
@@ -71,8 +97,8 @@ impl<K: Ord, V> SortedMap<K, V> {
     where
         K: Borrow<Q>,
     {
-        let (chunk, at) = self.find(key).ok()?;
-        Some(&self.chunks[chunk][at].1)
+        let place = self.find(key).ok()?;
+        Some(&self.at(place).1)
     }
 
     /// The value of this key, to be changed.
@@ -80,8 +106,8 @@ impl<K: Ord, V> SortedMap<K, V> {
     where
         K: Borrow<Q>,
     {
-        let (chunk, at) = self.find(key).ok()?;
-        Some(&mut self.chunks[chunk][at].1)
+        let place = self.find(key).ok()?;
+        Some(&mut self.at_mut(place).1)
     }
 
     /// Is it there?
@@ -95,25 +121,25 @@ impl<K: Ord, V> SortedMap<K, V> {
     /// Sets the value of this key.
     pub fn insert(&mut self, key: K, value: V) {
         match self.find(&key) {
-            Ok((chunk, at)) => self.chunks[chunk][at].1 = value,
+            Ok(place) => self.at_mut(place).1 = value,
             Err(place) => {
-                self.put(place, Box::new((key, value)));
+                self.put(place, Box::new(Entry(key, value)));
             }
         }
     }
 
     /// The value of this key, made now if it is not there.
     pub fn get_or_insert_with(&mut self, key: K, make: impl FnOnce() -> V) -> &mut V {
-        let (chunk, at) = match self.find(&key) {
+        let place = match self.find(&key) {
             Ok(place) => place,
-            Err(place) => self.put(place, Box::new((key, make()))),
+            Err(place) => self.put(place, Box::new(Entry(key, make()))),
         };
-        &mut self.chunks[chunk][at].1
+        &mut self.at_mut(place).1
     }
 
     /// Puts an entry where [`SortedMap::find`] says that it belongs. Returns where it came to lie.
     #[inline(never)]
-    fn put(&mut self, (mut chunk, mut at): Place, entry: Box<(K, V)>) -> Place {
+    fn put(&mut self, (mut chunk, mut at): Place, entry: Box<Entry<K, V>>) -> Place {
         if self.chunks.is_empty() {
             self.chunks.push(Vec::new());
         }
@@ -142,14 +168,13 @@ impl<K: Ord, V> SortedMap<K, V> {
     }
 
     #[inline(never)]
-    fn take(&mut self, (chunk, at): Place) -> Box<(K, V)> {
+    fn take(&mut self, (chunk, at): Place) -> Box<Entry<K, V>> {
         let entry = self.chunks[chunk].remove(at);
         if self.chunks[chunk].is_empty() {
-            let empty = self.chunks.remove(chunk);
-            // It is. So there are no entries to be dropped, and this function is the same for all types.
-            if !empty.is_empty() {
-                std::mem::forget(empty);
-            }
+            // Gives its memory back. What is left has nothing to be dropped, and so this function is the same for all types.
+            let mut empty = self.chunks.remove(chunk);
+            empty.shrink_to_fit();
+            std::mem::forget(empty);
         }
         entry
     }
@@ -161,17 +186,33 @@ impl<K: Ord, V> SortedMap<K, V> {
 
     /// Takes out the entry of the least key.
     pub fn pop_first(&mut self) -> Option<(K, V)> {
-        if self.is_empty() { None } else { Some(*self.take((0, 0))) }
+        if self.is_empty() {
+            return None;
+        }
+        let Entry(key, value) = *self.take((0, 0));
+        Some((key, value))
     }
 
     /// Keeps those entries only.
     pub fn retain(&mut self, mut keep: impl FnMut(&K, &V) -> bool) {
-        self.chunks.iter_mut().for_each(|chunk| chunk.retain(|entry| keep(&entry.0, &entry.1)));
-        self.chunks.retain(|chunk| !chunk.is_empty());
+        self.chunks.iter_mut().for_each(|chunk| lists::keep(chunk, |entry| keep(&entry.0, &entry.1)));
+        lists::keep(&mut self.chunks, |chunk| !chunk.is_empty());
     }
 }
 
 impl<K, V> SortedMap<K, V> {
+    /// Where an entry lies. Of a reference to the entry itself the compiler knows the size, another one for each type.
+    #[allow(clippy::borrowed_box)]
+    #[inline(never)]
+    fn at(&self, (chunk, at): Place) -> &Box<Entry<K, V>> {
+        &self.chunks[chunk][at]
+    }
+
+    #[inline(never)]
+    fn at_mut(&mut self, (chunk, at): Place) -> &mut Box<Entry<K, V>> {
+        &mut self.chunks[chunk][at]
+    }
+
     /// One without entries.
     pub const fn new() -> Self {
         Self { chunks: Vec::new() }
@@ -195,7 +236,7 @@ impl<K, V> SortedMap<K, V> {
     /// All entries, by key.
     pub fn iter(&self) -> impl Iterator<Item = (&K, &V)> {
         let mut chunks = self.chunks.iter();
-        let mut entries: slice::Iter<Box<(K, V)>> = [].iter();
+        let mut entries: slice::Iter<Box<Entry<K, V>>> = [].iter();
         from_fn(move || {
             loop {
                 if let Some(entry) = entries.next() {
@@ -209,11 +250,11 @@ impl<K, V> SortedMap<K, V> {
     /// All entries, by key, to be changed.
     pub fn iter_mut(&mut self) -> impl Iterator<Item = (&K, &mut V)> {
         let mut chunks = self.chunks.iter_mut();
-        let mut entries: slice::IterMut<Box<(K, V)>> = [].iter_mut();
+        let mut entries: slice::IterMut<Box<Entry<K, V>>> = [].iter_mut();
         from_fn(move || {
             loop {
                 if let Some(entry) = entries.next() {
-                    let (key, value) = &mut **entry;
+                    let Entry(key, value) = &mut **entry;
                     return Some((&*key, value));
                 }
                 entries = chunks.next()?.iter_mut();

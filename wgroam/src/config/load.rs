@@ -94,15 +94,15 @@ pub fn read(path: &Path, may_be_missing: bool) -> Result<Loaded, Error> {
         Err(Error::Missing(_)) if may_be_missing => Zeroizing::default(),
         other => other?,
     };
-    let parsed = uci::parse(&text, PACKAGE, MAX_MISTAKES, keep);
-    let mut loaded = evaluate(&parsed, &path.display().to_string()).map_err(Error::Wrong)?;
+    let mut parsed = uci::parse(&text, PACKAGE, MAX_MISTAKES, keep);
+    let mut loaded = evaluate(&mut parsed, &path.display().to_string()).map_err(Error::Wrong)?;
     if !network::is_in(&parsed) && is_openwrts(path) {
         let beside = files::beside(path, network::PACKAGE);
         let source = beside.display().to_string();
         match read_text(&beside) {
             Ok(text) => {
-                let parsed = uci::parse(&text, network::PACKAGE, MAX_MISTAKES, keep);
-                network::take_over(&parsed, &source, &mut loaded);
+                let mut parsed = uci::parse(&text, network::PACKAGE, MAX_MISTAKES, keep);
+                network::take_over(&mut parsed, &source, &mut loaded);
             }
             Err(Error::Missing(_)) => {}
             Err(error) => {
@@ -129,10 +129,10 @@ fn read_text(path: &Path) -> Result<Zeroizing<Vec<u8>>, Error> {
 /// Reads a text: one file of /etc/config, or what `uci export` prints, of package network too. `source_name` stands
 /// before the line in messages.
 pub fn parse(text: &[u8], source_name: &str) -> Result<Loaded, Errors> {
-    evaluate(&uci::parse(text, PACKAGE, MAX_MISTAKES, keep), source_name)
+    evaluate(&mut uci::parse(text, PACKAGE, MAX_MISTAKES, keep), source_name)
 }
 
-fn evaluate(parsed: &Parsed, source: &str) -> Result<Loaded, Errors> {
+fn evaluate(parsed: &mut Parsed, source: &str) -> Result<Loaded, Errors> {
     let mut loaded = typed::read(parsed, source)?;
     network::take_over(parsed, source, &mut loaded);
     Ok(loaded)

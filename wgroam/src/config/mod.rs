@@ -15,7 +15,7 @@ pub use load::{Error, Loaded, MAX_BYTES, PACKAGE, is_openwrts, parse, read};
 use std::fmt;
 use std::net::IpAddr;
 
-use crate::model::{Interface, PublicKey};
+use crate::model::{Interface, PeerId, PublicKey};
 
 /// Everything that /etc/config/wgroam can say.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -104,6 +104,13 @@ pub struct Peer {
     pub probe_interval: u16,
     /// May the peer be removed and added again, as the last resort?
     pub readd: bool,
+}
+
+impl Peer {
+    /// Which peer it is about.
+    pub fn id(&self) -> PeerId {
+        PeerId { interface: self.tunnel, key: self.public_key }
+    }
 }
 
 /// One entry of `list endpoint`.

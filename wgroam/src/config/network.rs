@@ -15,7 +15,8 @@ use super::load::{Loaded, MAX_WARNINGS};
 use super::typed::Typed;
 use super::uci::{Parsed, Section, Value};
 use super::{Candidate, Config, Family, Peer, value};
-use crate::model::{Interface, PublicKey};
+use crate::lists;
+use crate::model::{Interface, PeerId};
 use crate::sorted::SortedMap;
 
 /// The package.
@@ -52,13 +53,13 @@ pub(super) fn is_in(parsed: &Parsed) -> bool {
 }
 
 /// Takes over the peers that have an `endpoint_host`. A text with a mistake says nothing, as with libuci.
-pub(super) fn take_over(parsed: &Parsed, source: &str, loaded: &mut Loaded) {
+pub(super) fn take_over(parsed: &mut Parsed, source: &str, loaded: &mut Loaded) {
     let mut reader = Typed::new(source, false);
     // Broken package lines come here only from a file that is all network's.
-    let broken = parsed.elsewhere.first().or(parsed.mistakes.first());
-    if let Some((line, mistake)) = broken {
-        let what = What::Elsewhere(mistake.clone());
-        loaded.warnings.push(Finding::new(source, *line, None, None, what));
+    let broken = if parsed.elsewhere.is_empty() { &mut parsed.mistakes } else { &mut parsed.elsewhere };
+    if !broken.is_empty() {
+        let (line, mistake) = broken.swap_remove(0);
+        loaded.warnings.push(Finding::new(source, line, None, None, What::Elsewhere(mistake)));
         loaded.network = None;
         return;
     }
@@ -66,7 +67,7 @@ pub(super) fn take_over(parsed: &Parsed, source: &str, loaded: &mut Loaded) {
     let sections = package.map_or(&[][..], |package| &package.sections);
     let interfaces: SortedMap<Interface, &Section> = sections.iter().filter_map(interface).collect();
     let (mut peers, mut places): (Vec<Peer>, Vec<&Section>) = (Vec::new(), Vec::new());
-    let mut seen: SortedMap<(Interface, PublicKey), usize> = SortedMap::new();
+    let mut seen: SortedMap<PeerId, usize> = SortedMap::new();
     let watched = Watched::new(&loaded.config);
     for section in sections {
         let tunnel = section.kind.strip_prefix("wireguard_").and_then(|name| name.parse().ok());
@@ -75,10 +76,10 @@ pub(super) fn take_over(parsed: &Parsed, source: &str, loaded: &mut Loaded) {
         let Some(peer) = peer(&mut reader, section, tunnel) else { continue };
         advise(&mut loaded.advice, source, &peer, section, interface);
         // As with wg, the last of two counts.
-        match seen.get(&(tunnel, peer.public_key)) {
+        match seen.get(&peer.id()) {
             Some(&first) => (peers[first], places[first]) = (peer, section),
             None => {
-                seen.insert((tunnel, peer.public_key), peers.len());
+                seen.insert(peer.id(), peers.len());
                 peers.push(peer);
                 places.push(section);
             }
@@ -109,7 +110,8 @@ pub(super) fn take_over(parsed: &Parsed, source: &str, loaded: &mut Loaded) {
         }
     });
     let room = MAX_WARNINGS.saturating_sub(loaded.warnings.len());
-    loaded.warnings.extend(reader.mistakes.into_iter().take(room));
+    reader.mistakes.truncate(room);
+    loaded.warnings.append(&mut reader.mistakes);
     loaded.network = Some(peers);
 }
 
@@ -121,10 +123,9 @@ impl Config {
     pub fn take_over(&mut self, peers: &[Peer], tell: &mut dyn FnMut(usize, &Peer)) {
         let watched = Watched::new(self);
         let own = self.peers.iter().enumerate();
-        let own: SortedMap<(Interface, PublicKey), usize> =
-            own.map(|(number, peer)| ((peer.tunnel, peer.public_key), number)).collect();
+        let own: SortedMap<PeerId, usize> = own.map(|(number, peer)| (peer.id(), number)).collect();
         for (number, taken) in peers.iter().enumerate().filter(|(_, peer)| watched.has(peer.tunnel)) {
-            match own.get(&(taken.tunnel, taken.public_key)) {
+            match own.get(&taken.id()) {
                 Some(&at) => {
                     let peer = &mut self.peers[at];
                     if peer.endpoints.is_empty() {
@@ -150,9 +151,11 @@ struct Watched {
 
 impl Watched {
     fn new(config: &Config) -> Self {
-        let enabled = config.tunnels.iter().filter(|tunnel| tunnel.enabled);
-        let mut enabled: Vec<_> = enabled.map(|tunnel| tunnel.interface).collect();
-        enabled.sort_unstable();
+        let mut enabled = Vec::new();
+        for tunnel in config.tunnels.iter().filter(|tunnel| tunnel.enabled) {
+            enabled.push(tunnel.interface);
+        }
+        lists::sort_list(&mut enabled);
         Self { all: config.tunnels.is_empty(), enabled }
     }
 

@@ -6,7 +6,7 @@ use super::finding::{Errors, Finding, What, describe};
 use super::load::{Loaded, MAX_MISTAKES, MAX_WARNINGS, PACKAGE};
 use super::uci::{Parsed, Section, Setting, Value};
 use super::{Config, Family, Globals, Peer, RotatePort, Tunnel, value};
-use crate::model::{Interface, PublicKey};
+use crate::model::{Interface, PeerId};
 use crate::sorted::SortedMap;
 
 const GLOBALS_OPTIONS: &[&str] = &["enabled", "log_level", "persist", "wan"];
@@ -16,21 +16,33 @@ const PEER_OPTIONS: &[&str] =
 const SECTION_TYPES: &[&str] = &["wgroam", "tunnel", "peer"];
 
 /// Reads the sections of package `wgroam`; what is said about them begins with `source`.
-pub(super) fn read(parsed: &Parsed, source: &str) -> Result<Loaded, Errors> {
+#[inline(never)]
+pub(super) fn read(parsed: &mut Parsed, source: &str) -> Result<Loaded, Errors> {
     let mut reader = Typed::new(source, !parsed.mistakes.is_empty());
-    for (line, mistake) in &parsed.mistakes {
-        reader.mistakes.push(Finding::new(source, *line, None, None, What::Syntax(mistake.clone())));
+    for (line, mistake) in std::mem::take(&mut parsed.mistakes) {
+        reader.mistakes.push(Finding::new(source, line, None, None, What::Syntax(mistake)));
     }
     let config = reader.config(parsed);
     let Typed { mut mistakes, mut warnings, .. } = reader;
     // By line, and not as the checks happened to run: that is how a person goes through the file.
-    mistakes.sort_by_key(|finding| finding.line);
-    warnings.sort_by_key(|finding| finding.line);
+    sort(&mut mistakes);
+    sort(&mut warnings);
     if mistakes.is_empty() {
         return Ok(Loaded { config, warnings, ..Loaded::default() });
     }
     let more = mistakes.len() >= MAX_MISTAKES;
     Err(Errors { mistakes, more, warnings })
+}
+
+/// By insertion: they are few, and those of a line stay as they were.
+fn sort(findings: &mut [Finding]) {
+    for end in 1..findings.len() {
+        let mut at = end;
+        while at > 0 && findings[at].line < findings[at - 1].line {
+            findings.swap(at, at - 1);
+            at -= 1;
+        }
+    }
 }
 
 /// Reads options, and collects what is wrong with them.
@@ -64,9 +76,12 @@ impl<'a> Typed<'a> {
         let Some(package) = parsed.packages.iter().find(|package| package.name == PACKAGE) else {
             let others = |name: &str| name != super::network::PACKAGE;
             if !parsed.packages.is_empty() && parsed.packages.iter().all(|package| others(&package.name)) {
-                let names: Vec<_> =
-                    parsed.packages.iter().map(|package| format!("'{}'", package.name)).collect();
-                self.warning(None, None, 0, What::OtherPackages(names.join(", ")));
+                let mut names = String::new();
+                for package in &parsed.packages {
+                    let comma = if names.is_empty() { "" } else { ", " };
+                    names += &format!("{comma}'{}'", package.name);
+                }
+                self.warning(None, None, 0, What::OtherPackages(names));
             }
             return config;
         };
@@ -89,14 +104,17 @@ impl<'a> Typed<'a> {
             }
         }
         tunnels.complete = !self.half_read && of_kind("tunnel").count() == config.tunnels.len();
-        let peers: Vec<_> = of_kind("peer").collect();
-        let mut seen: SortedMap<(Interface, PublicKey), usize> = SortedMap::new();
+        let mut peers = Vec::new();
+        for section in of_kind("peer") {
+            peers.push(section);
+        }
+        let mut seen: SortedMap<PeerId, usize> = SortedMap::new();
         for (number, &section) in peers.iter().enumerate() {
             let Some(peer) = self.peer(section, &tunnels) else { continue };
-            match seen.get(&(peer.tunnel, peer.public_key)) {
+            match seen.get(&peer.id()) {
                 Some(&first) => self.twice(section, "the same public key and tunnel as", peers[first]),
                 None => {
-                    seen.insert((peer.tunnel, peer.public_key), number);
+                    seen.insert(peer.id(), number);
                     config.peers.push(peer);
                 }
             }
@@ -251,8 +269,11 @@ impl<'a> Typed<'a> {
         if known.is_empty() || !tunnels.complete || known.contains_key(&interface) {
             return Some(interface);
         }
-        let known = known.keys().take(8).map(ToString::to_string).collect();
-        let what = What::NoSuchTunnel { found: found.to_owned(), known };
+        let mut some = Vec::new();
+        for interface in known.keys().take(8) {
+            some.push(interface.to_string());
+        }
+        let what = What::NoSuchTunnel { found: found.to_owned(), known: some };
         self.mistake(section, Some("tunnel"), setting.line, what);
         None
     }
@@ -292,7 +313,13 @@ impl<'a> Typed<'a> {
         read: impl Fn(&str) -> Result<T, What>,
     ) -> Option<T> {
         let (text, line) = self.text(section, name)?;
-        read(text).map_err(|what| self.mistake(section, Some(name), line, what)).ok()
+        match read(text) {
+            Ok(value) => Some(value),
+            Err(what) => {
+                self.mistake(section, Some(name), line, what);
+                None
+            }
+        }
     }
 
     /// Reads a list. An `option` in its place may hold several values between blanks, as elsewhere on OpenWrt.

@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::finding::What;
 use super::{Candidate, Family, LogLevel, RotatePort};
-use crate::model::{Interface, PublicKey, is_nobodys};
+use crate::model::{Interface, PublicKey, digits, is_nobodys};
 
 /// A Boolean as OpenWrt writes it (config_get_bool of /lib/functions.sh, and rpcd's and netifd's readers).
 pub(super) fn boolean(text: &str) -> Result<bool, What> {
@@ -48,7 +48,7 @@ pub(super) fn family(text: &str) -> Result<Family, What> {
 
 /// Seconds, as WireGuard takes them: 1 to 65535. Zero would be no keepalive at all: a poke needs one.
 pub(super) fn keepalive(text: &str) -> Result<u16, What> {
-    match number(text) {
+    match digits(text) {
         Some(seconds @ 1..) => Ok(seconds),
         _ => Err(bad_value(text, "allowed: whole seconds from 1 to 65535")),
     }
@@ -56,7 +56,7 @@ pub(super) fn keepalive(text: &str) -> Result<u16, What> {
 
 /// Seconds; 0 is off.
 pub(super) fn probe_interval(text: &str) -> Result<u16, What> {
-    match number(text) {
+    match digits(text) {
         Some(seconds @ 0..=3600) => Ok(seconds),
         _ => {
             Err(bad_value(text, "allowed: whole seconds from 1 to 3600, 0 = only when the peer seems silent"))
@@ -111,7 +111,7 @@ const WRONG_PORT: &str = "the port is wrong; allowed: 1 to 65535";
 
 /// A UDP port.
 pub(super) fn port(text: &str) -> Result<u16, What> {
-    match number(text) {
+    match digits(text) {
         Some(port @ 1..) => Ok(port),
         _ => Err(bad_value(text, WRONG_PORT)),
     }
@@ -143,11 +143,6 @@ fn is_host_name(text: &str) -> bool {
     text.len() <= 253
         && text.split('.').all(label)
         && !text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.')
-}
-
-/// Digits only: no sign, no blank.
-fn number(text: &str) -> Option<u16> {
-    if text.bytes().all(|byte| byte.is_ascii_digit()) { text.parse().ok() } else { None }
 }
 
 fn not_one_of(found: &str, allowed: &'static str) -> What {

@@ -4,20 +4,23 @@
 
 use std::time::{Duration, Instant};
 
+use crate::model::nanos;
+
 /// The verifier's share of one processor, as a divisor: a tenth.
-const SHARE: u32 = 10;
-/// What may be used at once after a quiet time: some dozen initiations even on a 24Kc, where each costs some 3 ms.
-const BURST: Duration = Duration::from_millis(200);
+const SHARE: u64 = 10;
+/// What may be used at once after a quiet time, in nanoseconds like all times here: some dozen initiations even on a 24Kc, where
+/// each costs some 3 ms.
+const BURST: u64 = 200_000_000;
 /// Work goes on once this much has been saved up: long enough that the pauses of a flood are few, short enough
 /// that an authentic initiation, repeated every 5 s, finds its place.
-const RESUME: Duration = Duration::from_millis(20);
+const RESUME: u64 = 20_000_000;
 
 /// A token bucket of processor time.
 pub struct Budget {
-    left: Duration,
+    left: u64,
     /// What was used beyond what was left, at most [`BURST`]: the process may have been stopped in the middle, and
     /// shall not be deaf for ten times as long.
-    owed: Duration,
+    owed: u64,
     filled: Instant,
     exhausted: bool,
 }
@@ -25,12 +28,12 @@ pub struct Budget {
 impl Budget {
     /// A full one.
     pub fn new(now: Instant) -> Self {
-        Self { left: BURST, owed: Duration::ZERO, filled: now, exhausted: false }
+        Self { left: BURST, owed: 0, filled: now, exhausted: false }
     }
 
     /// May work be done now? After the budget ran out: only once [`RESUME`] is saved up again.
     pub fn allows(&mut self, now: Instant) -> bool {
-        let saved = now.saturating_duration_since(self.filled) / SHARE;
+        let saved = nanos(now.saturating_duration_since(self.filled)) / SHARE;
         self.left = BURST.min(self.left + saved.saturating_sub(self.owed));
         self.owed = self.owed.saturating_sub(saved);
         self.filled = now;
@@ -42,14 +45,16 @@ impl Budget {
 
     /// So much was used.
     pub fn spend(&mut self, used: Duration) {
+        let used = nanos(used);
         self.owed = BURST.min(self.owed + used.saturating_sub(self.left));
         self.left = self.left.saturating_sub(used);
-        self.exhausted |= self.left.is_zero();
+        self.exhausted |= self.left == 0;
     }
 
     /// When work may go on; None when it may now.
     pub fn resumes(&self) -> Option<Instant> {
-        self.exhausted.then(|| self.filled + (self.owed + RESUME - self.left.min(RESUME)) * SHARE)
+        let missing = (self.owed + RESUME - self.left.min(RESUME)) * SHARE;
+        self.exhausted.then(|| self.filled + Duration::from_nanos(missing))
     }
 }
 
@@ -72,7 +77,7 @@ mod tests {
                 now = budget.resumes().unwrap();
             }
         }
-        let most = Duration::from_secs(1) + BURST + RESUME;
+        let most = Duration::from_secs(1) + Duration::from_nanos(BURST + RESUME);
         assert!(worked > Duration::from_millis(900) && worked < most, "{worked:?}");
     }
 
@@ -82,19 +87,20 @@ mod tests {
         let mut budget = Budget::new(start);
         budget.spend(Duration::from_secs(3600));
         assert!(!budget.allows(start));
-        assert_eq!(budget.resumes(), Some(start + (BURST + RESUME) * SHARE));
-        assert!(budget.allows(start + (BURST + RESUME) * SHARE));
+        let later = start + Duration::from_nanos((BURST + RESUME) * SHARE);
+        assert_eq!(budget.resumes(), Some(later));
+        assert!(budget.allows(later));
     }
 
     #[test]
     fn a_quiet_time_is_saved_up_but_not_for_ever() {
         let start = Instant::now();
         let mut budget = Budget::new(start);
-        budget.spend(BURST);
+        budget.spend(Duration::from_nanos(BURST));
         assert!(!budget.allows(start));
         let later = start + Duration::from_secs(3600);
         assert!(budget.allows(later));
-        budget.spend(BURST - Duration::from_millis(1));
+        budget.spend(Duration::from_nanos(BURST) - Duration::from_millis(1));
         assert!(budget.allows(later));
         budget.spend(Duration::from_millis(1));
         assert!(!budget.allows(later));

@@ -16,43 +16,49 @@ impl Daemon {
     /// Does what the engine wants, until it wants nothing more.
     pub(super) fn carry_out(&mut self, now: Instant) {
         while let Some(action) = self.engine.poll_action() {
-            match &action {
-                Action::TakeSnapshot { interface } => self.take_snapshot(now, *interface),
-                Action::SetEndpoint { interface, .. }
-                | Action::ClearSource { interface, .. }
-                | Action::Poke { interface, .. }
-                | Action::SetPort { interface, .. }
-                | Action::ReaddPeer { interface, .. } => self.tell(now, *interface, &action),
-                Action::Resolve { host } => self.asking.resolve(host),
-                Action::Probe { interface, target, token, .. } => {
-                    // The engine notices that nothing comes back; why is for whoever looks closely.
-                    if let Err(error) = self.asking.probe(*interface, *target, *token) {
-                        log::debug!("probe: {error}");
-                    }
+            self.do_one(now, &action);
+        }
+    }
+
+    // Not within a loop: what is the same in each turn of it would be kept at hand, and there is much.
+    #[inline(never)]
+    fn do_one(&mut self, now: Instant, action: &Action) {
+        match action {
+            Action::TakeSnapshot { interface } => self.take_snapshot(now, *interface),
+            Action::SetEndpoint { interface, .. }
+            | Action::ClearSource { interface, .. }
+            | Action::Poke { interface, .. }
+            | Action::SetPort { interface, .. }
+            | Action::ReaddPeer { interface, .. } => self.tell(now, *interface, action),
+            Action::Resolve { host } => self.asking.resolve(host),
+            Action::Probe { interface, target, token, .. } => {
+                // The engine notices that nothing comes back; why is for whoever looks closely.
+                if let Err(error) = self.asking.probe(*interface, *target, *token) {
+                    log::debug!("probe: {error}");
                 }
-                Action::Wake { interface, target } => {
-                    if let Err(error) = self.asking.wake(*interface, *target) {
-                        log::debug!("wake: {error}");
-                    }
-                }
-                Action::CopyInitiation { interface, peer, home, to, mark } => {
-                    let (interface, peer, home, mark) = (*interface, *peer, *home, *mark);
-                    self.copy_initiation(Order {
-                        interface,
-                        peer,
-                        home,
-                        to: to.clone(),
-                        mark,
-                        until: now + COPY_FOR,
-                    });
-                }
-                Action::QueryRoutes(question) => self.query_routes(now, question),
-                Action::AddRoute(route) => self.change_route(OwnRoutes::add, route),
-                Action::RemoveRoute(route) => self.change_route(OwnRoutes::remove, route),
-                Action::Forget { interface } => self.forget(*interface),
-                Action::Remember => self.keeper.remember(now, &self.engine.memory()),
-                Action::Report(report) => self.report(report),
             }
+            Action::Wake { interface, target } => {
+                if let Err(error) = self.asking.wake(*interface, *target) {
+                    log::debug!("wake: {error}");
+                }
+            }
+            Action::CopyInitiation { interface, peer, home, to, mark } => {
+                let (interface, peer, home, mark) = (*interface, *peer, *home, *mark);
+                self.copy_initiation(Order {
+                    interface,
+                    peer,
+                    home,
+                    to: to.clone(),
+                    mark,
+                    until: now + COPY_FOR,
+                });
+            }
+            Action::QueryRoutes(question) => self.query_routes(now, question),
+            Action::AddRoute(route) => self.change_route(OwnRoutes::add, route),
+            Action::RemoveRoute(route) => self.change_route(OwnRoutes::remove, route),
+            Action::Forget { interface } => self.forget(*interface),
+            Action::Remember => self.keeper.remember(now, &self.engine.memory()),
+            Action::Report(report) => self.report(report),
         }
     }
 
@@ -136,10 +142,10 @@ impl Daemon {
         let watchers = self.control.has_watchers();
         // Nobody listens to most of them: 5,000 pokes at once, each by its name, are half a second on a small router.
         if watchers || log::log_enabled!(level(report)) {
-            let text = render::report_text(report, &self.config);
+            let text = render::report_text(report, self.engine.config());
             log::log!(level(report), "{text}");
             if watchers {
-                let json = render::report_json(report, &self.config, wall());
+                let json = render::report_json(report, self.engine.config(), wall());
                 self.control.broadcast(format!("{text}\n").as_bytes(), json.as_bytes());
             }
         }

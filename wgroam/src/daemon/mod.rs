@@ -22,9 +22,9 @@ use std::time::{Instant, SystemTime};
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
 
-use crate::config::{self, Config, Loaded, Peer};
+use crate::config::{self, Loaded, Peer};
 use crate::engine::{Command, Engine, Event};
-use crate::linux::clock::ClockWatch;
+use crate::linux::clock::{ClockWatch, earlier};
 use crate::linux::control::{Control, SOCKET};
 use crate::linux::copies::Copies;
 use crate::linux::own_routes::OwnRoutes;
@@ -86,8 +86,7 @@ fn failed(what: &str) -> impl Fn(io::Error) -> Error + '_ {
 
 /// The running daemon.
 pub struct Daemon {
-    config: Config,
-    /// What package network said when it could be read last; `config` has it.
+    /// What package network said when it could be read last; the engine's configuration has it.
     network: Vec<Peer>,
     paths: Paths,
     engine: Engine,
@@ -131,10 +130,9 @@ impl Daemon {
         let (keeper, memory) = Keeper::load(paths.runtime_dir.join("state"), lasting);
         let poll = Poll::new().map_err(failed("epoll"))?;
         let asking = Asking::start(poll.registry(), NAMES, ECHOES).map_err(failed("name lookups"))?;
-        let mut engine = Engine::new(config.clone(), memory, now);
+        let mut engine = Engine::new(config, memory, now);
         engine.set_wan(routes.wan());
         let mut daemon = Self {
-            config,
             network: network.unwrap_or_default(),
             paths,
             engine,
@@ -232,7 +230,7 @@ impl Daemon {
             self.keeper.deadline(),
             self.asking.deadline(),
         ];
-        deadlines.into_iter().flatten().min()
+        deadlines.into_iter().fold(None, earlier)
     }
 
     fn expire(&mut self, now: Instant) {
@@ -333,18 +331,19 @@ impl Daemon {
         match loaded.network {
             Some(network) => self.network = network,
             None => {
-                loaded.config.interfaces.clone_from(&self.config.interfaces);
-                loaded.config.listen_ports.clone_from(&self.config.listen_ports);
+                let config = self.engine.config();
+                loaded.config.interfaces.clone_from(&config.interfaces);
+                loaded.config.listen_ports.clone_from(&config.listen_ports);
                 loaded.config.take_over(&self.network, &mut |_, _| {});
             }
         }
-        if loaded.config != self.config {
+        if loaded.config != *self.engine.config() {
             loaded.notes.iter().for_each(|note| log::info!("{note}"));
-            self.config = loaded.config;
-            logging::set_level(self.config.globals.log_level);
-            self.routes.set_wan(self.config.globals.wan.clone());
-            self.keeper.set_lasting(self.config.globals.persist.then(|| self.paths.state.clone()));
-            self.engine.reload(now, self.config.clone());
+            self.engine.reload(now, loaded.config);
+            let globals = &self.engine.config().globals;
+            logging::set_level(globals.log_level);
+            self.routes.set_wan(globals.wan.clone());
+            self.keeper.set_lasting(globals.persist.then(|| self.paths.state.clone()));
             log::info!("the configuration changed");
         }
         self.look_at_everything(now);

@@ -78,13 +78,17 @@ pub fn count_pokable(
     interface: Option<Interface>,
     peer: Option<PublicKey>,
 ) -> (usize, usize) {
-    let peers = status
-        .devices
-        .iter()
-        .filter(|device| device.present && interface.is_none_or(|name| name == device.interface))
-        .flat_map(|device| &device.peers)
-        .filter(|known| peer.is_none_or(|key| key == known.public_key));
-    peers.fold((0, 0), |(found, pokable), peer| (found + 1, pokable + usize::from(peer.endpoint.is_some())))
+    let (mut found, mut pokable) = (0, 0);
+    for device in &status.devices {
+        if !device.present || interface.is_some_and(|name| name != device.interface) {
+            continue;
+        }
+        for known in device.peers.iter().filter(|known| peer.is_none_or(|key| key == known.public_key)) {
+            found += 1;
+            pokable += usize::from(known.endpoint.is_some());
+        }
+    }
+    (found, pokable)
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ use std::io;
 use std::time::{Duration, Instant};
 
 use crate::linux::wireguard::Error;
+use crate::lists;
 use crate::model::Interface;
 
 /// The same trouble of an interface is said again after this time.
@@ -52,7 +53,7 @@ impl Troubles {
 
     /// The interface is gone.
     pub fn remove(&mut self, interface: Interface) {
-        self.0.retain(|known| known.interface != interface);
+        lists::keep(&mut self.0, |known| known.interface != interface);
     }
 
     fn find(&mut self, interface: Interface) -> Option<&mut Trouble> {

@@ -2,6 +2,7 @@
 //! The interfaces whose initiations are verified: one responder for each, found by the port that a packet was for.
 
 use crate::initiation::{INITIATION_LENGTH, Responder, Timestamp, Verdict};
+use crate::lists;
 use crate::model::{Device, Interface, PrivateKey, PublicKey};
 
 /// The responders of all interfaces: a few. One holds its interface's private key, for as long as that is watched.
@@ -50,13 +51,17 @@ impl Watched {
     /// The interface is gone; its key is wiped. Returns true when it was there.
     pub fn remove(&mut self, interface: Interface) -> bool {
         let before = self.0.len();
-        self.0.retain(|entry| entry.interface != interface);
+        lists::keep(&mut self.0, |entry| entry.interface != interface);
         self.0.len() < before
     }
 
     /// The ports to listen on; one may be there twice.
     pub fn ports(&self) -> Vec<u16> {
-        self.0.iter().map(|entry| entry.port).filter(|port| *port != 0).collect()
+        let mut ports = Vec::new();
+        for entry in self.0.iter().filter(|entry| entry.port != 0) {
+            ports.push(entry.port);
+        }
+        ports
     }
 
     /// Where the interface listens.

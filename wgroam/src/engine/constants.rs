@@ -83,7 +83,7 @@ pub const TAKEN_REST: u64 = 400;
 /// the kernel writes it. What was recorded earlier than that is not fresh.
 pub const FRESH_SLACK: Duration = secs(3);
 /// ... and by this part of the time that has passed since the last one that was taken: 250 ppm, for two clocks.
-pub const CLOCK_DRIFT: u32 = 4096;
+pub const CLOCK_DRIFT: u64 = 4096;
 
 // Pokes and the endpoints that go before them.
 
@@ -214,7 +214,7 @@ pub const PROBES_OPEN: usize = 4;
 /// in 5 s. Not for longer than this in one silence.
 pub const QUICK_FOR: Duration = secs(120);
 /// When all was tried in vain, the rest is this part of the time that the peer is silent, a second at least: ...
-pub const REST_PART: u32 = 64;
+pub const REST_PART: u64 = 64;
 /// ... 1 s after a minute, 2 s after two, and a minute at most. Any event starts it all anew.
 pub const BACKOFF_MAX: Duration = secs(60);
 /// See [`REST_PART`].
@@ -222,7 +222,7 @@ pub const REST_MIN: Duration = secs(1);
 /// While a peer is silent its names are asked for again after the same part of that time, but not oftener than this.
 pub const RESOLVE_AGAIN: Duration = secs(2);
 /// A name that fails is asked for again this part of the time that it fails for after the last question, ...
-pub const NAME_BACKOFF: u32 = 48;
+pub const NAME_BACKOFF: u64 = 48;
 /// ... a second at least and [`BACKOFF_MAX`] at most. So a name server that comes back after a minute is noticed
 /// within 2 s, which doubling (1, 2, 4 ... 32, 60 s) can't do, and one that is away for a day gets a question a minute.
 pub const NAME_RETRY: Duration = secs(1);

@@ -10,6 +10,7 @@ use super::names::Names;
 use super::peer::{PeerId, usable};
 use super::settings::Settings;
 use crate::config;
+use crate::lists;
 use crate::model::Interface;
 use crate::routing::RouteAnswer;
 
@@ -46,9 +47,12 @@ impl Context<'_> {
     /// Where a peer that is dialed may be, the likeliest first: where it was good last, whatever its names say today; then
     /// what they say, candidate by candidate; last what lies in a network of a tunnel's own. Each once.
     pub fn candidates(&self, section: &config::Peer) -> Vec<SocketAddr> {
-        let proven = self.proven(PeerId { interface: section.tunnel, key: section.public_key });
+        let proven = self.proven(section.id());
         let proven = proven.filter(|endpoint| section.family.takes(endpoint.ip()));
-        let mut list: Vec<SocketAddr> = proven.into_iter().collect();
+        let mut list = Vec::new();
+        if let Some(proven) = proven {
+            list.push(proven);
+        }
         let named = self.named(section);
         // No sort: it would be 8 KB of code on mips.
         for last in [false, true] {
@@ -63,8 +67,9 @@ impl Context<'_> {
 
     /// What its candidates stand for.
     pub fn named(&self, section: &config::Peer) -> Vec<SocketAddr> {
-        let all = self.names.endpoints(section).into_iter();
-        all.filter(|&endpoint| self.takes(Some(section), endpoint)).collect()
+        let mut all = self.names.endpoints(section);
+        lists::keep(&mut all, |&endpoint| self.takes(Some(section), endpoint));
+        all
     }
 
     /// Is this host the only candidate that stands for the endpoint?

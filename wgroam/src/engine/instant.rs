@@ -6,6 +6,8 @@ use std::num::NonZeroU64;
 use std::ops::{Add, Sub};
 use std::time::Duration;
 
+pub(super) use crate::model::nanos;
+
 /// A moment: half nanoseconds since some 73 years before the engine's start, so that what lies before it is one too. The
 /// number is odd: hence never 0, so that an `Option` takes no more room.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -35,6 +37,7 @@ impl Instant {
     }
 
     /// So many nanoseconds later.
+    #[inline(never)]
     pub fn plus_nanos(self, nanos: u64) -> Self {
         Self::of(self.0.get().wrapping_add(nanos << 1))
     }
@@ -50,11 +53,6 @@ impl Instant {
     pub fn now() -> Self {
         Self::START
     }
-}
-
-/// All nanoseconds of what is shorter than centuries.
-pub(super) const fn nanos(duration: Duration) -> u64 {
-    duration.as_secs().wrapping_mul(1_000_000_000).wrapping_add(duration.subsec_nanos() as u64)
 }
 
 /// Is it at least so long ago? Not what never was.
@@ -73,6 +71,15 @@ pub(super) fn within(since: Option<Instant>, time: Duration, now: Instant) -> bo
 #[inline(never)]
 fn is_over(since: Option<Instant>, nanos: u64, now: Instant) -> bool {
     since.is_some_and(|since| now >= since.plus_nanos(nanos))
+}
+
+/// The earlier of two moments that may not be.
+#[inline(never)]
+pub(super) fn earliest(a: Option<Instant>, b: Option<Instant>) -> Option<Instant> {
+    match (a, b) {
+        (Some(a), Some(b)) => Some(a.min(b)),
+        (a, b) => a.or(b),
+    }
 }
 
 impl Add<Duration> for Instant {

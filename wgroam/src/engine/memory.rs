@@ -9,6 +9,7 @@ use super::Remembered;
 use super::constants::*;
 use super::peer::{PeerId, usable};
 use crate::initiation::Timestamp;
+use crate::lists;
 use crate::model::{Interface, WallTime};
 use crate::sorted::SortedMap;
 
@@ -46,7 +47,7 @@ impl Memory {
         let mut memory = Self::default();
         for mut r in remembered {
             memory.latest = memory.latest.max(r.confirmed);
-            r.good.retain(|&(_, endpoint)| usable(endpoint));
+            lists::keep(&mut r.good, |&(_, endpoint)| usable(endpoint));
             let entry = Entry {
                 endpoint: r.endpoint.filter(|&endpoint| usable(endpoint)),
                 confirmed: r.confirmed,
@@ -131,7 +132,7 @@ impl Memory {
         if good.first() == Some(&(wan, endpoint)) {
             return Changed::Nothing;
         }
-        good.retain(|&(other, _)| other != wan);
+        lists::keep(good, |&(other, _)| other != wan);
         good.insert(0, (wan, endpoint));
         good.truncate(GOOD_MAX);
         Changed::Details
@@ -161,8 +162,13 @@ impl Memory {
     fn entry(&mut self, id: PeerId) -> &mut Entry {
         let key = id;
         if self.entries.len() >= MEMORY_MAX && !self.entries.contains_key(&key) {
-            let oldest = self.entries.iter().min_by_key(|(_, entry)| entry.confirmed).map(|(key, _)| *key);
-            if let Some(oldest) = oldest {
+            let mut oldest: Option<(WallTime, PeerId)> = None;
+            for (&id, entry) in self.entries.iter() {
+                if oldest.is_none_or(|(confirmed, _)| entry.confirmed < confirmed) {
+                    oldest = Some((entry.confirmed, id));
+                }
+            }
+            if let Some((_, oldest)) = oldest {
                 self.entries.remove(&oldest);
             }
         }

@@ -31,8 +31,8 @@ use std::time::Duration;
 
 use self::constants::*;
 use self::context::Context;
-use self::device::{Device, Ticks, earliest};
-use self::instant::Instant;
+use self::device::{Device, Ticks};
+use self::instant::{Instant, earliest};
 use self::memory::{Changed, Memory};
 use self::names::Names;
 use self::outbox::{Note, Outbox};
@@ -42,6 +42,7 @@ use self::routes::Routes;
 use self::settings::Settings;
 use crate::config::Config;
 use crate::initiation::{Timestamp, Verdict};
+use crate::lists;
 use crate::model::{Interface, PublicKey, WallTime};
 use crate::sorted::SortedMap;
 use crate::wan::WanChange;
@@ -218,11 +219,11 @@ impl Engine {
         let devices = self.devices.values().filter(|device| device.present());
         let polls = devices.map(|device| {
             let planned = device.polls.next(device.peers.len());
-            planned.map_or(device.polls.tick, |planned| planned.min(device.polls.tick))
+            earliest(planned, Some(device.polls.tick))
         });
         let rest =
             [self.routes.deadline(), self.names.deadline(), self.save_at, self.outbox.pokes.deadline()];
-        let deadline = rest.into_iter().fold(polls.min(), earliest)?;
+        let deadline = polls.chain(rest).fold(None, earliest)?;
         Some(self.start + deadline.saturating_duration_since(Instant::START))
     }
 
@@ -239,6 +240,11 @@ impl Engine {
     /// The newest initiation timestamp that is remembered of a peer.
     pub fn newest(&self, interface: Interface, peer: &PublicKey) -> Option<Timestamp> {
         self.memory.newest(PeerId { interface, key: *peer })
+    }
+
+    /// The configuration of now.
+    pub fn config(&self) -> &Config {
+        &self.settings.config
     }
 
     /// Goes on with another configuration. What it does not change is not disturbed.
@@ -366,7 +372,7 @@ impl Engine {
     }
 
     fn on_device_gone(&mut self, now: Instant, interface: Interface) {
-        self.unwatched.retain(|&unwatched| unwatched != interface);
+        lists::keep(&mut self.unwatched, |&unwatched| unwatched != interface);
         let Some(device) = self.devices.get_mut(&interface).filter(|device| device.present()) else { return };
         device.leave(now, &mut self.outbox);
         let mut gone = 0;

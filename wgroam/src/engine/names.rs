@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::ResolveError;
 use super::constants::*;
-use super::instant::{Instant, within};
+use super::instant::{Instant, earliest, nanos, within};
 use crate::config;
 use crate::sorted::SortedMap;
 
@@ -72,7 +72,7 @@ impl Names {
 
     /// When [`Names::due`] has something.
     pub fn deadline(&self) -> Option<Instant> {
-        self.names.values().filter_map(moment).min()
+        self.names.values().map(moment).fold(None, earliest)
     }
 
     /// Takes an answer in. True when it is another one than before.
@@ -150,8 +150,8 @@ fn moment(name: &Name) -> Option<Instant> {
 
 /// A part of the time that something has failed for, within bounds: what fails for seconds is tried again after one,
 /// what fails for an hour after a minute.
-pub(super) fn backoff(failed: Duration, part: u32, least: Duration) -> Duration {
-    (failed / part).clamp(least, BACKOFF_MAX)
+pub(super) fn backoff(failed: Duration, part: u64, least: Duration) -> Duration {
+    Duration::from_nanos(nanos(failed) / part).clamp(least, BACKOFF_MAX)
 }
 
 #[cfg(test)]

@@ -76,7 +76,9 @@ impl Outbox {
         let action = self.actions.pop_front();
         if action.is_none() {
             // A crowd that moved at once leaves room for thousands.
-            self.actions.shrink_to(ACTIONS_KEPT);
+            if self.actions.capacity() > ACTIONS_KEPT {
+                self.actions = VecDeque::new();
+            }
         }
         action
     }

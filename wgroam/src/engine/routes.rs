@@ -8,8 +8,8 @@ use std::net::IpAddr;
 
 use super::constants::*;
 use super::context::Context;
-use super::device::{Device, earliest};
-use super::instant::Instant;
+use super::device::Device;
+use super::instant::{Instant, earliest};
 use super::names::backoff;
 use super::outbox::Outbox;
 use super::peer::Peer;
@@ -80,7 +80,7 @@ impl Routes {
 
     /// When the kernel is to be asked, or what was left behind is judged.
     pub fn deadline(&self) -> Option<Instant> {
-        self.wanted.into_iter().chain(self.adopt_until).min()
+        earliest(self.wanted, self.adopt_until)
     }
 
     /// Those of this interface, and what they are for.
@@ -306,7 +306,7 @@ fn targets(context: &Context, devices: &Devices) -> Vec<IpAddr> {
         };
         context.named(section).iter().for_each(|endpoint| add(endpoint.ip()));
         if let Some(peer) = device.peers.get(&section.public_key) {
-            peer.goals().for_each(&mut add);
+            peer.goals().into_iter().for_each(&mut add);
         }
     }
     targets

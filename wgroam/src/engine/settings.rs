@@ -11,7 +11,7 @@ use crate::sorted::SortedMap;
 /// A [`Config`] with an index.
 #[derive(Debug)]
 pub(super) struct Settings {
-    config: Config,
+    pub config: Config,
     peers: SortedMap<PeerId, usize>,
     /// Those that are dialed: few, where there may be thousands.
     dials: Vec<usize>,
@@ -21,7 +21,7 @@ impl Settings {
     pub fn new(config: Config) -> Self {
         let mut settings = Self { config, peers: SortedMap::new(), dials: Vec::new() };
         for (at, peer) in settings.config.peers.iter().enumerate() {
-            settings.peers.insert(PeerId { interface: peer.tunnel, key: peer.public_key }, at);
+            settings.peers.insert(peer.id(), at);
             if !peer.endpoints.is_empty() && settings.watches(peer.tunnel) {
                 settings.dials.push(at);
             }

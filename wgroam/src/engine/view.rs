@@ -82,13 +82,17 @@ impl Engine {
             let (host, error) = (candidate.host.clone(), error.map(ToString::to_string));
             CandidateStatus { host, port: candidate.port, addresses, error }
         };
+        let mut candidates = Vec::new();
+        for one in &section.endpoints {
+            candidates.push(candidate(one));
+        }
         let mut steps = Vec::new();
-        for &(when, step) in &dialed.steps {
+        for &(when, step) in dialed.steps.iter().rev() {
             steps.push((age(when), step));
         }
         Some(DialStatus {
             silent: dialed.silent().map(|(evidence, since)| (evidence, age(since))),
-            candidates: section.endpoints.iter().map(candidate).collect(),
+            candidates,
             steps,
             round_trip: dialed.round_trip(),
         })

@@ -11,13 +11,17 @@
 //!   let in.
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, UdpSocket};
 use std::os::fd::{AsRawFd, RawFd};
 use std::time::Instant;
 
+use nix::sys::socket::{SockaddrIn, SockaddrIn6, connect};
+
+use super::clock::earlier;
 use super::echo::{raw_socket, set};
 use super::tap::socket::PacketSocket;
 use super::tap::{PAYLOAD, filter, parse};
+use crate::lists;
 use crate::model::{Interface, PublicKey};
 
 /// An initiation that is to be copied.
@@ -59,19 +63,19 @@ impl Copies {
                 Some(self.socket.insert(socket).as_raw_fd())
             }
         };
-        self.orders.retain(|other| (other.interface, other.peer) != (order.interface, order.peer));
+        lists::keep(&mut self.orders, |other| (other.interface, other.peer) != (order.interface, order.peer));
         self.orders.push(order);
         Ok(new)
     }
 
     /// When [`Copies::expire`] is due.
     pub fn deadline(&self) -> Option<Instant> {
-        self.orders.iter().map(|order| order.until).min()
+        self.orders.iter().map(|order| Some(order.until)).fold(None, earlier)
     }
 
     /// Drops orders whose time is over.
     pub fn expire(&mut self, now: Instant) {
-        self.orders.retain(|order| order.until > now);
+        lists::keep(&mut self.orders, |order| order.until > now);
         if self.orders.is_empty() {
             self.socket = None;
         }
@@ -113,18 +117,20 @@ impl Copies {
 
 /// Sends it from this port. The socket is there for one packet only: it is shown all UDP packets that come in.
 fn send(from: u16, to: SocketAddr, mark: u32, payload: &[u8; PAYLOAD]) -> io::Result<()> {
-    let (family, mut any) = match to {
-        SocketAddr::V4(_) => (libc::AF_INET, to),
-        SocketAddr::V6(_) => (libc::AF_INET6, to),
-    };
+    let family = if to.is_ipv4() { libc::AF_INET } else { libc::AF_INET6 };
     let socket = raw_socket(family, libc::IPPROTO_UDP)?;
     if mark != 0 {
         set(&socket, libc::SOL_SOCKET, libc::SO_MARK, &mark)?;
     }
     // A raw socket takes a port for a protocol.
-    any.set_port(0);
+    match to {
+        SocketAddr::V4(to) => connect(socket.as_raw_fd(), &SockaddrIn::from(SocketAddrV4::new(*to.ip(), 0))),
+        SocketAddr::V6(mut to) => {
+            to.set_port(0);
+            connect(socket.as_raw_fd(), &SockaddrIn6::from(to))
+        }
+    }?;
     let socket = UdpSocket::from(socket);
-    socket.connect(any)?;
     let segment = segment((socket.local_addr()?.ip(), from), (to.ip(), to.port()), payload);
     socket.send(&segment).map(drop)
 }

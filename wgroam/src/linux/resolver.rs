@@ -21,6 +21,7 @@ use std::time::{Duration, Instant};
 use nix::sys::eventfd::{EfdFlags, EventFd};
 
 use super::thread;
+use crate::lists;
 
 /// A question without an answer is answered for so long after it was asked. musl gives up after 5 s, glibc after 10 s
 /// for each server that is silent.
@@ -174,7 +175,7 @@ impl Resolver {
         self.collect();
         while self.deadline().is_some_and(|deadline| deadline <= now) {
             let host = self.asked.remove(0).host;
-            self.shared.desk().waiting.retain(|waiting| *waiting != host);
+            lists::keep(&mut self.shared.desk().waiting, |waiting| *waiting != host);
             self.answer(host, Err(ResolveError::TimedOut));
         }
     }
@@ -271,7 +272,7 @@ impl Shared {
                 let begun = Instant::now();
                 let addresses = look_up(&host);
                 desk = self.desk();
-                desk.running.retain(|running| *running != host);
+                lists::keep(&mut desk.running, |running| *running != host);
                 desk.done.push(Done { host, begun, addresses });
                 self.tell();
                 until = Instant::now() + IDLE;

@@ -2,7 +2,7 @@
 //! Writes JSON (RFC 8259), one object a line. Writing only, so it is small: serde_json with its derives would add
 //! tens of kilobytes on mips for the two shapes that we print.
 
-use std::fmt::Write;
+use std::fmt::{Display, Write};
 
 /// An object or array under construction. Commas are its business; closing happens on [`Json::close`].
 pub struct Json {
@@ -57,6 +57,19 @@ impl Json {
         }
     }
 
+    /// `"name":"value"` of something that has a text.
+    pub fn shown(&mut self, name: &str, value: &dyn Display) {
+        self.string(name, &format!("{value}"));
+    }
+
+    /// `"name":"value"` of something that has a text, or null.
+    pub fn maybe_shown<T: Display>(&mut self, name: &str, value: Option<T>) {
+        match value {
+            Some(value) => self.shown(name, &value),
+            None => self.null(name),
+        }
+    }
+
     /// `"name":null`
     pub fn null(&mut self, name: &str) {
         self.name(name);
@@ -84,24 +97,31 @@ impl Json {
     }
 
     /// `"name":[{…},{…}]`: `fill` writes the members of one object for each item.
-    pub fn objects<T>(
-        &mut self,
-        name: &str,
-        items: impl IntoIterator<Item = T>,
-        mut fill: impl FnMut(&mut Json, T),
-    ) {
+    pub fn objects<T>(&mut self, name: &str, items: &[T], fill: impl Fn(&mut Json, &T)) {
         self.name(name);
-        self.text.push('[');
-        self.comma = false;
-        for item in items {
+        self.list(items.len(), &|json, at| fill(json, &items[at]));
+    }
+
+    /// One function for items of all types.
+    #[inline(never)]
+    fn list(&mut self, length: usize, fill: &dyn Fn(&mut Json, usize)) {
+        self.open('[');
+        for at in 0..length {
             self.separate();
-            self.text.push('{');
-            self.comma = false;
-            fill(self, item);
-            self.text.push('}');
-            self.comma = true;
+            self.open('{');
+            fill(self, at);
+            self.shut('}');
         }
-        self.text.push(']');
+        self.shut(']');
+    }
+
+    fn open(&mut self, bracket: char) {
+        self.text.push(bracket);
+        self.comma = false;
+    }
+
+    fn shut(&mut self, bracket: char) {
+        self.text.push(bracket);
         self.comma = true;
     }
 
@@ -121,11 +141,11 @@ mod tests {
     fn nested_objects_keep_their_commas() {
         let mut json = Json::object();
         json.number("n", 1);
-        json.objects("list", [1u64, 2], |json, n| {
-            json.number("a", n);
-            json.bool("b", n == 1);
+        json.objects("list", &[1u64, 2], |json, n| {
+            json.number("a", *n);
+            json.bool("b", *n == 1);
         });
-        json.objects("none", [0u64; 0], |_, _| ());
+        json.objects("none", &[0u64; 0], |_, _| ());
         json.seconds("s", Some(Duration::from_millis(1_042)));
         json.maybe_string("x", None);
         assert_eq!(

@@ -13,6 +13,8 @@ pub use status::{is_alive, status_json, status_text};
 
 use status::wrapped;
 
+use std::fmt::Write;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use crate::config::Config;
@@ -39,6 +41,19 @@ fn short(time: Duration) -> String {
     if tenths < 600 { format!("{}.{}s", tenths / 10, tenths % 10) } else { ago(time) }
 }
 
+/// Addresses for a line of text.
+fn listed(addresses: &[IpAddr]) -> String {
+    let mut text = String::new();
+    for address in addresses {
+        if !text.is_empty() {
+            text.push_str(", ");
+        }
+        // Writing to a String cannot fail.
+        let _ = write!(text, "{address}");
+    }
+    text
+}
+
 /// What it means that our own clock is behind, and the remedy.
 fn own_clock_text(behind: Duration) -> String {
     format!(
@@ -52,7 +67,7 @@ fn own_clock_text(behind: Duration) -> String {
 fn json_step(json: &mut json::Json, step: Step) {
     json.string("step", step.word());
     match step {
-        Step::Try(endpoint) | Step::GoBack(endpoint) => json.string("endpoint", &endpoint.to_string()),
+        Step::Try(endpoint) | Step::GoBack(endpoint) => json.shown("endpoint", &endpoint),
         Step::Rest(time) => json.seconds("rest_s", Some(time)),
         Step::ChangePort(port) if port != 0 => json.number("port", port.into()),
         _ => {}
@@ -61,13 +76,13 @@ fn json_step(json: &mut json::Json, step: Step) {
 
 /// The members of a route: `to`, `from` and `via` (null where there is none), `unreachable`.
 fn json_route(json: &mut json::Json, route: &OwnRoute) {
-    json.string("to", &route.to.to_string());
-    json.maybe_string("from", route.from.map(|from| from.to_string()).as_deref());
+    json.shown("to", &route.to);
+    json.maybe_shown("from", route.from);
     let gateway = match route.via {
         Via::By(hop) => hop.gateway,
         Via::Unreachable => None,
     };
-    json.maybe_string("via", gateway.map(|gateway| gateway.to_string()).as_deref());
+    json.maybe_shown("via", gateway);
     json.bool("unreachable", route.via == Via::Unreachable);
 }
 

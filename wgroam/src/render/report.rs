@@ -3,7 +3,8 @@
 
 use super::json::Json;
 use super::{
-    json_route, json_step, name_of, own_clock_text, short, verdict_key, verdict_text, verdict_word, who,
+    json_route, json_step, listed, name_of, own_clock_text, short, verdict_key, verdict_text, verdict_word,
+    who,
 };
 use crate::config::Config;
 use crate::engine::Report;
@@ -52,8 +53,7 @@ pub fn report_text(report: &Report, config: &Config) -> String {
             format!("{interface}: {} answers again after {}{after}", who(*interface, peer), short(*took))
         }
         Report::Name { host, answer: Ok(addresses) } => {
-            let addresses: Vec<_> = addresses.iter().map(ToString::to_string).collect();
-            format!("{host} is {}", addresses.join(", "))
+            format!("{host} is {}", listed(addresses))
         }
         Report::Name { host, answer: Err(error) } => format!("{host} can't be resolved: {error}"),
         Report::RouteAdded { interface, route, purpose } => {
@@ -88,7 +88,7 @@ pub fn report_json(report: &Report, config: &Config, wall: WallTime) -> String {
     json.seconds("time", Some(std::time::Duration::new(wall.seconds, wall.nanos)));
     let peer = |json: &mut Json, interface: &Interface, peer: &PublicKey| {
         json.string("interface", interface.as_str());
-        json.string("peer", &peer.to_string());
+        json.shown("peer", peer);
         json.maybe_string("name", name_of(config, *interface, peer));
     };
     match report {
@@ -101,8 +101,8 @@ pub fn report_json(report: &Report, config: &Config, wall: WallTime) -> String {
         }
         Report::Moved { interface, peer: key, old, new, reason } => {
             peer(&mut json, interface, key);
-            json.string("endpoint", &new.to_string());
-            json.maybe_string("old_endpoint", old.map(|old| old.to_string()).as_deref());
+            json.shown("endpoint", new);
+            json.maybe_shown("old_endpoint", *old);
             json.string("reason", reason.word());
         }
         Report::Poked { interface, peer: key, reason } => {
@@ -111,13 +111,13 @@ pub fn report_json(report: &Report, config: &Config, wall: WallTime) -> String {
         }
         Report::Stranger { interface, source, verdict } => {
             json.string("interface", interface.as_str());
-            json.string("source", &source.to_string());
+            json.shown("source", source);
             json.string("verdict", verdict_word(verdict));
-            json.maybe_string("key", verdict_key(verdict).map(|key| key.to_string()).as_deref());
+            json.maybe_shown("key", verdict_key(verdict));
         }
         Report::NotTaken { interface, peer: key, source, up } => {
             peer(&mut json, interface, key);
-            json.string("source", &source.to_string());
+            json.shown("source", source);
             json.bool("up", *up);
         }
         Report::Step { interface, peer: key, step, evidence, after } => {
@@ -138,8 +138,8 @@ pub fn report_json(report: &Report, config: &Config, wall: WallTime) -> String {
         Report::Name { host, answer } => {
             json.string("host", host);
             let addresses = answer.as_deref().unwrap_or_default();
-            json.objects("addresses", addresses, |json, ip| json.string("address", &ip.to_string()));
-            json.maybe_string("error", answer.as_ref().err().map(ToString::to_string).as_deref());
+            json.objects("addresses", addresses, |json, ip| json.shown("address", ip));
+            json.maybe_shown("error", answer.as_ref().err());
         }
         Report::RouteAdded { interface, route, purpose } => {
             json.string("interface", interface.as_str());
@@ -158,7 +158,7 @@ pub fn report_json(report: &Report, config: &Config, wall: WallTime) -> String {
             WanChange::Address(device, address) => {
                 json.string("device", device.as_str());
                 json.string("change", "address");
-                json.string("address", &address.to_string());
+                json.shown("address", address);
             }
             WanChange::Rules => json.string("change", "rules"),
             WanChange::Route(device) => {

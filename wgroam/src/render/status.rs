@@ -5,7 +5,9 @@ use std::fmt::Write;
 use std::time::Duration;
 
 use super::json::Json;
-use super::{ago, json_route, json_step, own_clock_text, verdict_key, verdict_text, verdict_word, who};
+use super::{
+    ago, json_route, json_step, listed, own_clock_text, verdict_key, verdict_text, verdict_word, who,
+};
 use crate::engine::{CandidateStatus, DeviceStatus, DialStatus, PeerStatus, Problem, Status};
 use crate::model::Interface;
 
@@ -67,11 +69,11 @@ fn device_text(text: &mut String, device: &DeviceStatus) {
 fn dial_text(text: &mut String, dial: &DialStatus) {
     for candidate in &dial.candidates {
         let CandidateStatus { host, port, addresses, error } = candidate;
-        let addresses: Vec<_> = addresses.iter().map(ToString::to_string).collect();
+        let addresses = listed(addresses);
         let known = match (addresses.is_empty(), error) {
-            (false, None) if addresses.len() == 1 && addresses[0] == *host => String::new(),
-            (false, None) => format!(": {}", addresses.join(", ")),
-            (false, Some(error)) => format!(": {}, but not confirmed lately: {error}", addresses.join(", ")),
+            (false, None) if addresses == *host => String::new(),
+            (false, None) => format!(": {addresses}"),
+            (false, Some(error)) => format!(": {addresses}, but not confirmed lately: {error}"),
             (true, Some(error)) => format!(": {error}"),
             (true, None) => ": being asked for".to_string(),
         };
@@ -182,7 +184,7 @@ pub fn status_json(status: &Status, uptime: Duration) -> String {
         json.string("interface", device.interface.as_str());
         json.bool("present", device.present);
         json.bool("up", device.up);
-        json.maybe_string("public_key", device.public_key.map(|key| key.to_string()).as_deref());
+        json.maybe_shown("public_key", device.public_key);
         json.number("listen_port", device.listen_port.into());
         json.objects("routes", &device.routes, |json, (route, purpose)| {
             json_route(json, route);
@@ -190,9 +192,9 @@ pub fn status_json(status: &Status, uptime: Duration) -> String {
         });
         json.objects("peers", &device.peers, peer_json);
         json.objects("strangers", &device.strangers, |json, stranger| {
-            json.string("source", &stranger.source.to_string());
+            json.shown("source", &stranger.source);
             json.string("verdict", verdict_word(&stranger.verdict));
-            json.maybe_string("key", verdict_key(&stranger.verdict).map(|key| key.to_string()).as_deref());
+            json.maybe_shown("key", verdict_key(&stranger.verdict));
             json.number("packets", stranger.packets);
             json.seconds("first_age_s", Some(stranger.first_age));
             json.seconds("last_age_s", Some(stranger.last_age));
@@ -211,7 +213,7 @@ fn dial_json(json: &mut Json, dial: &DialStatus) {
     json.objects("candidates", &dial.candidates, |json, candidate| {
         json.string("host", &candidate.host);
         json.number("port", candidate.port.into());
-        json.objects("addresses", &candidate.addresses, |json, ip| json.string("address", &ip.to_string()));
+        json.objects("addresses", &candidate.addresses, |json, ip| json.shown("address", ip));
         json.maybe_string("error", candidate.error.as_deref());
     });
     json.objects("steps", &dial.steps, |json, (age, step)| {
@@ -221,9 +223,9 @@ fn dial_json(json: &mut Json, dial: &DialStatus) {
 }
 
 fn peer_json(json: &mut Json, peer: &PeerStatus) {
-    json.string("public_key", &peer.public_key.to_string());
+    json.shown("public_key", &peer.public_key);
     json.maybe_string("name", peer.name.as_deref());
-    json.maybe_string("endpoint", peer.endpoint.map(|endpoint| endpoint.to_string()).as_deref());
+    json.maybe_shown("endpoint", peer.endpoint);
     json.maybe_string("reason", peer.reason.map(|reason| reason.word()));
     json.seconds("endpoint_age_s", peer.endpoint_age);
     match peer.last_handshake {
@@ -241,8 +243,8 @@ fn peer_json(json: &mut Json, peer: &PeerStatus) {
     }
     json.objects("history", &peer.history, |json, step| {
         json.seconds("age_s", Some(step.age));
-        json.maybe_string("old_endpoint", step.old.map(|old| old.to_string()).as_deref());
-        json.string("endpoint", &step.new.to_string());
+        json.maybe_shown("old_endpoint", step.old);
+        json.shown("endpoint", &step.new);
         json.string("reason", step.reason.word());
     });
     json.objects("problems", &peer.problems, |json, problem| {
@@ -254,13 +256,13 @@ fn peer_json(json: &mut Json, peer: &PeerStatus) {
             }
             Problem::NotTaken { source, up, age } => {
                 json.string("problem", "not-taken");
-                json.string("source", &source.to_string());
+                json.shown("source", source);
                 json.bool("up", *up);
                 json.seconds("age_s", Some(*age));
             }
             Problem::ProbeMute { target } => {
                 json.string("problem", "probe-mute");
-                json.string("target", &target.to_string());
+                json.shown("target", target);
             }
         }
         json.string("text", &problem_text(problem));

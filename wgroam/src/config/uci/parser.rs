@@ -5,6 +5,7 @@ use std::borrow::Cow;
 
 use super::reader::{Copied, Reader, is_space};
 use super::{Keep, Mistake, Package, Parsed, Section, Setting, Value};
+use crate::lists;
 use crate::sorted::SortedMap;
 
 /// What stands in a mistake for a text that may be secret.
@@ -304,13 +305,15 @@ impl Parser {
     /// Puts the options of the last package in the order of their places.
     fn sort_options(&mut self) {
         let Some(package) = self.parsed.packages.last_mut() else { return };
-        for (section, order) in package.sections.iter_mut().zip(&self.order) {
-            if order.is_sorted() {
-                continue;
-            }
-            let mut options: Vec<_> = order.iter().zip(section.options.drain(..)).collect();
-            options.sort_unstable_by_key(|(place, _)| **place);
-            section.options = options.into_iter().map(|(_, setting)| setting).collect();
+        for (section, order) in package.sections.iter_mut().zip(&mut self.order) {
+            lists::sort(order.len(), &mut |first, second| {
+                let wrong = order[second] < order[first];
+                if wrong {
+                    order.swap(first, second);
+                    section.options.swap(first, second);
+                }
+                wrong
+            });
         }
     }
 

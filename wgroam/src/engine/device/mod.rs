@@ -7,7 +7,7 @@ mod strangers;
 mod triggers;
 
 pub(super) use polls::{Polls, Ticks};
-pub(super) use snapshot::{Seen, earliest};
+pub(super) use snapshot::Seen;
 pub(super) use strangers::Strangers;
 pub(super) use triggers::{Triggers, Waiting};
 
@@ -21,6 +21,7 @@ use super::peer::Peer;
 use super::rate::Rate;
 use super::{Action, Reason, Report};
 use crate::initiation::Verdict;
+use crate::lists;
 use crate::model::{Interface, PublicKey};
 use crate::sorted::SortedMap;
 
@@ -140,7 +141,7 @@ impl Device {
             // It can't get in, but it can be called: once in a while that is worth a snapshot.
             acts = behind >= CLOCK_SLACK
                 && peer.absent.is_none()
-                && super::peer::same(peer.contact.seen.endpoint, Some(source));
+                && super::peer::same(peer.contact.seen.endpoint.as_ref(), Some(&source));
             if acts {
                 self.polls.at(now + LEARN_DELAY, context.ticks);
             }
@@ -169,7 +170,7 @@ impl Device {
             concerned |= changed || dialed.silent().is_some();
             if changed {
                 let mut news = context.named(section);
-                news.retain(|&endpoint| {
+                lists::keep(&mut news, |&endpoint| {
                     !old.contains(&endpoint.ip()) && context.only(section, endpoint, host)
                 });
                 dialed.hear_news(now, &news);

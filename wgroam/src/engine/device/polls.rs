@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::super::constants::*;
 use super::super::instant::{Instant, nanos, within};
+use crate::lists;
 
 /// The ticks that all devices share: the engine's start, and every [`SNAPSHOT_INTERVAL`] from there.
 #[derive(Clone, Copy, Debug)]
@@ -116,7 +117,7 @@ impl Polls {
     }
 
     fn ask(&mut self, now: Instant) {
-        self.planned.retain(|&moment| moment > now);
+        lists::keep(&mut self.planned, |&moment| moment > now);
         self.asked = Some(now);
         self.last_asked = Some(now);
     }

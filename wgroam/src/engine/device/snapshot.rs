@@ -6,7 +6,7 @@ use std::net::IpAddr;
 
 use super::super::constants::*;
 use super::super::context::Context;
-use super::super::instant::Instant;
+use super::super::instant::{Instant, earliest};
 use super::super::outbox::{Note, Outbox};
 use super::super::peer::{Around, Peer, PeerId, Poll, Port};
 use super::super::{Action, Report};
@@ -198,12 +198,4 @@ pub(in crate::engine) struct Seen {
     pub next: Option<Instant>,
     /// The source port of the interface was changed: to this one, or to one that the kernel chooses (0).
     pub port_changed: Option<u16>,
-}
-
-/// The earlier of two moments that may not be.
-pub(in crate::engine) fn earliest(a: Option<Instant>, b: Option<Instant>) -> Option<Instant> {
-    match (a, b) {
-        (Some(a), Some(b)) => Some(a.min(b)),
-        (a, b) => a.or(b),
-    }
 }

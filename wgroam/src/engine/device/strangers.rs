@@ -9,6 +9,7 @@ use super::super::StrangerStatus;
 use super::super::constants::*;
 use super::super::instant::Instant;
 use crate::initiation::Verdict;
+use crate::lists;
 use crate::model::PublicKey;
 
 /// What makes two packets the same stranger. Never the source where a key tells more: sources are free.
@@ -106,7 +107,7 @@ impl Strangers {
 
     /// Somebody became a peer: nothing strange about that key any more.
     pub fn acquit(&mut self, peer: &PublicKey) {
-        self.entries.retain(|(who, _)| *who != Who::Unknown(*peer));
+        lists::keep(&mut self.entries, |(who, _)| *who != Who::Unknown(*peer));
     }
 
     /// For the status, the latest first.

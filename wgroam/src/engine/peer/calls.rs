@@ -115,7 +115,7 @@ impl Calls {
     fn is_fresh(&self, now: Instant, timestamp: Timestamp) -> bool {
         let Some((taken, at)) = self.taken else { return false };
         let passed = now.saturating_duration_since(at);
-        let slack = FRESH_SLACK + passed / CLOCK_DRIFT;
+        let slack = FRESH_SLACK + Duration::from_nanos(now.nanos_since(at) / CLOCK_DRIFT);
         let quiet = self.lived.is_none_or(|lived| now >= lived + slack + FRESH_SLACK);
         let shown = timestamp.since(&taken);
         timestamp > taken && shown + slack >= passed && shown <= passed + slack && quiet
@@ -136,7 +136,7 @@ impl Calls {
         let heard = std::mem::take(&mut self.heard);
         let (source, timestamp, at) = self.last?;
         let brief = within(poll.last, TAKEN_WITHIN, poll.now);
-        let there = brief && same(endpoint, Some(source));
+        let there = brief && same(endpoint.as_ref(), Some(&source));
         if let Some(answered) = self.answered.take_if(|_| seen.handshake) {
             let data = seen.received.is_multiple_of(DATA_STEP) && seen.received < TAKEN_REST;
             if heard == 0 && data && there {
@@ -167,7 +167,7 @@ impl Calls {
     /// Did an authentic initiation come from there lately?
     pub fn came_from(&self, endpoint: SocketAddr, now: Instant) -> bool {
         self.last.is_some_and(|(source, _, when)| {
-            same(Some(source), Some(endpoint)) && now.saturating_duration_since(when) <= VERIFIED_FOR
+            same(Some(&source), Some(&endpoint)) && now.saturating_duration_since(when) <= VERIFIED_FOR
         })
     }
 
@@ -224,7 +224,7 @@ impl Calls {
         let due = |&mut (_, seen): &mut (SocketAddr, Instant)| poll.up && poll.asked >= seen + LEARN_DELAY;
         let Some((source, _)) = self.late.take_if(due) else { return false };
         let spaced = !within(self.late_answered, LATE_SPACING, poll.now);
-        let answered = spaced && same(endpoint, Some(source));
+        let answered = spaced && same(endpoint.as_ref(), Some(&source));
         if answered {
             self.late_answered = Some(poll.now);
         }
@@ -245,7 +245,7 @@ impl Calls {
     pub fn take_way_back(&mut self, now: Instant, endpoint: Option<SocketAddr>) -> Option<SocketAddr> {
         let moved = self.moved.as_mut()?;
         moved.at.take_if(|at| now >= *at + MOVED_FOR)?;
-        same(endpoint, Some(moved.to)).then_some(moved.from)
+        same(endpoint.as_ref(), Some(&moved.to)).then_some(moved.from)
     }
 
     /// The interface is gone.

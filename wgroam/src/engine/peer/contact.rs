@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! What WireGuard shows of a peer, snapshot by snapshot: did it move, and did something authenticated come from it?
 
-use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
@@ -77,8 +76,8 @@ pub(in crate::engine) struct Contact {
     /// How often the remembered endpoint was set in vain.
     seeds: u8,
     pub moves: u64,
-    /// The latest first.
-    history: VecDeque<PastMove>,
+    /// The latest last.
+    history: Vec<PastMove>,
 }
 
 impl Contact {
@@ -95,7 +94,7 @@ impl Contact {
             set: None,
             seeds: 0,
             moves: 0,
-            history: VecDeque::new(),
+            history: Vec::new(),
         }
     }
 
@@ -182,7 +181,7 @@ impl Contact {
         if self.set.is_some_and(|(.., when)| ours.is_some() || poll.asked > when) {
             self.set = None;
         }
-        let changed = !same(peer.endpoint, before.endpoint);
+        let changed = !same(peer.endpoint.as_ref(), before.endpoint.as_ref());
         // A move shows only that something authenticated came, and a call that WireGuard takes may be a recording. What comes
         // later from there, and is no call, is the far end of the session's.
         let calls_only = [INITIATION_BYTES, 2 * INITIATION_BYTES].contains(&seen.received);
@@ -226,18 +225,25 @@ impl Contact {
 
     fn note_move(&mut self, at: Instant, old: Option<SocketAddr>, new: SocketAddr, reason: Reason) {
         self.moves = self.moves.saturating_add(1);
-        self.history.truncate(HISTORY - 1);
+        if self.history.len() == HISTORY {
+            self.history.remove(0);
+        }
         let place = |endpoint: SocketAddr| (endpoint.ip(), endpoint.port());
-        self.history.push_front(PastMove { at, old: old.map(place), new: place(new), reason });
+        self.history.push(PastMove { at, old: old.map(place), new: place(new), reason });
     }
 
     /// The last moves, the latest first.
     pub fn history(&self, now: Instant) -> Vec<Move> {
         let mut moves = Vec::new();
-        for &PastMove { at, old, new, reason } in &self.history {
+        for &PastMove { at, old, new, reason } in self.history.iter().rev() {
             let age = now.saturating_duration_since(at);
-            moves.push(Move { age, old: old.map(SocketAddr::from), new: new.into(), reason });
+            moves.push(Move { age, old: old.map(endpoint), new: endpoint(new), reason });
         }
         moves
     }
+}
+
+#[inline(never)]
+fn endpoint(place: Place) -> SocketAddr {
+    place.into()
 }

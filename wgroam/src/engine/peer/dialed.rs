@@ -1,14 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! A peer that is dialed, or probed: what a snapshot says of it, and what follows.
 
-use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use super::super::constants::*;
 use super::super::context::Context;
 use super::super::device::Triggers;
-use super::super::instant::{Instant, passed, within};
+use super::super::instant::{Instant, earliest, passed, within};
 use super::super::names::backoff;
 use super::super::outbox::{Note, Outbox};
 use super::super::{Action, Evidence, Report, Step};
@@ -25,8 +24,8 @@ pub(in crate::engine) struct Dialed {
     recovery: Recovery,
     /// The endpoint that was last seen among those that its names stand for.
     origin: Option<SocketAddr>,
-    /// The last steps, the latest first.
-    pub steps: VecDeque<(Instant, Step)>,
+    /// The last steps, the latest last.
+    pub steps: Vec<(Instant, Step)>,
     /// A session began in which the target of its probes was not asked yet.
     untested: bool,
     /// When data was last sent in the LAN's place.
@@ -56,6 +55,7 @@ pub(in crate::engine) struct Around<'a> {
 
 impl Dialed {
     /// Takes in a snapshot, and does what is due.
+    #[inline(never)]
     pub fn watch(
         &mut self,
         context: &Context,
@@ -69,7 +69,7 @@ impl Dialed {
         let (poll, now) = (around.poll, around.poll.now);
         let endpoint = contact.seen.endpoint;
         let named = context.named(section);
-        let is_named = named.iter().any(|&other| same(Some(other), endpoint));
+        let is_named = named.iter().any(|other| same(Some(other), endpoint.as_ref()));
         if is_named {
             self.origin = endpoint;
         }
@@ -79,7 +79,7 @@ impl Dialed {
         let stale = {
             let since = self.outage().map_or(now, |outage| outage.since);
             let fresh = section.endpoints.iter().all(|candidate| context.names.fresh(&candidate.host, since));
-            let from_name = endpoint.is_some() && same(self.origin, endpoint);
+            let from_name = endpoint.is_some() && same(self.origin.as_ref(), endpoint.as_ref());
             fresh && from_name && !is_named && !named.is_empty()
         };
         let mut turn = Turn {
@@ -233,8 +233,7 @@ impl Dialed {
         let first = untested.then_some(now + LEARN_DELAY);
         [watched, wake, first, probes.expires(), probes.next().filter(|_| regular)]
             .into_iter()
-            .flatten()
-            .min()
+            .fold(None, earliest)
             .map(|moment| moment.max(now + POLL_GRID))
     }
 

@@ -19,22 +19,15 @@ pub(super) use trial::Port;
 use std::net::{IpAddr, SocketAddr};
 
 use super::context::Context;
-use super::device::{Seen, Triggers, earliest};
-use super::instant::Instant;
+use super::device::{Seen, Triggers};
+use super::instant::{Instant, earliest};
 use super::outbox::{Note, Outbox};
 use super::rate::Rate;
 use super::{Reason, Report};
 use crate::engine::constants::*;
 use crate::model;
-use crate::model::{Interface, PublicKey};
+pub(super) use crate::model::PeerId;
 use pokes::{Repeat, turn};
-
-/// Which peer: a key may be known on several interfaces.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct PeerId {
-    pub interface: Interface,
-    pub key: PublicKey,
-}
 
 /// One peer of one interface.
 #[derive(Debug)]
@@ -148,12 +141,15 @@ impl Peer {
     }
 
     /// Where packets to it go, or are about to.
-    pub fn goals(&self) -> impl Iterator<Item = IpAddr> {
+    pub fn goals(&self) -> Vec<IpAddr> {
         let next = self.pokes.pending.and_then(|poke| poke.set);
         let set = self.contact.set.map(|(endpoint, ..)| endpoint);
         let copied = self.dialed.as_ref().map_or(&[][..], |dialed| dialed.copied_to());
-        let known = [self.contact.seen.endpoint, set, next].into_iter().flatten();
-        known.chain(copied.iter().copied()).map(|endpoint| endpoint.ip())
+        let mut goals = Vec::new();
+        for endpoint in [self.contact.seen.endpoint, set, next].iter().flatten().chain(copied) {
+            goals.push(endpoint.ip());
+        }
+        goals
     }
 
     /// Reports what changed, and notes what is proven.
@@ -199,7 +195,7 @@ impl Peer {
         let (interface, peer, source) = (id.interface, id.key, call.source);
         // While it has a session elsewhere, what is not known to be fresh is a recording, as far as anybody can tell: that
         // WireGuard did not take it says nothing about a firewall.
-        if !call.fresh && alive && !same(self.contact.seen.endpoint, Some(source)) {
+        if !call.fresh && alive && !same(self.contact.seen.endpoint.as_ref(), Some(&source)) {
             return None;
         }
         if self.calls.note_not_taken(&call, poll.up) && reports.allow(now, NOT_TAKEN_BURST, NOT_TAKEN_REFILL)
@@ -210,7 +206,7 @@ impl Peer {
         if !poll.up || !context.takes(context.settings.peer(id), source) {
             return None;
         }
-        if same(self.contact.seen.endpoint, Some(source)) {
+        if same(self.contact.seen.endpoint.as_ref(), Some(&source)) {
             // It is where it says, and can't get in. Without a session a poke makes WireGuard call out to it; with one
             // it would send a keepalive that the peer may not understand any more.
             if !alive {
@@ -304,9 +300,10 @@ impl Peer {
 
 /// Are these the same place? A scope or flow label, which one source of endpoints knows and another does not, makes no
 /// difference.
-pub(super) fn same(a: Option<SocketAddr>, b: Option<SocketAddr>) -> bool {
+pub(super) fn same(a: Option<&SocketAddr>, b: Option<&SocketAddr>) -> bool {
     match (a, b) {
-        (Some(a), Some(b)) => a.ip() == b.ip() && a.port() == b.port(),
+        (Some(SocketAddr::V4(a)), Some(SocketAddr::V4(b))) => a == b,
+        (Some(SocketAddr::V6(a)), Some(SocketAddr::V6(b))) => a.ip() == b.ip() && a.port() == b.port(),
         (a, b) => a.is_none() && b.is_none(),
     }
 }

@@ -206,12 +206,12 @@ impl Peer {
         let reason = poke.reason;
         let section = context.settings.peer(id);
         let endpoint = poke.set.filter(|&endpoint| match reason {
-            Reason::Returned => !same(self.contact.seen.endpoint, Some(endpoint)),
+            Reason::Returned => !same(self.contact.seen.endpoint.as_ref(), Some(&endpoint)),
             // Since this was decided, the address may have become our own.
             _ if !context.takes(section, endpoint) => false,
             // What WireGuard learned since counts for more.
             Reason::Remembered => self.contact.seen.endpoint.is_none(),
-            _ => !same(self.contact.seen.endpoint, Some(endpoint)),
+            _ => !same(self.contact.seen.endpoint.as_ref(), Some(&endpoint)),
         });
         if let Some(endpoint) = endpoint {
             if reason == Reason::Initiation {

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! Echo requests through the tunnel: which are waited for, how many were lost, and whether their target answers at all.
 
-use std::collections::VecDeque;
 use std::time::Duration;
 
 use super::super::constants::*;
@@ -10,7 +9,7 @@ use super::super::instant::Instant;
 #[derive(Debug, Default)]
 pub(in crate::engine) struct Probes {
     /// Without reply, the oldest first.
-    waiting: VecDeque<(u16, Instant)>,
+    waiting: Vec<(u16, Instant)>,
     /// Waited for or not: a sign of life that came in with its reply has ended the waiting.
     latest: Option<u16>,
     /// In a row.
@@ -30,9 +29,9 @@ pub(in crate::engine) struct Probes {
 impl Probes {
     pub fn sent(&mut self, now: Instant, token: u16) {
         if self.waiting.len() >= PROBES_OPEN {
-            self.waiting.pop_front();
+            self.waiting.remove(0);
         }
-        self.waiting.push_back((token, now));
+        self.waiting.push((token, now));
         self.latest = Some(token);
         if self.mute(now) {
             self.mute_bytes += PROBE_BYTES;
@@ -58,14 +57,14 @@ impl Probes {
     /// Takes out those that are lost.
     pub fn expire(&mut self, now: Instant) {
         while self.expires().is_some_and(|at| now >= at) {
-            self.waiting.pop_front();
+            self.waiting.remove(0);
             self.lost = self.lost.saturating_add(1);
         }
     }
 
     /// When the oldest one is lost.
     pub fn expires(&self) -> Option<Instant> {
-        self.waiting.front().map(|&(_, sent)| sent + PROBE_TIMEOUT)
+        self.waiting.first().map(|&(_, sent)| sent + PROBE_TIMEOUT)
     }
 
     /// A reply came. Does it answer one that is waited for?

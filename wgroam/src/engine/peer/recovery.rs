@@ -10,6 +10,7 @@ use super::super::names::backoff;
 use super::super::{Evidence, Reason, Step};
 use super::trial::{Round, Trial, Turn};
 use super::{Contact, same};
+use crate::lists;
 
 /// How far the recovery of a peer is. The outage is boxed, for it goes from one to the next.
 #[derive(Debug, Default)]
@@ -192,7 +193,9 @@ impl Recovery {
         let here = turn.contact.seen.endpoint;
         if let Some(outage) = self.outage_mut() {
             outage.home = here.filter(|_| !turn.contact.is_on_trial()).or(outage.home);
-            outage.news.retain(|&news| !same(Some(news), here) && turn.candidates.contains(&news));
+            lists::keep(&mut outage.news, |news| {
+                !same(Some(news), here.as_ref()) && turn.candidates.contains(news)
+            });
         }
         // A poke that waits for its turn, or an endpoint that was just set: first see what comes of it.
         if turn.is_busy() {
@@ -270,7 +273,7 @@ impl Recovery {
             outage.home = outage.home.or_else(proven);
             // What we set in an earlier life, and what was never heard from, is on trial until it answers.
             if let (Some(here), Some(home)) = (here, outage.home)
-                && !same(Some(here), Some(home))
+                && !same(Some(&here), Some(&home))
                 && turn.contact.is_on_trial()
             {
                 let trial = Trial::of(now, here, home);

@@ -2,7 +2,6 @@
 //! Ways that are tried while a peer is silent: another endpoint, another source port, or both. Each knows how it is taken
 //! back, so that nothing stays that did not bring an answer.
 
-use std::collections::VecDeque;
 use std::net::SocketAddr;
 
 use super::super::constants::*;
@@ -14,6 +13,7 @@ use super::recovery::{Chance, Outage};
 use super::silence::Silence;
 use super::{Contact, PeerId, Pokes, same, turn};
 use crate::config;
+use crate::lists;
 
 /// What was tried since the peer was last left in peace.
 #[derive(Debug, Default)]
@@ -47,7 +47,7 @@ impl Round {
             let news = !outage.news.is_empty();
             if !outage.copied && !news {
                 outage.no_copies = true;
-                self.tried.retain(|endpoint| !self.copied.contains(endpoint));
+                lists::keep(&mut self.tried, |endpoint| !self.copied.contains(endpoint));
             }
             return;
         }
@@ -135,7 +135,7 @@ pub(super) struct Turn<'a> {
     pub contact: &'a Contact,
     pub pokes: &'a mut Pokes,
     pub silence: &'a mut Silence,
-    pub steps: &'a mut VecDeque<(Instant, Step)>,
+    pub steps: &'a mut Vec<(Instant, Step)>,
     /// Where it may be, the likeliest first.
     pub candidates: Vec<SocketAddr>,
     /// Its names stand for other addresses than the one that it has from them.
@@ -155,15 +155,17 @@ impl Trial {
 
     /// Chooses and begins the next one; none: all had its chance.
     pub fn choose(outage: &mut Outage, round: &mut Round, turn: &mut Turn) -> Option<Self> {
-        let here = turn.contact.seen.endpoint;
-        let other = |endpoint: &SocketAddr| !round.tried.contains(endpoint) && !same(Some(*endpoint), here);
+        let here = turn.contact.seen.endpoint.as_ref();
+        let other = |endpoint: &SocketAddr| !round.tried.contains(endpoint) && !same(Some(endpoint), here);
         let list = || turn.candidates.iter().copied().filter(other);
         let news = list().find(|endpoint| outage.news.contains(endpoint));
         let endpoint = news.or_else(|| list().next())?;
         let copied = turn.copies(outage);
         if copied {
-            let mut to: Vec<SocketAddr> =
-                list().filter(|&other| other != endpoint).take(COPIES - 1).collect();
+            let mut to = Vec::new();
+            for other in list().filter(|&other| other != endpoint).take(COPIES - 1) {
+                to.push(other);
+            }
             to.push(endpoint);
             turn.copy_initiation(outage, round, to);
         } else {
@@ -178,16 +180,16 @@ impl Trial {
     /// How to get back, if that is still ours to do.
     pub fn way_back(&self, contact: &Contact) -> Option<SocketAddr> {
         let moved = !self.copied && !self.is_void(contact);
-        self.home.filter(|&home| moved && !same(Some(home), Some(self.endpoint)))
+        self.home.filter(|&home| moved && !same(Some(&home), Some(&self.endpoint)))
     }
 
     /// Did somebody else move the peer meanwhile, or did something come from there?
     pub fn is_void(&self, contact: &Contact) -> bool {
-        let here = contact.set.map(|(endpoint, ..)| endpoint).or(contact.seen.endpoint);
+        let here = contact.set.as_ref().map(|(endpoint, ..)| endpoint).or(contact.seen.endpoint.as_ref());
         if self.copied {
-            return !same(here, self.home);
+            return !same(here, self.home.as_ref());
         }
-        !same(here, Some(self.endpoint)) || !contact.is_on_trial()
+        !same(here, Some(&self.endpoint)) || !contact.is_on_trial()
     }
 
     /// Had it its chance?
@@ -293,7 +295,7 @@ impl Turn<'_> {
         let leave = within(self.silence.initiation, COPIED_AFTER, self.context.now);
         leave
             && !outage.no_copies
-            && same(outage.home, self.contact.seen.endpoint)
+            && same(outage.home.as_ref(), self.contact.seen.endpoint.as_ref())
             && self.waits_for_slot(outage)
     }
 
@@ -312,8 +314,8 @@ impl Turn<'_> {
 
     /// Is there another endpoint that had no chance in this round?
     pub fn has_other(&self, round: &Round) -> bool {
-        let here = self.contact.seen.endpoint;
-        let other = |endpoint: &SocketAddr| !round.tried.contains(endpoint) && !same(Some(*endpoint), here);
+        let here = self.contact.seen.endpoint.as_ref();
+        let other = |endpoint: &SocketAddr| !round.tried.contains(endpoint) && !same(Some(endpoint), here);
         self.candidates.iter().any(other)
     }
 
@@ -360,12 +362,12 @@ impl Turn<'_> {
 
     /// What only we set gets a change for the rest: each handshake counts. What proved itself, or somebody else set, stays.
     pub fn rest_elsewhere(&mut self, outage: &mut Outage) {
-        let here = self.contact.seen.endpoint;
+        let here = self.contact.seen.endpoint.as_ref();
         if outage.home.is_some() {
             return;
         }
-        let other = self.candidates.iter().copied().find(|&other| !same(Some(other), here));
-        if let Some(other) = other {
+        let other = self.candidates.iter().find(|other| !same(Some(other), here));
+        if let Some(&other) = other {
             self.poke(Reason::Candidate, Some(other), self.is_harmless_to_readd(outage));
         }
         self.begin_chance(outage);
@@ -402,8 +404,10 @@ impl Turn<'_> {
     pub fn tell(&mut self, outage: &mut Outage, step: Step) {
         let now = self.context.now;
         outage.last_step = Some(step);
-        self.steps.truncate(STEPS_KEPT - 1);
-        self.steps.push_front((now, step));
+        if self.steps.len() == STEPS_KEPT {
+            self.steps.remove(0);
+        }
+        self.steps.push((now, step));
         let after = now.saturating_duration_since(outage.since);
         let (interface, peer, evidence) = (self.id.interface, self.id.key, outage.evidence);
         self.outbox.report(Report::Step { interface, peer, step, evidence, after });

@@ -4,6 +4,8 @@
 
 use std::io::{self, BufRead, Read};
 
+use crate::model::digits;
+
 /// The longest first line that a reader takes, in bytes.
 const MAX_HEADER: u64 = 64 * 1024;
 
@@ -33,9 +35,8 @@ pub fn read_header(from: &mut impl BufRead) -> io::Result<(u8, String)> {
     }
     let line = String::from_utf8_lossy(&line);
     let (code, message) = line.split_once(' ').unwrap_or((&line, ""));
-    let code = code
-        .parse()
-        .map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "this is not wgroam's answer"))?;
+    let no_answer = || io::Error::new(io::ErrorKind::InvalidData, "this is not wgroam's answer");
+    let code = digits(code).ok_or_else(no_answer)?;
     Ok((code, message.to_owned()))
 }
 

@@ -21,6 +21,7 @@ use log::{debug, warn};
 use mio::net::{UnixListener, UnixStream};
 use mio::{Interest, Registry, Token};
 
+use super::clock::earlier;
 use client::{Client, MAX_LAG, Progress, Stage};
 pub use client::{MAX_REQUEST, REQUEST_TIME, STALL_TIME};
 pub use connect::{Answer, ConnectError, ask, connect};
@@ -186,8 +187,8 @@ impl Control {
 
     /// When [`Control::expire`] wants to be called.
     pub fn deadline(&self) -> Option<Instant> {
-        let clients = self.slots.iter().flatten().filter_map(|(_, client)| client.deadline());
-        clients.chain(self.accept_at).min()
+        let clients = self.slots.iter().flatten().map(|(_, client)| client.deadline());
+        clients.fold(self.accept_at, earlier)
     }
 
     /// Drops clients that took too long, and takes connections that had to wait.
@@ -262,18 +263,28 @@ impl Control {
         if let Some(free) = self.slots.iter().position(Option::is_none) {
             return Some(free);
         }
-        let candidates = self.slots.iter().enumerate().filter_map(|(slot, entry)| {
-            let (_, client) = entry.as_ref()?;
-            let rank = match client.stage {
-                Stage::Asking => 0,
-                Stage::Answered => 1,
-                Stage::Watching(_) => 2,
-                Stage::Waiting => return None,
-            };
-            Some((rank, client.since, slot))
-        });
-        let (rank, since, slot) = candidates.min()?;
+        let (rank, since, slot) = self.first(&|_, client| match client.stage {
+            Stage::Asking => Some(0),
+            Stage::Answered => Some(1),
+            Stage::Watching(_) => Some(2),
+            Stage::Waiting => None,
+        })?;
         (rank != 0 || since + ASK_GRACE <= now).then_some(slot)
+    }
+
+    /// Of the clients of the lowest rank the one that has idled longest: its rank, since when, and its slot. None of those that
+    /// have no rank.
+    fn first(&self, rank: &dyn Fn(usize, &Client) -> Option<u8>) -> Option<(u8, Instant, usize)> {
+        let mut first: Option<(u8, Instant, usize)> = None;
+        for (slot, entry) in self.slots.iter().enumerate() {
+            let Some((_, client)) = entry else { continue };
+            let Some(rank) = rank(slot, client) else { continue };
+            let found = (rank, client.since, slot);
+            if first.is_none_or(|first| found < first) {
+                first = Some(found);
+            }
+        }
+        first
     }
 
     /// Frees a slot if need be. A client whose request has just arrived stays.
@@ -327,12 +338,9 @@ impl Control {
     fn make_room(&mut self, for_slot: usize, length: usize) {
         loop {
             let queued = self.slots.iter().flatten().map(|(_, client)| client.queued()).sum::<usize>();
-            let others = self.slots.iter().enumerate().filter_map(|(slot, entry)| {
-                let (_, client) = entry.as_ref()?;
-                (slot != for_slot && client.queued() > 0).then_some((client.since, slot))
-            });
-            match others.min() {
-                Some((_, slot)) if queued + length > MAX_QUEUED => self.remove(slot),
+            let slow = |slot, client: &Client| (slot != for_slot && client.queued() > 0).then_some(0);
+            match self.first(&slow) {
+                Some((.., slot)) if queued + length > MAX_QUEUED => self.remove(slot),
                 _ => return,
             }
         }

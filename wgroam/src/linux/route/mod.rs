@@ -20,6 +20,7 @@ use nix::sys::socket::SockProtocol;
 
 use super::netlink::{Drained, Socket};
 use super::wireguard::uapi;
+use crate::lists;
 use crate::model::Interface;
 use crate::routing::Hop;
 use crate::wan::WanChange;
@@ -165,7 +166,8 @@ impl RouteMonitor {
     /// Where packets leave to the Internet by IPv4 and by IPv6, as of the last settling: the best default routes that no
     /// tunnel has.
     pub fn uplinks(&self) -> [Option<Hop>; 2] {
-        [false, true].map(|ipv6| state::uplink(&self.settled, ipv6, &self.wan))
+        let uplink = |ipv6| state::uplink(&self.settled, ipv6, &self.wan);
+        [uplink(false), uplink(true)]
     }
 
     /// The number of a link.
@@ -284,7 +286,7 @@ impl RouteMonitor {
             }
             Told::AddressGone(address) => {
                 let gone = (address.ifindex, address.ip);
-                self.now.addresses.retain(|known| (known.ifindex, known.ip) != gone);
+                lists::keep(&mut self.now.addresses, |known| (known.ifindex, known.ip) != gone);
                 self.own_changed = true;
                 if state::matters(&address) && !self.lost.contains(&gone) {
                     self.lost.push(gone);
@@ -327,7 +329,7 @@ impl RouteMonitor {
         if known == Some(new) {
             return false;
         }
-        self.now.links.retain(|other| other.link.ifindex != link.ifindex);
+        lists::keep(&mut self.now.links, |other| other.link.ifindex != link.ifindex);
         self.now.links.push(new);
         let same_to_us = known.is_some_and(|known| known.tunnel && known.link.up == link.up);
         if tunnel && !same_to_us {
@@ -339,7 +341,7 @@ impl RouteMonitor {
 
     fn link_gone(&mut self, ifindex: u32) -> bool {
         let Some(known) = self.now.link(ifindex).copied() else { return false };
-        self.now.links.retain(|other| other.link.ifindex != ifindex);
+        lists::keep(&mut self.now.links, |other| other.link.ifindex != ifindex);
         let interface = known.link.interface;
         if known.tunnel {
             self.events.push(LinkEvent::Gone { interface });
@@ -352,8 +354,13 @@ impl RouteMonitor {
         let links = link::dump(&mut self.questions, libc::RTM_GETLINK)?;
         let addresses = link::dump(&mut self.questions, libc::RTM_GETADDR)?;
         let is = |told: &Told, ifindex| matches!(told, Told::Link(link) if link.ifindex == ifindex);
-        let known: Vec<u32> = self.now.links.iter().map(|known| known.link.ifindex).collect();
-        for ifindex in known.into_iter().filter(|&ifindex| !links.iter().any(|told| is(told, ifindex))) {
+        let mut gone = Vec::new();
+        for known in &self.now.links {
+            if !links.iter().any(|told| is(told, known.link.ifindex)) {
+                gone.push(known.link.ifindex);
+            }
+        }
+        for ifindex in gone {
             self.link_gone(ifindex);
         }
         for link in links {

@@ -15,6 +15,7 @@ use super::netlink::Failure;
 use super::netlink::wire::Malformed;
 use super::route::Links;
 use super::route::message::{Kind, Link};
+use crate::lists;
 use crate::model::{Device, Interface, PrivateKey, PublicKey};
 
 /// One way to talk to WireGuard. A peer that is not there is never created: nothing happens, and that is no error,
@@ -67,7 +68,7 @@ impl WireGuard {
                 found.push(link.interface);
             }
         }
-        found.sort_unstable();
+        lists::sort_list(&mut found);
         Ok(found)
     }
 
