@@ -207,7 +207,8 @@ impl Court {
             Event::Command(_) | Event::ClockStepped { .. } => self.book.event(self.now),
             Event::Resolved { host, answer } => self.book.resolved(self.now, host, answer),
             Event::ProbeReply { interface, target, token } => {
-                self.book.replied(self.now, *interface, *target, *token);
+                let replied = self.book.replied(self.now, *interface, *target, *token);
+                replied.into_iter().for_each(|at| self.homes.replied(at));
             }
             _ => {}
         }
@@ -305,6 +306,8 @@ impl Court {
                     }
                     self.newest.remove(&at);
                     self.play(interface);
+                    // What it sends from now on is counted from zero.
+                    self.looked.get_mut(&at).into_iter().for_each(|last| last.peer.tx_bytes = 0);
                     if let Some(peer) = self.peer(at) {
                         *peer = Peer {
                             endpoint: endpoint.map_or(peer.endpoint, |(endpoint, _)| Some(endpoint)),

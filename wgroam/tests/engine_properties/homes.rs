@@ -29,7 +29,7 @@ pub struct Homes {
 #[derive(Clone, Copy, Debug, Default)]
 struct Stay {
     home: Option<SocketAddr>,
-    /// What was home before WireGuard lost it.
+    /// What was home before WireGuard lost it, or before somebody moved it at the very moment at which we did.
     lost: Option<SocketAddr>,
     /// What WireGuard has, as far as can be seen.
     here: Option<SocketAddr>,
@@ -99,7 +99,7 @@ impl Homes {
         let goes_home = stay.home == Some(endpoint);
         match reason {
             Reason::Returned => {
-                let lost = stay.home.is_none() && stay.lost == Some(endpoint);
+                let lost = stay.lost == Some(endpoint);
                 let called = stay.called.filter(|&(from, when)| from == endpoint && now >= when + CALLED);
                 let any = lost || called.is_some() || (proven && !stay.left);
                 let home = if any { Some(endpoint) } else { stay.home };
@@ -138,13 +138,21 @@ impl Homes {
         }
     }
 
-    /// A peer shows itself. `answer`: something came that is more than calls.
-    pub fn look(&mut self, at: Key, endpoint: Option<SocketAddr>, life: Life, answer: bool) {
+    /// A reply to a probe came from the peer.
+    pub fn replied(&mut self, at: Key) {
+        if let Some(stay) = self.stays.get_mut(&at) {
+            (stay.tried, stay.left, stay.called) = (None, false, None);
+        }
+    }
+
+    /// A peer shows itself, as it was at `asked` at the earliest. `answer`: something came that is more than calls.
+    pub fn look(&mut self, asked: Instant, at: Key, endpoint: Option<SocketAddr>, life: Life, answer: bool) {
         let stay = self.stays.entry(at).or_default();
         match endpoint {
             // Somebody else's doing, or WireGuard's own; or something came from there.
             Some(endpoint) if stay.here != Some(endpoint) || life != Life::None => {
-                *stay = Stay::at_home(endpoint);
+                let race = stay.tried.is_some_and(|when| asked <= when);
+                *stay = Stay { lost: stay.home.filter(|_| race), ..Stay::at_home(endpoint) };
             }
             Some(_) => {}
             None => *stay = Stay { lost: stay.home.or(stay.lost), ..Stay::default() },

@@ -266,28 +266,26 @@ impl Book {
         self.tales.get(&at).is_some_and(|tale| tale.chosen == Some(endpoint))
     }
 
-    pub fn replied(&mut self, now: Instant, interface: Interface, target: IpAddr, token: u16) {
-        let asked = |peer: &config::Peer| peer.tunnel == interface && peer.probe == Some(target);
-        let keys: Vec<_> = self
-            .config
-            .peers
-            .iter()
-            .filter(|peer| asked(peer))
-            .map(|peer| (interface, peer.public_key))
-            .collect();
+    /// A reply to a probe comes. Returns whose it is.
+    pub fn replied(&mut self, now: Instant, interface: Interface, target: IpAddr, token: u16) -> Vec<Key> {
+        let asked = |peer: &&config::Peer| peer.tunnel == interface && peer.probe == Some(target);
+        let keys = self.config.peers.iter().filter(asked).map(|peer| (interface, peer.public_key));
+        let mut keys: Vec<_> = keys.collect();
         // What was asked before an event, or in an older session, may count or not.
         let waits = self.event_acts.waits.contains(&interface);
         let event = if waits { Some(now) } else { self.event_acts.when(interface) };
-        for at in keys {
-            let Some(tale) = self.tales.get_mut(&at) else { continue };
-            let Some(&(_, sent)) = tale.probes.iter().find(|&&(sent, _)| sent == token) else { continue };
+        keys.retain(|at| {
+            let Some(tale) = self.tales.get_mut(at) else { return false };
+            let Some(&(_, sent)) = tale.probes.iter().find(|&&(sent, _)| sent == token) else { return false };
             tale.answers_probes = true;
             if now < sent + SECOND && Some(sent) > tale.readded.max(event) {
                 tale.lived(now);
                 // No look has shown it yet.
                 tale.lived = false;
             }
-        }
+            true
+        });
+        keys
     }
 
     pub fn probed(&mut self, now: Instant, at: Key, token: u16) -> usize {

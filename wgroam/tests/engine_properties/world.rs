@@ -168,7 +168,7 @@ impl Court {
             *there = Some(self.now);
         }
         let taken = self.proof.look(at, &Look { now: self.now, asked, peer, received, sent, shaken });
-        self.homes.look(at, peer.endpoint, life, shaken || (received > 0 && !calls));
+        self.homes.look(asked, at, peer.endpoint, life, shaken || (received > 0 && !calls));
         let proven = life == Life::Proof || taken;
         let good = peer.endpoint.filter(|&endpoint| proven && self.book.takes(at, endpoint));
         if let Some(endpoint) = good {
