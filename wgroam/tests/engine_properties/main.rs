@@ -6,6 +6,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod chase;
+mod checks;
 mod court;
 mod draw;
 mod draw_chase;
@@ -16,6 +17,7 @@ mod referee;
 mod referee_chase;
 mod regressions;
 mod table;
+mod tale;
 mod world;
 
 use proptest::collection::vec;
@@ -86,8 +88,9 @@ proptest! {
             let late = matches!(verdict, Verdict::Replay { behind, .. } if behind.as_secs() >= 3);
             // A peer whose clock is behind is called where it is.
             let there = court.devices[&wg0].peers.iter().any(|peer| peer.endpoint == Some(address(source)));
-            let acts = matches!(verdict, Verdict::Authentic { .. }) || (late && there);
-            if !acts {
+            let authentic = matches!(verdict, Verdict::Authentic { .. });
+            let called_back = late && there;
+            if !authentic && !called_back {
                 court.tell(Event::Initiation { interface: wg0, source: address(source), verdict });
             }
         }

@@ -6,57 +6,18 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 use wgroam::config::{self, Config, Family};
-use wgroam::model::{Device, Interface, Peer, WallTime};
+use wgroam::model::{Device, Interface, WallTime};
 use wgroam::wan::WanChange;
 
 use super::draw::Key;
 use super::outside::Answer;
+use super::tale::Tale;
 
 const SECOND: Duration = Duration::from_secs(1);
 /// A decision may have to wait for its turn so long: the poke of a peer that has used up its burst.
 pub const TURN: Duration = Duration::from_secs(2);
 /// 180 s, less what a wall clock of whole seconds is off.
 const SESSION: Duration = Duration::from_secs(178);
-
-#[derive(Debug)]
-/// What the referee knows of a peer. All "since" is since its last sign of life.
-pub struct Tale {
-    pub seen: Peer,
-    pub life: Instant,
-    /// Did its section say where it may be, at the last look?
-    dialed: bool,
-    /// A look showed that, and it is not only new.
-    lived: bool,
-    pub session: Option<Instant>,
-    sent: u64,
-    pub pokes: u64,
-    /// Something was sent that it has to answer.
-    pub owes: bool,
-    /// It called, and that led to nothing: the first time.
-    called: Option<Instant>,
-    /// Addresses that its names stand for since then, and did not before.
-    news: BTreeSet<SocketAddr>,
-    /// A session began, and the target of its probes was not asked in it.
-    pub untested: bool,
-    /// One of them is being tried.
-    chosen: Option<SocketAddr>,
-    /// There was a reason to call it silent.
-    pub silent: bool,
-    /// When there was one the last time, also before the last sign of life.
-    pub was_silent: Option<Instant>,
-    /// When it was last allowed to try another way.
-    may_leave: Option<Instant>,
-    /// Endpoints that it had in this round.
-    pub had: BTreeSet<SocketAddr>,
-    /// The last endpoint that was a candidate's.
-    origin: Option<SocketAddr>,
-    probes: Vec<(u16, Instant)>,
-    /// The target of the probes has answered before.
-    answers_probes: bool,
-    readded: Option<Instant>,
-    /// When an address was last tried.
-    pub tried: Option<Instant>,
-}
 
 #[derive(Default)]
 struct Name {
@@ -485,72 +446,5 @@ impl Book {
     pub fn may_leave(&self, now: Instant, at: Key) -> bool {
         let decided = self.tales.get(&at).and_then(|tale| tale.may_leave);
         decided.is_some_and(|when| now <= when + TURN) || self.proven_dead(now, at) || self.is_stale(now, at)
-    }
-}
-
-impl Tale {
-    fn new(now: Instant, seen: Peer, session: Option<Instant>) -> Self {
-        Self {
-            seen,
-            life: now,
-            dialed: false,
-            lived: false,
-            session,
-            sent: 0,
-            pokes: 0,
-            owes: false,
-            called: None,
-            news: BTreeSet::new(),
-            untested: false,
-            chosen: None,
-            silent: false,
-            was_silent: None,
-            may_leave: None,
-            had: seen.endpoint.into_iter().collect(),
-            origin: None,
-            probes: Vec::new(),
-            answers_probes: false,
-            readded: None,
-            tried: None,
-        }
-    }
-
-    fn lived(&mut self, now: Instant) {
-        (self.life, self.lived) = (now, true);
-        (self.sent, self.pokes, self.owes, self.silent) = (0, 0, false, false);
-        (self.may_leave, self.called, self.chosen) = (None, None, None);
-        self.news.clear();
-        self.had = self.seen.endpoint.into_iter().collect();
-        self.probes.clear();
-    }
-
-    /// Probes that came to nothing.
-    fn lost(&self, now: Instant) -> usize {
-        self.probes.iter().filter(|&&(_, when)| now >= when + SECOND).count()
-    }
-
-    fn look(&mut self, now: Instant, peer: &Peer, session: Option<Instant>, risen: bool) {
-        let before = std::mem::replace(&mut self.seen, *peer);
-        let rise = |new: u64, old: u64| if new < old { new } else { new - old };
-        let (sent, received) = (rise(peer.tx_bytes, before.tx_bytes), rise(peer.rx_bytes, before.rx_bytes));
-        let shaken = peer.last_handshake.is_some() && peer.last_handshake != before.last_handshake;
-        let calls = !shaken && (received == 148 || received == 296);
-        if risen {
-            self.session = None;
-        }
-        if shaken || peer.last_handshake.is_none() || received > 0 {
-            self.session = session;
-        }
-        self.had.extend(peer.endpoint);
-        self.untested |= shaken;
-        if shaken || (received > 0 && !calls) {
-            return self.lived(now);
-        }
-        if received > 0 {
-            self.called.get_or_insert(now);
-        }
-        self.sent += sent;
-        let beats = (now - self.life).as_secs().checked_div(u64::from(peer.keepalive)).unwrap_or(0);
-        self.owes |= self.sent > 32 * (self.pokes + beats) || (self.session.is_none() && sent > 0);
     }
 }
