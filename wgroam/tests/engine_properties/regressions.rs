@@ -10,7 +10,7 @@ use wgroam::model::WallTime;
 use wgroam::wan::WanChange;
 
 use super::court::Court;
-use super::draw::{Call, Change, Fate, Step, interface, key};
+use super::draw::{Call, Change, Fate, Step, address, interface, key};
 use super::outside::{Dns, Echo, Load, Reach};
 
 fn millis(n: u64) -> Duration {
@@ -188,4 +188,74 @@ fn a_peer_that_calls_from_where_it_is_tried_is_not_left_again() {
         assert_ne!(first, Some(([192, 0, 2, 9], 51820).into()), "{moment}");
     }
     assert!(called, "nothing was put to the test");
+}
+
+/// A change of our WAN takes a trial back, and that may wait for its turn when the engine ends, or when a reload takes the
+/// peer's candidates out.
+#[test]
+fn a_way_back_that_waits_for_its_turn_is_not_lost() {
+    let home = Some(([192, 0, 2, 9], 51820).into());
+    let mut waited = [false; 2];
+    for (moment, reloads) in (0..12_000).step_by(50).flat_map(|moment| [(moment, false), (moment, true)]) {
+        let mut court = court(config(RotatePort::Never, vec![section(0, &["192.0.2.1", "192.0.2.2"])]));
+        court.take(Step::Change(interface(0), Change::Moved(0, home)));
+        court.wait(millis(moment));
+        court.take(Step::Event(Event::WanChanged(WanChange::Up("eth0".parse().unwrap()))));
+        court.wait(millis(20));
+        if !court.homes.is_away((interface(0), key(0))) {
+            continue;
+        }
+        waited[usize::from(reloads)] = true;
+        if reloads {
+            court.take(Step::Reload(config(RotatePort::Never, vec![section(0, &[])])));
+            court.wait(millis(3_000));
+            assert_eq!(court.devices[&interface(0)].peers[0].endpoint, home, "{moment}");
+        } else {
+            court.stop();
+            court.check_stopped();
+        }
+    }
+    assert_eq!(waited, [true; 2], "nothing was put to the test");
+}
+
+/// It was dead when it went, and its link is down when it comes back: the LAN is refused again when that is seen, not before.
+#[test]
+fn an_interface_that_comes_back_is_not_held_for_dead() {
+    let refused = |court: &Court| court.table.refusals().count() > 0;
+    let mut court = court(config(RotatePort::Never, vec![section(0, &["192.0.2.1"])]));
+    court.wait(millis(10_000));
+    assert!(refused(&court), "nothing was put to the test");
+    court.take(Step::Event(Event::DeviceGone { interface: interface(0) }));
+    assert!(!refused(&court));
+    court.take(Step::Change(interface(0), Change::Link(false)));
+    court.take(Step::Event(Event::DeviceUp { interface: interface(0) }));
+    court.wait(millis(10_000));
+    assert!(!refused(&court));
+}
+
+/// It called, and WireGuard did not take it; the poke that follows waits for its turn, for the owner poked just now.
+#[test]
+fn a_caller_s_address_that_became_our_own_is_not_set_any_more() {
+    let at = (interface(1), key(3));
+    let call = |n, fate| Call { source: address(n), age: millis(0), fate };
+    let moves = |moment, own| {
+        let mut court = Court::new(Config::default());
+        court.take(Step::Event(Event::DeviceUp { interface: at.0 }));
+        court.wait(millis(5_000));
+        court.take(Step::Call(at.0, 3, call(1, Fate::Completed)));
+        court.wait(millis(20_000));
+        court.take(Step::Call(at.0, 3, call(2, Fate::Dropped)));
+        court.wait(millis(450));
+        court.take(Step::Event(poke()));
+        court.wait(millis(moment));
+        court.actions.clear();
+        court.take(Step::Event(Event::OwnAddresses(own)));
+        court.wait(millis(2_000));
+        did(&court, |action| sets(action) == Some(address(2)))
+    };
+    let waiting: Vec<_> = (0..400).step_by(20).filter(|&moment| moves(moment, Vec::new())).collect();
+    assert!(waiting.len() > 5, "nothing was put to the test");
+    for moment in waiting {
+        assert!(!moves(moment, vec![address(2).ip()]), "{moment}");
+    }
 }
