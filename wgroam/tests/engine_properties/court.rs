@@ -16,6 +16,7 @@ use super::outside::Outside;
 use super::proof::Proof;
 use super::referee_chase::Book;
 use super::table::Table;
+use super::trace::Trace;
 
 /// What the referee holds against a peer's last look.
 #[derive(Clone, Copy)]
@@ -62,11 +63,15 @@ pub struct Court {
     /// The engine is about to end, or what is done is about an interface that is no longer its own.
     pub leaving: bool,
     pub poked: BTreeMap<Key, Vec<Instant>>,
+    /// What is said to be tried, in what is done at one moment; and where the next initiation of a peer is to go, too.
+    pub tries: BTreeMap<Key, Vec<SocketAddr>>,
+    pub copies: BTreeMap<Key, Vec<SocketAddr>>,
     pub asked: BTreeMap<String, Vec<Instant>>,
     pub looks: BTreeMap<Interface, VecDeque<Instant>>,
     pub wakes: BTreeMap<Interface, VecDeque<Instant>>,
     pub wakeups: Vec<Instant>,
     pub actions: Vec<(Duration, Action)>,
+    pub trace: Trace,
 }
 
 impl Court {
@@ -105,17 +110,21 @@ impl Court {
             called: BTreeMap::new(),
             leaving: false,
             poked: BTreeMap::new(),
+            tries: BTreeMap::new(),
+            copies: BTreeMap::new(),
             asked: BTreeMap::new(),
             looks: BTreeMap::new(),
             wakes: BTreeMap::new(),
             wakeups: Vec::new(),
             actions: Vec::new(),
+            trace: Trace::new(start),
         };
         court.drain();
         court
     }
 
     pub fn take(&mut self, step: Step) {
+        self.trace.note(self.now, "step", &step);
         match step {
             Step::Wait(time) => self.wait(time),
             Step::Event(event) => self.tell(event),
@@ -180,6 +189,7 @@ impl Court {
     }
 
     pub fn tell(&mut self, event: Event) {
+        self.trace.note(self.now, "event", &event);
         match &event {
             Event::Initiation { interface, source, verdict: Verdict::Authentic { peer, timestamp } } => {
                 self.note_call((*interface, *peer), *source, *timestamp, None);
@@ -196,6 +206,12 @@ impl Court {
                 self.there.remove(interface);
                 self.asked_at.remove(interface);
                 self.book.gone(*interface);
+            }
+            // Each of them had its chance.
+            Event::InitiationCopied { interface, peer } => {
+                let at = (*interface, *peer);
+                let to = self.copies.get(&at).into_iter().flatten();
+                to.for_each(|&endpoint| self.book.had(at, endpoint));
             }
             Event::OwnAddresses(own) => self.book.own.clone_from(own),
             Event::WanChanged(change) => self.book.wan_changed(self.now, change),
@@ -269,6 +285,7 @@ impl Court {
             }
             // One question is for all tunnels.
             if !matches!(action, Action::QueryRoutes(_)) {
+                self.trace.note(self.now, "action", &action);
                 self.actions.push((self.now - self.start, action.clone()));
             }
             match action {
@@ -332,7 +349,11 @@ impl Court {
                     self.outside.wake(self.now, self.devices.get_mut(&interface).unwrap());
                 }
                 Action::CopyInitiation { interface, peer, home, to, .. } => {
-                    self.judge_copy((interface, peer), home, &to);
+                    let at = (interface, peer);
+                    self.judge_copy(at, home, &to);
+                    self.play(interface);
+                    self.copies.insert(at, to.clone());
+                    self.outside.order_copies(self.now, at, home, to);
                 }
                 Action::Resolve { host } => {
                     self.judge_question(&host);
@@ -350,6 +371,7 @@ impl Court {
             }
         }
         self.judge_refusals();
+        self.judge_tries();
     }
 
     pub fn look(&mut self, interface: Interface) {
@@ -359,6 +381,7 @@ impl Court {
         if self.answers {
             self.play(interface);
             let device = self.devices[&interface].clone();
+            self.trace.note(self.now, "look", &device.peers);
             self.note_look(&device);
             let wall = self.wall();
             self.engine.handle_event(self.now, Event::Snapshot { device, wall });

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
+use wgroam::engine::constants::COPY_FOR;
 use wgroam::engine::{Event, ResolveError};
 use wgroam::model::{Device, Interface, Peer, WallTime};
 
@@ -63,6 +64,8 @@ pub struct Outside {
     paths: BTreeMap<Key, Path>,
     pub dns: BTreeMap<String, Dns>,
     echoes: BTreeMap<Interface, Echo>,
+    /// The next initiation that leaves for the first address goes to the others, too, up to a moment.
+    copies: BTreeMap<Key, (SocketAddr, Vec<SocketAddr>, Instant)>,
     /// What is on its way to the engine; out of the tunnel: of which peer.
     coming: Vec<(Instant, Event, Option<Key>)>,
 }
@@ -79,6 +82,7 @@ impl Outside {
             paths: BTreeMap::new(),
             dns: BTreeMap::new(),
             echoes: BTreeMap::new(),
+            copies: BTreeMap::new(),
             coming: Vec::new(),
         }
     }
@@ -136,13 +140,17 @@ impl Outside {
     /// Plays the traffic up to now, in whole seconds.
     pub fn play(&mut self, now: Instant, device: &mut Device) {
         let wall = self.wall(now);
+        let (interface, port) = (device.interface, device.listen_port);
         for peer in &mut device.peers {
-            let Some(path) = self.paths.get_mut(&(device.interface, peer.public_key)) else { continue };
+            let at = (interface, peer.public_key);
+            let Some(path) = self.paths.get_mut(&at) else { continue };
             let (from, to) = ((path.played - self.start).as_secs(), (now - self.start).as_secs());
             path.played = now;
             if let (true, Some(endpoint)) = (device.up, peer.endpoint) {
-                let reached = path.answers(endpoint, device.listen_port);
-                traffic(peer, path.load, reached, from, to, wall);
+                let reached = path.answers(endpoint, port);
+                if traffic(peer, path.load, reached, from, to, wall) {
+                    self.copy(now, at, port, peer);
+                }
             }
         }
     }
@@ -151,13 +159,38 @@ impl Outside {
     pub fn poke(&mut self, now: Instant, interface: Interface, port: u16, peer: &mut Peer) {
         let wall = self.wall(now);
         let Some(endpoint) = peer.endpoint else { return };
-        let path = self.paths.get(&(interface, peer.public_key));
+        let at = (interface, peer.public_key);
+        let path = self.paths.get(&at);
         if session(peer, wall) {
             peer.tx_bytes += 32;
         } else if path.is_some_and(|path| path.answers(endpoint, port)) {
             shake(peer, wall);
         } else if path.is_some() {
             peer.tx_bytes += 148;
+            self.copy(now, at, port, peer);
+        }
+    }
+
+    /// The engine wants the next initiation that leaves for `home` to go to these, too.
+    pub fn order_copies(&mut self, now: Instant, at: Key, home: SocketAddr, to: Vec<SocketAddr>) {
+        self.copies.insert(at, (home, to, now + COPY_FOR));
+    }
+
+    /// An initiation has left that is not answered, and with it its copies. Who answers one is where the peer is from now on.
+    fn copy(&mut self, now: Instant, at: Key, port: u16, peer: &mut Peer) {
+        let due = |(home, _, until): &mut (SocketAddr, Vec<SocketAddr>, Instant)| {
+            now > *until || peer.endpoint == Some(*home)
+        };
+        let Some((_, order)) = self.copies.extract_if(at..=at, |_, order| due(order)).next() else { return };
+        let (_, to, until) = order;
+        if now > until {
+            return;
+        }
+        self.coming.push((now, Event::InitiationCopied { interface: at.0, peer: at.1 }, None));
+        let there = |to: &SocketAddr| self.paths.get(&at).is_some_and(|path| path.answers(*to, port));
+        if let Some(there) = to.into_iter().find(there) {
+            peer.endpoint = Some(there);
+            finish(peer, self.wall(now));
         }
     }
 
@@ -189,12 +222,19 @@ fn session(peer: &Peer, wall: WallTime) -> bool {
 }
 
 fn shake(peer: &mut Peer, wall: WallTime) {
+    peer.tx_bytes += 148;
+    finish(peer, wall);
+}
+
+/// Our initiation is answered.
+fn finish(peer: &mut Peer, wall: WallTime) {
     peer.last_handshake = Some(wall);
-    peer.tx_bytes += 148 + 32;
+    peer.tx_bytes += 32;
     peer.rx_bytes += 92;
 }
 
-fn traffic(peer: &mut Peer, load: Load, reached: bool, from: u64, to: u64, wall: WallTime) {
+/// True if an initiation left and nobody answered it.
+fn traffic(peer: &mut Peer, load: Load, reached: bool, from: u64, to: u64, wall: WallTime) -> bool {
     let loaded = load != Load::Nothing;
     let calls = beats(from, to, 5);
     if !session(peer, wall) {
@@ -203,8 +243,9 @@ fn traffic(peer: &mut Peer, load: Load, reached: bool, from: u64, to: u64, wall:
                 true => shake(peer, wall),
                 false => peer.tx_bytes += 148 * calls,
             }
+            return !reached;
         }
-        return;
+        return false;
     }
     let data = if loaded { (to - from) * 128 } else { 0 };
     peer.tx_bytes += data + 32 * beats(from, to, 25) * u64::from(peer.keepalive > 0);
@@ -220,4 +261,5 @@ fn traffic(peer: &mut Peer, load: Load, reached: bool, from: u64, to: u64, wall:
     if reached && renew && (loaded || peer.keepalive > 0) {
         shake(peer, wall);
     }
+    !reached && loaded && calls > 0
 }

@@ -53,12 +53,19 @@ impl Court {
             other => panic!("an endpoint set because {other}"),
         }
         self.homes.set(self.now, at, endpoint, reason, proven);
-        self.book.set(at, endpoint);
+        self.book.set(self.now, at, endpoint);
     }
 
-    /// An initiation goes elsewhere, too: only to candidates, from where WireGuard is, and to no crowd.
+    /// An initiation goes elsewhere, too: only to candidates, from where WireGuard is, and to no crowd. Who answers there takes
+    /// the session with him, so the one of now has to be silent.
     pub fn judge_copy(&mut self, at: Key, home: SocketAddr, to: &[SocketAddr]) {
         assert_eq!(self.homes.here(at), Some(home), "WireGuard is elsewhere");
+        assert!(!self.homes.is_away(at), "{home} is not its home");
+        let tries = self.tries.remove(&at).unwrap_or_default();
+        assert!(to.iter().all(|to| tries.contains(to)) && tries.len() == to.len(), "{to:?} is not {tries:?}");
+        let news = to.iter().any(|&endpoint| self.book.is_news(at, endpoint));
+        let silent = news || self.book.may_leave(self.now, at);
+        assert!(silent, "copied {:?} after its last sign of life", self.now - self.book.tales[&at].life);
         let list = self.book.list(self.now, at, TURN);
         let [good, named] = self.best.get(&at).copied().unwrap_or_default();
         for &endpoint in to {
@@ -168,6 +175,7 @@ impl Court {
             }
         }
         self.homes.set_port(self.now, interface, port, self.book.listen_port(interface));
+        self.book.set_port(self.now, interface);
     }
 
     /// Rule 5: four are on their way at the most, and none without a reason.
@@ -241,13 +249,25 @@ impl Court {
         }
     }
 
-    /// Each address has a second to answer, unless something new is known.
-    fn judge_try(&mut self, at: Key) {
+    /// What is tried at one moment is one address, unless an initiation is copied.
+    pub fn judge_tries(&mut self) {
+        let crowd = self.tries.iter().find(|(_, tries)| tries.len() > 1);
+        assert_eq!(crowd, None, "several addresses at once, and no copy goes there");
+        self.tries.clear();
+    }
+
+    /// Each address has a second to answer, unless something new is known. Those that get copies have it together.
+    fn judge_try(&mut self, at: Key, endpoint: SocketAddr) {
+        let tries = self.tries.entry(at).or_default();
+        tries.push(endpoint);
+        if tries.len() > 1 {
+            return;
+        }
         let (now, event, news) = (self.now, self.book.event, self.book.news);
         let Some(tale) = self.book.tales.get_mut(&at) else { panic!("a step for nobody") };
-        let begun = event.max(news).max(tale.life);
+        let begun = Some(event.max(news).max(tale.life)).max(tale.moved);
         let void = tale.seen.endpoint.is_none();
-        if let Some(tried) = tale.tried.replace(now).filter(|&tried| tried > begun && !void) {
+        if let Some(tried) = tale.tried.replace(now).filter(|&tried| Some(tried) > begun && !void) {
             assert!(now >= tried + SECOND, "the address before had only {:?}", now - tried);
         }
     }
@@ -257,7 +277,7 @@ impl Court {
         let Report::Step { interface, peer, step, .. } = report else { return };
         let at: (Interface, PublicKey) = (*interface, *peer);
         if let Step::Try(endpoint) = step {
-            self.judge_try(at);
+            self.judge_try(at, *endpoint);
             self.book.chosen(at, *endpoint);
         }
         if !matches!(step, Step::Readd | Step::Rest(_)) {

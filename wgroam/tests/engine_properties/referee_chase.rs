@@ -232,14 +232,14 @@ impl Book {
         let asked = |peer: &&config::Peer| peer.tunnel == interface && peer.probe == Some(target);
         let keys = self.config.peers.iter().filter(asked).map(|peer| (interface, peer.public_key));
         let mut keys: Vec<_> = keys.collect();
-        // What was asked before an event, or in an older session, may count or not.
+        // What was asked before an event, in an older session, or elsewhere may count or not.
         let waits = self.event_acts.waits.contains(&interface);
         let event = if waits { Some(now) } else { self.event_acts.when(interface) };
         keys.retain(|at| {
             let Some(tale) = self.tales.get_mut(at) else { return false };
             let Some(&(_, sent)) = tale.probes.iter().find(|&&(sent, _)| sent == token) else { return false };
             tale.answers_probes = true;
-            if now < sent + SECOND && Some(sent) > tale.readded.max(event) {
+            if now < sent + SECOND && Some(sent) > tale.readded.max(tale.left).max(event) {
                 tale.lived(now);
                 // No look has shown it yet.
                 tale.lived = false;
@@ -262,10 +262,24 @@ impl Book {
         }
     }
 
-    pub fn set(&mut self, at: Key, endpoint: SocketAddr) {
-        if let Some(tale) = self.tales.get_mut(&at) {
-            tale.had.insert(endpoint);
-        }
+    /// Something was sent there, or is about to be.
+    pub fn had(&mut self, at: Key, endpoint: SocketAddr) {
+        self.tales.get_mut(&at).into_iter().for_each(|tale| tale.had.extend([endpoint]));
+    }
+
+    pub fn set(&mut self, now: Instant, at: Key, endpoint: SocketAddr) {
+        self.had(at, endpoint);
+        self.tales.get_mut(&at).into_iter().for_each(|tale| tale.left = Some(now));
+    }
+
+    pub fn set_port(&mut self, now: Instant, interface: Interface) {
+        let tales = self.tales.iter_mut().filter(|(at, _)| at.0 == interface);
+        tales.for_each(|(_, tale)| tale.left = Some(now));
+    }
+
+    /// Somebody else moved it.
+    pub fn moved(&mut self, now: Instant, at: Key) {
+        self.tales.get_mut(&at).into_iter().for_each(|tale| tale.moved = Some(now));
     }
 
     /// A question: when the one before it was asked, and whether that is still open.

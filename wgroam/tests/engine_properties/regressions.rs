@@ -169,9 +169,10 @@ fn silence_begins_with_the_reply_to_a_probe_and_not_with_the_look_before() {
 fn a_peer_that_calls_from_where_it_is_tried_is_not_left_again() {
     let away: SocketAddr = "192.0.2.1:51820".parse().unwrap();
     let mut called = false;
-    for moment in (0..12_000).step_by(50) {
+    for moment in (0..20_000).step_by(50) {
         let mut court = court(config(RotatePort::Never, vec![section(0, &["192.0.2.1", "192.0.2.2"])]));
-        // Home is where somebody set it, and it was heard from there.
+        // It has a session, so that data tells. Home is where somebody set it, and it was heard from there.
+        court.take(Step::Change(interface(0), Change::Handshake(0)));
         court.take(Step::Change(interface(0), Change::Moved(0, Some(([192, 0, 2, 9], 51820).into()))));
         court.take(Step::Change(interface(0), Change::Received(0, 100)));
         court.wait(millis(moment));

@@ -45,6 +45,9 @@ pub struct Tale {
     /// The target of the probes has answered before.
     pub answers_probes: bool,
     pub readded: Option<Instant>,
+    /// When we last set its endpoint or its port: what was on its way to another place is void. And when somebody else did.
+    pub left: Option<Instant>,
+    pub moved: Option<Instant>,
     /// When an address was last tried.
     pub tried: Option<Instant>,
 }
@@ -72,6 +75,8 @@ impl Tale {
             probes: Vec::new(),
             answers_probes: false,
             readded: None,
+            left: None,
+            moved: None,
             tried: None,
         }
     }

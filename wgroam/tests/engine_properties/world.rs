@@ -167,6 +167,9 @@ impl Court {
         if let Some((_, there)) = self.late.get_mut(&at).filter(|late| Some(late.0) == peer.endpoint) {
             *there = Some(self.now);
         }
+        if self.homes.here(at) != peer.endpoint {
+            self.book.moved(self.now, at);
+        }
         let taken = self.proof.look(at, &Look { now: self.now, asked, peer, received, sent, shaken });
         self.homes.look(asked, at, peer.endpoint, life, shaken || (received > 0 && !calls));
         let proven = life == Life::Proof || taken;

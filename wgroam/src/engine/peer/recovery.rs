@@ -326,6 +326,7 @@ impl Recovery {
         let now = turn.context.now;
         if trial.is_void(turn.contact) {
             // Somebody else moved the peer meanwhile, or it called from there: that is not ours to take back.
+            round.forget_unsent_copies(&trial, &outage);
             outage.chance = Chance::begin(now);
             return Recovery::Trying { outage, round, trial: None, due: now };
         }

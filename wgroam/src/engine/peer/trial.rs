@@ -41,14 +41,19 @@ impl Round {
         }
     }
 
+    /// Copies that did not leave were none: those addresses get them with the next initiation, or their own turn.
+    pub fn forget_unsent_copies(&mut self, trial: &Trial, outage: &Outage) {
+        if trial.copied && !outage.copied {
+            lists::keep(&mut self.tried, |endpoint| !self.copied.contains(endpoint));
+        }
+    }
+
     /// One in which nothing went out was none; but that may be so for ever.
     pub fn note_trial(&mut self, trial: &Trial, outage: &mut Outage) {
+        self.forget_unsent_copies(trial, outage);
         if trial.copied {
-            let news = !outage.news.is_empty();
-            if !outage.copied && !news {
-                outage.no_copies = true;
-                lists::keep(&mut self.tried, |endpoint| !self.copied.contains(endpoint));
-            }
+            // What is new does not wait for the initiation.
+            outage.no_copies = !outage.copied && outage.news.is_empty();
             return;
         }
         // Meanwhile it may leave again.
@@ -168,13 +173,16 @@ impl Trial {
             }
             to.push(endpoint);
             turn.copy_initiation(outage, round, to);
+            outage.chance = Chance::begin(turn.context.now);
         } else {
             turn.poke(Reason::Candidate, Some(endpoint), turn.is_harmless_to_readd(outage));
             turn.tell(outage, Step::Try(endpoint));
+            turn.begin_chance(outage);
         }
         outage.news.clear();
-        turn.begin_chance(outage);
-        Some(Self { endpoint, copied, home: outage.home, begun: turn.context.now, poked_again: false })
+        // Who lost its endpoint may go home, and has no way back from there.
+        let home = outage.home.filter(|&home| !same(Some(home), Some(endpoint)));
+        Some(Self { endpoint, copied, home, begun: turn.context.now, poked_again: false })
     }
 
     /// How to get back, if that is still ours to do.
