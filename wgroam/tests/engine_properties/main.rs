@@ -21,8 +21,6 @@ mod tale;
 mod trace;
 mod world;
 
-use std::hash::{BuildHasher, RandomState};
-
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
@@ -32,11 +30,11 @@ use wgroam::initiation::Verdict;
 use court::Court;
 use draw::{Change, Step, address, config, interface, step, verdict};
 
-/// So many times each property is put to the test: PROPTEST_CASES, or as many as fit in a minute. The cases are new ones in
-/// each run; of one that failed PROPTEST_RNG_SEED=NUMBER plays the same again, and TRACE=FILE writes down what happened in it.
+/// So many times each property is put to the test: PROPTEST_CASES, or as many as fit in a minute. The cases are the same in each
+/// run; PROPTEST_RNG_SEED=NUMBER plays others, and TRACE=FILE writes down what happened in one that failed.
 fn cases(cases: u32) -> ProptestConfig {
     let given = |name| std::env::var(name).ok().and_then(|text: String| text.parse::<u64>().ok());
-    let seed = given("PROPTEST_RNG_SEED").unwrap_or_else(|| RandomState::new().hash_one(cases));
+    let seed = given("PROPTEST_RNG_SEED").unwrap_or(5);
     // Shown where the test fails.
     println!("PROPTEST_RNG_SEED={seed}");
     ProptestConfig {
@@ -70,7 +68,7 @@ proptest! {
 
     #[test]
     fn the_same_events_give_the_same_actions(steps in vec(step(), 1..60)) {
-        prop_assert_eq!(&play(&steps, true).actions, &play(&steps, true).actions);
+        assert_eq!(&play(&steps, true).actions, &play(&steps, true).actions);
     }
 
     #[test]
@@ -98,7 +96,7 @@ proptest! {
                 court.tell(Event::Initiation { interface: wg0, source: address(source), verdict });
             }
         }
-        prop_assert_eq!(court.engine.next_deadline(), deadline);
-        prop_assert!(court.actions.iter().all(|(_, action)| matches!(action, Action::Report(_))));
+        assert_eq!(court.engine.next_deadline(), deadline);
+        assert!(court.actions.iter().all(|(_, action)| matches!(action, Action::Report(_))));
     }
 }

@@ -97,6 +97,9 @@ impl Peer {
         }
         let mut next = self.judge_call(context, outbox, poll, reports);
         if poll.up {
+            if let Some(home) = self.pokes.take_stranded().filter(|_| !seen.life) {
+                outbox.pokes.add(poll.now, self.id, &mut self.pokes, Reason::Returned, Some(home));
+            }
             self.seed(context, outbox, poll, triggers);
             self.poke_triggered(context, outbox, poll, triggers);
         }

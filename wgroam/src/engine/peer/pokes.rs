@@ -63,6 +63,8 @@ impl Repeat {
 #[derive(Debug, Default)]
 pub(in crate::engine) struct Pokes {
     pub pending: Option<PendingPoke>,
+    /// It was to go back there, and the link was down when its turn came. Boxed: hardly any peer of a crowd has it.
+    stranded: Option<Box<SocketAddr>>,
     pub(super) repeat: Option<Repeat>,
     rate: Rate,
     pub(super) last: Option<Instant>,
@@ -71,6 +73,7 @@ pub(in crate::engine) struct Pokes {
 impl Pokes {
     /// It answers, or somebody else moved it: it is not to be moved away from there, nor to lose its session.
     pub fn stand_down(&mut self) {
+        self.stranded = None;
         let Some(poke) = &mut self.pending else { return };
         poke.readd = false;
         if matches!(poke.reason, Reason::Candidate | Reason::Returned | Reason::Remembered) {
@@ -89,7 +92,13 @@ impl Pokes {
 
     /// Where the poke that waits takes it back to.
     pub fn way_back(&self) -> Option<SocketAddr> {
-        self.pending.filter(|poke| poke.reason == Reason::Returned)?.set
+        let pending = self.pending.filter(|poke| poke.reason == Reason::Returned);
+        pending.and_then(|poke| poke.set).or_else(|| self.stranded.as_deref().copied())
+    }
+
+    /// The link is up: what it could not go back to is due.
+    pub fn take_stranded(&mut self) -> Option<SocketAddr> {
+        self.stranded.take().map(|endpoint| *endpoint)
     }
 
     /// A newer initiation replaces what the older one was to do.
@@ -110,6 +119,7 @@ impl Pokes {
 
     /// Takes the peer out of the queue.
     pub fn cancel(&mut self, id: PeerId, queue: &mut PokeQueue) {
+        self.stranded = None;
         if let Some(poke) = self.pending.take() {
             queue.0.remove(&(poke.not_before, id));
         }
@@ -198,9 +208,11 @@ impl Peer {
     pub fn poke(&mut self, context: &Context, outbox: &mut Outbox, polls: &mut Polls, ready: bool) {
         let (now, id) = (context.now, self.id);
         let (interface, peer) = (id.interface, id.key);
+        let way_back = self.pokes.way_back();
         let Some(poke) = self.pokes.pending.take() else { return };
         if !ready || self.absent.is_some() {
             self.pokes.repeat = None;
+            self.pokes.stranded = way_back.map(Box::new);
             return;
         }
         let reason = poke.reason;

@@ -23,8 +23,8 @@ pub(super) enum Recovery {
     /// It is sure that the way of now does not work, or its name stands for another address: one way after the other is
     /// tried, each for a moment, and taken back.
     Trying { outage: Box<Outage>, round: Round, trial: Option<Trial>, due: Instant },
-    /// All was tried, and everything is as it was before.
-    Resting { outage: Box<Outage>, until: Instant },
+    /// All was tried, and everything is as it was before. `stale`: also where its name stood for other addresses by then.
+    Resting { outage: Box<Outage>, until: Instant, stale: bool },
 }
 
 /// The first steps.
@@ -212,14 +212,14 @@ impl Recovery {
             Recovery::Trying { outage, round, trial: None, due } if due <= now || turn.stale => {
                 Self::try_next(outage, round, turn)
             }
-            Recovery::Resting { outage, .. } if turn.stale => Self::start_round(outage, turn),
+            Recovery::Resting { outage, stale: false, .. } if turn.stale => Self::start_round(outage, turn),
             // Without a session there is nothing to ask for gently, and no initiation to waste.
-            Recovery::Resting { outage, until }
+            Recovery::Resting { outage, until, .. }
                 if until <= now && turn.waits_for_slot(&outage) && turn.has_other(&Round::default()) =>
             {
                 Self::start_round(outage, turn)
             }
-            Recovery::Resting { outage, until } if until <= now => {
+            Recovery::Resting { outage, until, .. } if until <= now => {
                 Recovery::Gently { outage, next: Gentle::Poke, due: now }.advance(turn)
             }
             other => other,
@@ -356,6 +356,6 @@ impl Recovery {
             outage.quick = false;
             turn.tell(&mut outage, Step::Rest(rest));
         }
-        Recovery::Resting { outage, until: now + rest }
+        Recovery::Resting { outage, until: now + rest, stale: turn.stale }
     }
 }

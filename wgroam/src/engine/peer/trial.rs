@@ -181,7 +181,7 @@ impl Trial {
         }
         outage.news.clear();
         // Who lost its endpoint may go home, and has no way back from there.
-        let home = outage.home.filter(|&home| !same(Some(home), Some(endpoint)));
+        let home = outage.home.filter(|home| !same(Some(home), Some(&endpoint)));
         Some(Self { endpoint, copied, home, begun: turn.context.now, poked_again: false })
     }
 
