@@ -84,13 +84,12 @@ class Named(Journey):
         self.begin_with_name()
         self.r2.vanish()
         self.endure()
-        self.r2.reappear()
-        self.r2.change_wan_address()
+        self.r2.reappear_elsewhere()
         self.inet.point_name(HOME, R2_NEW_ADDRESS)
         seconds = self.silence(self.from_lan, "R1's side")
         if "r1" in self.daemons:
-            self.details["r1_has_it_by"] = (self.daemons["r1"].peer() or {}).get("reason")
-            self.narrate(f"R1 has R2 there: {self.details['r1_has_it_by']}")
+            reason = (self.daemons["r1"].peer() or {}).get("reason")
+            self.check(reason in ("learned", "initiation"), f"R1 has R2 there by {reason}: wgroam moved it")
         return seconds
 
     def full_tunnel(self, **more):

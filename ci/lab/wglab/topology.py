@@ -270,6 +270,18 @@ class Anchor(Router):
         self.ip("link set wan up", "route replace default via 198.51.100.1")
         self.lab.narrate("R2's WAN works again")
 
+    def reappear_elsewhere(self):
+        """Its WAN works again, and has the other address from the first moment."""
+        old, self.address = self.address, R2_NEW_ADDRESS
+        self.lab.disturb()
+        self.ip(
+            f"address delete {old}/24 dev wan",
+            f"address add {self.address}/24 dev wan",
+            "link set wan up",
+            "route replace default via 198.51.100.1",
+        )
+        self.lab.narrate(f"R2's WAN works again, and its address is {self.address} instead of {old}")
+
     def drop_interface(self):
         """R2 goes down: its interface is gone, with the endpoint that it had learned."""
         self.lab.narrate("R2 goes down: its WireGuard interface is gone, and with it what it knew of R1")
