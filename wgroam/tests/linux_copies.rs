@@ -171,7 +171,13 @@ fn a_copy_goes_the_way_of_the_interfaces_mark_and_one_that_can_not_go_keeps_no_o
     let wire = Wire::plug();
     let socket = UdpSocket::bind(("0.0.0.0", PORT)).unwrap();
     let mut copies = Copies::default();
-    for (mark, failed) in [(0, vec![OTHERS[2].parse().unwrap()]), (0x77, vec![])] {
+    let unsent: Vec<SocketAddr> = vec![OTHERS[2].parse().unwrap()];
+    // None at all was sent: that does not count as copied.
+    copies.take(order(&[OTHERS[2]], 0)).unwrap();
+    socket.send_to(&message(1, 1), HOME).unwrap();
+    assert_eq!(wire.got().len(), 1);
+    assert_eq!(carry_out(&mut copies), (0, unsent.clone()));
+    for (mark, failed) in [(0, unsent), (0x77, vec![])] {
         copies.take(order(&[OTHERS[2], OTHERS[0]], mark)).unwrap();
         socket.send_to(&message(1, 1), HOME).unwrap();
         assert_eq!(wire.got().len(), 1);

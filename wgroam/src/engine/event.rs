@@ -40,7 +40,7 @@ pub enum Event {
     },
     /// Packets came in that may have been initiations, and were not looked at: too many, or the socket lost some.
     InitiationsMissed,
-    /// [`super::Action::CopyInitiation`] was carried out: an initiation has left, and its copies.
+    /// [`super::Action::CopyInitiation`] was carried out: an initiation has left, and at least one copy of it.
     InitiationCopied {
         /// From this interface.
         interface: Interface,

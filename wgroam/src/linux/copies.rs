@@ -81,7 +81,7 @@ impl Copies {
         }
     }
 
-    /// Copies the initiations that left, and says on whose behalf. `port`: where the interface listens, which is where it sends from.
+    /// Copies the initiations that left, and says on whose behalf at least one copy was sent. `port`: where the interface listens, which is where it sends from.
     ///
     /// # Errors
     /// The socket can't be read. Copies that can't be sent are told to `failed`.
@@ -103,9 +103,16 @@ impl Copies {
                 continue;
             };
             let order = self.orders.swap_remove(at);
-            done.push((order.interface, order.peer));
+            let mut sent = false;
             for &to in &order.to {
-                send(from, to, order.mark, datagram.payload).unwrap_or_else(|error| failed(to, error));
+                match send(from, to, order.mark, datagram.payload) {
+                    Ok(()) => sent = true,
+                    Err(error) => failed(to, error),
+                }
+            }
+            // Where no copy can leave, the addresses have to be tried in another way.
+            if sent {
+                done.push((order.interface, order.peer));
             }
             if self.orders.is_empty() {
                 self.socket = None;
