@@ -277,7 +277,7 @@ fn without_ports_nothing_is_seen() {
     assert_eq!(tap.next().unwrap(), None);
     tap.set_ports(&[PORT]).unwrap();
     assert_eq!(tap.next().unwrap(), None);
-    assert_eq!(tap.dropped().unwrap(), 0);
+    assert!(!tap.has_dropped());
 }
 
 #[test]
@@ -297,7 +297,7 @@ fn any_number_of_ports_can_be_watched() {
 }
 
 #[test]
-fn a_flood_that_nobody_reads_is_dropped_and_counted() {
+fn a_flood_that_nobody_reads_is_dropped_and_that_is_known() {
     own_namespace();
     let wire = Wire::plug("wan");
     let mut watch = Watch::start(&[PORT]);
@@ -308,12 +308,11 @@ fn a_flood_that_nobody_reads_is_dropped_and_counted() {
     while watch.tap.next().unwrap().is_some() {
         kept += 1;
     }
-    let dropped = watch.tap.dropped().unwrap();
-    assert_eq!(kept + dropped, 10_000);
+    assert!(watch.tap.has_dropped());
     // 128 KB, of which each packet takes at least 768 bytes.
     assert!(kept > 10 && kept < 180, "{kept}");
     // And then it goes on.
     wire.send(&initiation_v6(1));
     assert_eq!(tags(&watch.seen(&wire)), [1]);
-    assert_eq!(watch.tap.dropped().unwrap(), dropped);
+    assert!(!watch.tap.has_dropped());
 }

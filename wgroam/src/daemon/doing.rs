@@ -99,6 +99,7 @@ impl Daemon {
         let event = self.look(now, interface);
         wipe_stack();
         if let Some(event) = event {
+            self.catch_up();
             self.engine.handle_event(now, event);
         }
     }

@@ -49,6 +49,23 @@ impl Daemon {
             log::warn!("epoll: {error}; packets are looked for now and then");
             self.rest(Instant::now() + REST);
         }
+        self.read_packets(now);
+        if let Some(at) = self.budget.resumes() {
+            self.rest(at);
+        } else if self.listening.noise && !self.listening.waiting {
+            self.rest(Instant::now() + REST);
+        }
+    }
+
+    /// What came before a snapshot is heard before the engine sees the snapshot, or known to be missed: otherwise it would put
+    /// down to one call, or to a session, what is another call's doing.
+    pub(super) fn catch_up(&mut self) {
+        self.read_packets(Instant::now());
+        self.listening.waiting |= self.listening.resting.is_some();
+    }
+
+    fn read_packets(&mut self, now: Instant) {
+        let mut all = false;
         for _ in 0..BATCH {
             let begun = Instant::now();
             if !self.budget.allows(begun) {
@@ -57,7 +74,7 @@ impl Daemon {
             match self.tap.next() {
                 Ok(Some(packet)) => self.listening.noise |= !self.take_packet(now, &packet),
                 Ok(None) => {
-                    self.listening.waiting = false;
+                    all = true;
                     break;
                 }
                 Err(error) => {
@@ -68,12 +85,10 @@ impl Daemon {
             }
             self.budget.spend(begun.elapsed());
         }
-        if let Some(at) = self.budget.resumes() {
+        self.listening.waiting = !all;
+        if !all || self.tap.has_dropped() {
             // What is read late, or lost by a socket that is full, is none that the engine could rest on.
             self.engine.handle_event(now, Event::InitiationsMissed);
-            self.rest(at);
-        } else if self.listening.noise && !self.listening.waiting {
-            self.rest(Instant::now() + REST);
         }
     }
 

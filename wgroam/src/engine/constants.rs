@@ -172,6 +172,10 @@ pub const TRIAL_INTERVAL: Duration = millis(200);
 pub const DEAD_AFTER_WAN: Duration = secs(6);
 /// See [`DEAD_AFTER_WAN`].
 pub const WAN_RECENT: Duration = secs(30);
+/// From here on the endpoint stays where it is: 15 s after the first data that is not answered WireGuard starts a handshake, and
+/// it must not leave while another address is being tried, which takes up to 2 s. What is tried from here on gets a copy of
+/// that initiation.
+pub const CALLS_FROM: Duration = secs(13);
 /// Data that is not answered for so long makes WireGuard start a handshake (KEEPALIVE_TIMEOUT + REKEY_TIMEOUT and its
 /// jitter). From then on only handshakes tell, and those come every 5 s.
 pub const HANDSHAKE_AFTER: Duration = millis(15_400);

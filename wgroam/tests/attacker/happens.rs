@@ -70,7 +70,10 @@ impl World {
             Happens::OwnerSets => {
                 let (now, wall) = (self.now, self.hosts[ANCHOR].wall(self.now));
                 let roamer = self.hosts[ROAMER].address;
-                self.hosts[ANCHOR].alone = Some(roamer);
+                let anchor = &mut self.hosts[ANCHOR];
+                let set_by_wgroam = anchor.wireguard.endpoint == Some(roamer) && anchor.alone != Some(roamer);
+                self.referee.same_as_owner |= set_by_wgroam;
+                anchor.alone = Some(roamer);
                 self.hosts[ANCHOR].wireguard.set_endpoint(now, wall, roamer);
                 self.flush(ANCHOR);
             }

@@ -43,6 +43,8 @@ pub struct Host {
     pub clock: i64,
     pub firewall: Firewall,
     pub tap: Tap,
+    /// The tap lost initiations that the daemon has not been told of.
+    pub dropped: bool,
     flows: Vec<(SocketAddr, Time)>,
     pub config: Config,
     pub daemon: Option<Daemon>,
@@ -68,6 +70,7 @@ impl Host {
             clock: 0,
             firewall: Firewall::Open,
             tap: Tap::Sees,
+            dropped: false,
             flows: Vec::new(),
             config: Config::default(),
             daemon: None,

@@ -138,7 +138,11 @@ impl World {
                 Tap::Sees => Some(0),
                 Tap::Rests => Some(self.rng.below(20)),
                 Tap::Flooded if self.rng.below(5) == 0 => Some(self.rng.below(3000)),
-                Tap::Flooded | Tap::Blind => None,
+                Tap::Flooded => {
+                    self.hosts[host].dropped = true;
+                    None
+                }
+                Tap::Blind => None,
             };
             match late {
                 Some(0) => self.hear(host, packet),

@@ -79,6 +79,11 @@ pub struct Referee {
     heard: Vec<Heard>,
     /// Whence WireGuard of each end took something that only a session has: responses and data.
     sessions: [Vec<SocketAddr>; 2],
+    /// By how many seconds the peer's clock was off in initiations that WireGuard of each end took: by these it may be
+    /// expected.
+    clocks: [Vec<i64>; 2],
+    /// The owner set what wgroam was just trying: nobody can see that he did, and it is taken back.
+    pub same_as_owner: bool,
     pokes: [Pokes; 2],
     pub fouls: Vec<(Kind, String)>,
     /// Endpoints set on a fresh initiation; in a void on a recording; on a copy whose original nobody heard.
@@ -109,6 +114,14 @@ impl Referee {
 
     /// WireGuard of this end took it.
     pub fn took(&mut self, host: usize, packet: &Packet) {
+        if let Body::Initiation { handshake, timestamp, .. } = packet.body
+            && let Some(at) = self.made[&handshake].at
+        {
+            let off = (timestamp / 1_000_000_000) as i64 - (WALL + at.as_secs()) as i64;
+            if !self.clocks[host].contains(&off) {
+                self.clocks[host].push(off);
+            }
+        }
         let session = matches!(packet.body, Body::Response { .. } | Body::Data { .. });
         if session && !self.sessions[host].contains(&packet.source) {
             self.sessions[host].push(packet.source);
@@ -236,12 +249,16 @@ impl World {
             Some(at) => format!("{:?} ago", now - at),
             None => "before the play".into(),
         };
-        // Made by a clock that was ahead, and sent when its time had come: nobody can tell that from a call of now.
-        let right_now = Duration::from_secs(WALL) + now;
-        let due = !fresh && right_now.abs_diff(Duration::from_nanos(call.timestamp)) < FRESH;
+        // Made by a clock that was ahead of the one that the peer showed since, and sent when its time had come: nobody can
+        // tell that from a call of now. That WireGuard took something newer meanwhile can't be known if nobody heard it (what
+        // was heard makes this one a replay).
+        let timestamp = Duration::from_nanos(call.timestamp);
+        let expected = |off: &i64| Duration::from_secs(WALL.saturating_add_signed(*off)) + now;
+        let mut clocks = self.referee.clocks[host].iter().chain(&[0]).map(expected);
+        let due = !fresh && clocks.any(|expected| expected.abs_diff(timestamp) < FRESH);
         if void {
             self.referee.voids += usize::from(!fresh || made.source != endpoint);
-        } else if due && !there && call.timestamp > newest {
+        } else if due && !there {
             self.referee.due += 1;
         } else if made.source != endpoint && !there {
             let original = |heard: &Heard| {

@@ -12,7 +12,7 @@ use super::attacker::Recordings;
 use super::host::{Host, KEYS, NAME, PORT, WALL, configuration, interface};
 use super::referee::Referee;
 use super::rng::Rng;
-use super::script::{ANCHOR, Old, ROAMER, Reflex, Script, Section, Shot, Source, Step};
+use super::script::{ANCHOR, Old, ROAMER, Reflex, Script, Section, Shot, Source, Step, Tap};
 use super::wireguard::{Body, Packet, Payload, Time};
 
 /// From a question to WireGuard to its answer.
@@ -20,6 +20,8 @@ const ANSWER_TIME: Duration = Duration::from_millis(1);
 const DNS_TIME: Duration = Duration::from_millis(30);
 /// From one ping to the next, once the attack is over.
 const PING: Duration = Duration::from_secs(1);
+/// From one end's ping to the other's: two LANs do not begin at the same moment, and initiations that cross come to nothing.
+const APART: Duration = Duration::from_millis(437);
 
 /// What is to come.
 #[derive(Clone, Debug)]
@@ -42,8 +44,9 @@ pub struct World {
     pub now: Time,
     pub hosts: [Host; 2],
     pub(super) script: Script,
-    /// When the attack is over, the daemons are gone, and what WireGuard alone would have as endpoint is its endpoint.
-    undone: bool,
+    /// When the attack is over, the daemons are gone, and what WireGuard alone would have as endpoint is its endpoint. From
+    /// there on this is the luck of its jitter.
+    undone: Option<u64>,
     pub(super) attacking: bool,
     pub(super) over: Option<Time>,
     pub(super) unheard: bool,
@@ -64,7 +67,7 @@ pub fn roamers(place: u8) -> SocketAddr {
 }
 
 impl World {
-    pub fn new(seed: u64, script: &Script, undone: bool, told: bool) -> Self {
+    pub fn new(seed: u64, script: &Script, undone: Option<u64>, told: bool) -> Self {
         let mut rng = Rng(seed);
         let addresses = [SocketAddr::from(([198, 51, 100, 2], PORT)), roamers(2)];
         let hosts = [ANCHOR, ROAMER].map(|host| {
@@ -236,16 +239,15 @@ impl World {
                 Step::AttackEnds => {
                     (self.attacking, self.over) = (false, Some(self.now));
                     self.tell_story(|_| "the attack is over, both ends send".into());
-                    if self.undone {
-                        self.undo();
+                    if let Some(luck) = self.undone {
+                        self.undo(luck);
                     }
                 }
             }
         }
         let over = self.now;
-        for host in [ANCHOR, ROAMER] {
-            self.at(over, Coming::Ping(host));
-        }
+        self.at(over, Coming::Ping(ANCHOR));
+        self.at(over + APART, Coming::Ping(ROAMER));
         let answered = |world: &Self| world.hosts.iter().all(|host| host.answered.is_some());
         while self.now < over + limit && !answered(self) {
             self.run((self.now + Duration::from_millis(500)).min(over + limit));
@@ -253,10 +255,11 @@ impl World {
     }
 
     /// From here on it is as if wgroam had set no endpoint.
-    fn undo(&mut self) {
+    fn undo(&mut self, luck: u64) {
         for host in &mut self.hosts {
             host.daemon = None;
             host.wireguard.endpoint = host.alone;
+            host.wireguard.reroll(luck);
         }
         self.tell_story(|world| {
             let endpoints = world.hosts.each_ref().map(|host| host.alone);
@@ -326,7 +329,27 @@ impl World {
         let device = self.hosts[host].wireguard.device();
         if let Some(daemon) = &mut self.hosts[host].daemon {
             daemon.update(host);
+            self.catch_up(host);
             self.tell(host, Event::Snapshot { device, wall });
+        }
+    }
+
+    /// Before the engine sees a snapshot the daemon reads what the tap has. Under a flood it can't, and it knows what was lost
+    /// (daemon/packets.rs). Only a tap that sees nothing at all keeps that to itself.
+    fn catch_up(&mut self, host: usize) {
+        let waits = |coming: &Coming| matches!(coming, Coming::Heard(whose, _) if *whose == host);
+        if self.hosts[host].tap == Tap::Flooded {
+            let late = self.calendar.values().any(waits);
+            if std::mem::take(&mut self.hosts[host].dropped) || late {
+                self.tell(host, Event::InitiationsMissed);
+            }
+            return;
+        }
+        let keys: Vec<_> = self.calendar.iter().filter(|(_, what)| waits(what)).map(|(&key, _)| key).collect();
+        for key in keys {
+            if let Some(Coming::Heard(_, packet)) = self.calendar.remove(&key) {
+                self.hear(host, packet);
+            }
         }
     }
 }

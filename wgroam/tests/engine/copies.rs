@@ -89,6 +89,29 @@ fn where_no_initiation_leaves_the_endpoint_moves_for_a_moment_and_copies_are_ask
     assert!(away <= secs(2), "{away:?}");
 }
 
+/// 15 s after the first data that is not answered WireGuard makes a handshake. It goes home, and the copy with it.
+#[test]
+fn the_first_handshake_after_a_session_fell_silent_goes_home_and_is_copied() {
+    let mut bench = at_home(alice(), vec![]);
+    // Since when it is silent is known.
+    bench.run(secs(4));
+    for step in 0..154 {
+        if step % 5 == 0 {
+            bench.device.peers[0].tx_bytes += 128;
+        }
+        bench.run(millis(100));
+        let away = bench.device.peers[0].endpoint != Some(at(1));
+        assert!(!away || step < 140, "{step}: {:?}", bench.sets());
+    }
+    assert_eq!(bench.device.peers[0].endpoint, Some(at(1)), "{:?}", bench.sets());
+    assert_eq!(orders(&bench), [(at(1), vec![at(2)])]);
+    bench.device.peers[0].tx_bytes += 148;
+    bench.event(Event::InitiationCopied { interface: wg0(), peer: ALICE });
+    let tries = bench.sets().len();
+    bench.run(secs(4));
+    assert_eq!(bench.sets().len(), tries, "{:?}", bench.sets());
+}
+
 #[test]
 fn one_initiation_goes_to_a_few_and_the_next_one_to_the_rest() {
     let hosts: Vec<String> = (1..=10).map(|host| format!("203.0.113.{host}")).collect();

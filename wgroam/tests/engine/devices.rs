@@ -76,6 +76,7 @@ fn an_endpoint_that_wireguard_learned_is_reported_and_remembered() {
     let mut bench = Bench::settled(vec![], vec![peer(ALICE, Some(at(1)))]);
     assert!(bench.engine.memory().is_empty(), "nothing came from it yet");
     (bench.device.peers[0].endpoint, bench.device.peers[0].rx_bytes) = (Some(at(2)), 32);
+    bench.device.peers[0].last_handshake = Some(bench.wall());
     bench.run(secs(5));
     let moved = Report::Moved {
         interface: wg0(),
@@ -133,6 +134,7 @@ fn a_remembered_endpoint_that_does_not_stick_is_set_three_times_and_no_more() {
 fn a_vanished_interface_keeps_its_memory() {
     let mut bench = Bench::settled(vec![], vec![peer(ALICE, Some(at(1)))]);
     bench.device.peers[0].rx_bytes = 32;
+    bench.device.peers[0].last_handshake = Some(bench.wall());
     bench.run(secs(5));
     bench.event(Event::DeviceGone { interface: wg0() });
     assert!(bench.reports().contains(&&Report::DeviceGone { interface: wg0() }));
@@ -164,6 +166,7 @@ fn expecting() -> [Config; 3] {
 fn an_interface_that_was_removed_leaves_the_status_after_a_while_and_is_known_when_it_returns() {
     let mut bench = Bench::settled(vec![], vec![peer(ALICE, Some(at(1)))]);
     bench.device.peers[0].rx_bytes = 32;
+    bench.device.peers[0].last_handshake = Some(bench.wall());
     bench.run(secs(5));
     bench.event(Event::DeviceGone { interface: wg0() });
     bench.wakeups.clear();

@@ -81,6 +81,37 @@ fn an_initiation_for_an_interface_that_is_down_is_reported_once_and_nothing_is_s
 }
 
 #[test]
+fn who_calls_again_from_where_it_was_moved_to_is_not_moved_back() {
+    for calls_again in [false, true] {
+        let mut bench = Bench::proven();
+        bench.authentic(at(2));
+        bench.run(secs(5));
+        assert_eq!(bench.sets(), [(at(2), Reason::Initiation)]);
+        if calls_again {
+            bench.authentic(at(2));
+        }
+        bench.run(secs(10));
+        let back = bench.sets().contains(&(at(1), Reason::Returned));
+        assert_eq!(back, !calls_again, "{:?}", bench.sets());
+    }
+}
+
+/// Three recordings that nobody heard have as many bytes as data; but without a session nobody can send data.
+#[test]
+fn where_no_handshake_was_ever_completed_nothing_is_proven_however_much_came() {
+    let mut bench = Bench::settled(vec![], vec![peer(ALICE, Some(at(1)))]);
+    for bytes in [3 * 148, 444 + 32, 4 * 148] {
+        bench.device.peers[0].rx_bytes += bytes;
+        bench.run(secs(6));
+        assert_eq!(bench.engine.memory(), [], "{bytes}");
+    }
+    bench.device.peers[0].last_handshake = Some(bench.wall());
+    bench.device.peers[0].rx_bytes += 32;
+    bench.run(secs(6));
+    assert_eq!(bench.engine.memory()[0].endpoint, Some(at(1)));
+}
+
+#[test]
 fn an_endpoint_that_nobody_can_have_is_never_set() {
     for source in ["0.0.0.0:51820", "203.0.113.2:0", "[fe80::1]:51820", "224.0.0.1:51820"] {
         let mut bench = Bench::proven();

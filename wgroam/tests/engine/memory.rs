@@ -154,6 +154,7 @@ fn a_clock_that_is_behind_takes_nothing_remembered_for_older() {
     bench.device.peers[1].rx_bytes = 148;
     bench.run(secs(6));
     bench.device.peers[1].rx_bytes += 32;
+    bench.device.peers[1].last_handshake = Some(bench.wall());
     bench.run(secs(6));
     assert!(bench.engine.memory()[1].confirmed.seconds < WALL + 60);
     // Once the clock is right, times go on.

@@ -192,6 +192,12 @@ impl WireGuard {
         }
     }
 
+    /// The jitter of what it sends from now on is another one; 0 leaves it as it is. For the attacker (tests/attacker).
+    #[allow(dead_code)]
+    pub fn reroll(&mut self, luck: u64) {
+        self.rng.0 ^= luck.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    }
+
     /// What netlink would tell.
     pub fn device(&self) -> Device {
         let peer = self.peer.map(|public_key| Peer {

@@ -241,6 +241,13 @@ impl Calls {
         self.moved = from.map(|from| Box::new(Moved { from, to, at: Some(now) }));
     }
 
+    /// A fresh call came from where it was moved to: it is there, and can't get in.
+    pub fn note_still_there(&mut self, source: SocketAddr) {
+        if let Some(moved) = self.moved.as_mut().filter(|moved| moved.to == source) {
+            moved.at = None;
+        }
+    }
+
     /// Where it was before, if nothing came from where it was moved to: whoever made that call is not there.
     pub fn take_way_back(&mut self, now: Instant, endpoint: Option<SocketAddr>) -> Option<SocketAddr> {
         let moved = self.moved.as_mut()?;

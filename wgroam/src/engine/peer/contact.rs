@@ -32,6 +32,8 @@ pub(in crate::engine) struct Observed {
     pub life: bool,
     /// A handshake was completed since the last snapshot.
     pub handshake: bool,
+    /// Something came, but nothing that a session alone can have sent: the peer's calls, or recordings of them.
+    pub calls_only: bool,
     /// The endpoint is another one: this was the old one.
     pub moved: Option<Option<SocketAddr>>,
     /// The endpoint is one that authenticated traffic came from.
@@ -132,9 +134,18 @@ impl Contact {
     /// Does this show that something came that is more than calls?
     pub fn shows_answer(&self, shown: &Peer) -> bool {
         let received = shown.rx_bytes.checked_sub(self.seen.rx_bytes).unwrap_or(shown.rx_bytes);
-        let calls = received == INITIATION_BYTES || received == 2 * INITIATION_BYTES;
-        let handshake = shown.last_handshake.is_some() && shown.last_handshake != self.seen.last_handshake;
-        self.counted && (handshake || (received > 0 && !calls))
+        let handshake = self.shows_handshake(shown);
+        self.counted && (handshake || (received > 0 && !Self::explain_calls(shown, received)))
+    }
+
+    fn shows_handshake(&self, shown: &Peer) -> bool {
+        shown.last_handshake.is_some() && shown.last_handshake != self.seen.last_handshake
+    }
+
+    /// Are so many bytes that came without a handshake calls? Where there never was a handshake nothing else is taken, however
+    /// much it is. (How old the last one is says nothing here: the clock may have been set since.)
+    fn explain_calls(shown: &Peer, received: u64) -> bool {
+        shown.last_handshake.is_none() || received == INITIATION_BYTES || received == 2 * INITIATION_BYTES
     }
 
     /// Is the endpoint one that we set, and nothing has come from there yet? Any other is WireGuard's or the owner's own.
@@ -157,6 +168,7 @@ impl Contact {
     /// Takes in what a snapshot showed.
     pub fn observe(&mut self, poll: &Poll, peer: &Peer, calls: &Calls) -> Observed {
         let first = !self.counted;
+        let handshake = self.shows_handshake(peer);
         let before = std::mem::replace(&mut self.seen, *peer);
         let appeared = std::mem::take(&mut self.appeared);
         self.counted = true;
@@ -164,7 +176,6 @@ impl Contact {
         // A lower count is a new counter: the peer was removed and added between two snapshots.
         let base = if peer.rx_bytes < before.rx_bytes { 0 } else { before.rx_bytes };
         let sent_base = if peer.tx_bytes < before.tx_bytes { 0 } else { before.tx_bytes };
-        let handshake = peer.last_handshake.is_some() && peer.last_handshake != before.last_handshake;
         let mut seen = Observed {
             life: !first && (peer.rx_bytes > base || handshake),
             handshake: !first && handshake,
@@ -173,6 +184,7 @@ impl Contact {
             traffic: !first && (peer.rx_bytes != before.rx_bytes || peer.tx_bytes != before.tx_bytes),
             ..Observed::default()
         };
+        seen.calls_only = seen.life && !handshake && Self::explain_calls(peer, seen.received);
         // A link that went up had no session, as far as we knew (forget_session). What can be read says that it has:
         // wireguard-go keeps its sessions over that.
         let proven_alive = seen.life && self.handshake.is_none();
@@ -184,8 +196,7 @@ impl Contact {
         let changed = !same(peer.endpoint.as_ref(), before.endpoint.as_ref());
         // A move shows only that something authenticated came, and a call that WireGuard takes may be a recording. What comes
         // later from there, and is no call, is the far end of the session's.
-        let calls_only = [INITIATION_BYTES, 2 * INITIATION_BYTES].contains(&seen.received);
-        seen.good = peer.endpoint.is_some() && seen.life && !changed && !calls_only && calls.silent();
+        seen.good = peer.endpoint.is_some() && seen.life && !changed && !seen.calls_only && calls.silent();
         match peer.endpoint {
             Some(new) if changed => {
                 let reason = match ours {

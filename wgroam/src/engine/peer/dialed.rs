@@ -122,7 +122,8 @@ impl Dialed {
     ) -> bool {
         let now = poll.now;
         // What came in before our WAN changed tells nothing of the new one.
-        let answered = seen.life && !Silence::only_calls(seen);
+        // Calls that led to no session: the peer reaches us, and we do not reach it.
+        let answered = seen.life && !seen.calls_only;
         if seen.life && !answered {
             self.silence.called.get_or_insert(now);
         }

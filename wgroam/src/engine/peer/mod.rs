@@ -210,6 +210,9 @@ impl Peer {
             return None;
         }
         if same(self.contact.seen.endpoint.as_ref(), Some(&source)) {
+            if call.fresh {
+                self.calls.note_still_there(source);
+            }
             // It is where it says, and can't get in. Without a session a poke makes WireGuard call out to it; with one
             // it would send a keepalive that the peer may not understand any more.
             if !alive {

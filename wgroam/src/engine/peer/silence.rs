@@ -20,7 +20,7 @@ pub(super) struct Silence {
     pub unanswered: Option<Instant>,
     /// It called, and that led to no session: the first time since the last sign of life.
     pub called: Option<Instant>,
-    /// The same as `unanswered` for WireGuard, which begins nothing anew.
+    /// The same as `unanswered` for WireGuard, which begins nothing anew: not before that moment.
     silent: Option<Instant>,
     /// Its traffic turned out to flow one way only.
     one_way_until: Option<Instant>,
@@ -57,17 +57,17 @@ impl Silence {
         let began = poll.last.map_or(now, |last| last.max(recent)).max(from);
         if unexplained {
             self.unanswered.get_or_insert(began);
-            self.silent.get_or_insert(began);
+            // WireGuard may have begun to wait since the snapshot before.
+            self.silent.get_or_insert(poll.last.unwrap_or(now).max(from));
         }
-        let telling = match alive {
-            true if self.handshakes_only(now) => seen.sent % DATA_STEP == INITIATION_BYTES % DATA_STEP,
-            true => seen.sent > 2 * KEEPALIVE_BYTES,
+        let initiation = match alive {
+            true => !self.data_tells(now, contact) && seen.sent % DATA_STEP == INITIATION_BYTES % DATA_STEP,
             false => seen.sent > 0,
         };
-        if telling && !self.data_tells(now, contact) {
+        if initiation {
             self.initiation = Some(began);
         }
-        telling
+        initiation || (alive && !passed(self.silent, HANDSHAKE_AFTER, now) && seen.sent > 2 * KEEPALIVE_BYTES)
     }
 
     /// Something authenticated came.
@@ -83,11 +83,6 @@ impl Silence {
         (self.counted_from, self.silent, self.initiation) = (None, None, None);
         (self.sent, self.pokes, self.unanswered) = (0, 0, None);
         self.probes.lived();
-    }
-
-    /// Did nothing come but initiations that led to no session? The peer reaches us and we do not reach it: no answer.
-    pub fn only_calls(seen: &Observed) -> bool {
-        !seen.handshake && (seen.received == INITIATION_BYTES || seen.received == 2 * INITIATION_BYTES)
     }
 
     /// Does data flow, or only what WireGuard itself sends?
@@ -144,14 +139,15 @@ impl Silence {
         early || self.is_dead(now, contact)
     }
 
-    /// Does data tell whether somebody answers at an endpoint, or do only handshakes?
+    /// Does data tell whether somebody answers at an endpoint, or is it for a handshake to tell?
     pub fn data_tells(&self, now: Instant, contact: &Contact) -> bool {
-        contact.alive(now) && !self.handshakes_only(now)
+        contact.alive(now) && !passed(self.silent, CALLS_FROM, now)
     }
 
-    /// Is it unanswered for so long that the peer may have lost the session?
-    fn handshakes_only(&self, now: Instant) -> bool {
-        passed(self.silent, HANDSHAKE_AFTER, now)
+    /// Will WireGuard's next initiation leave soon? One left lately; or the first one is due.
+    pub fn calls(&self, now: Instant, contact: &Contact) -> bool {
+        let first = contact.alive(now) && within(self.silent, CALLS_FROM + COPY_FOR, now);
+        within(self.initiation, COPIED_AFTER, now) || (first && !self.data_tells(now, contact))
     }
 
     /// A reply came. Does it answer a probe that is waited for?

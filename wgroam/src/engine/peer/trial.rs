@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 
 use super::super::constants::*;
 use super::super::context::Context;
-use super::super::instant::{Instant, passed, within};
+use super::super::instant::{Instant, passed};
 use super::super::outbox::Outbox;
 use super::super::{Action, Reason, Report, Step};
 use super::recovery::{Chance, Outage};
@@ -300,8 +300,7 @@ impl Turn<'_> {
     /// WireGuard's handshakes leave for home: then a copy of the next one tells as much as a move would, and takes nothing from
     /// home.
     fn copies(&self, outage: &Outage) -> bool {
-        let leave = within(self.silence.initiation, COPIED_AFTER, self.context.now);
-        leave
+        self.silence.calls(self.context.now, self.contact)
             && !outage.no_copies
             && same(outage.home.as_ref(), self.contact.seen.endpoint.as_ref())
             && self.waits_for_slot(outage)
