@@ -65,7 +65,7 @@ impl World {
             Happens::Firewall(host, firewall) => self.hosts[host].firewall = firewall,
             Happens::Tap(tap) => self.hosts[ANCHOR].tap = tap,
             Happens::Unheard(unheard) => self.unheard = unheard,
-            Happens::DaemonStops(host) => self.hosts[host].daemon = None,
+            Happens::DaemonStops(host) => self.stop(host),
             Happens::DaemonStarts(host, with_state) => self.start(host, with_state),
             Happens::OwnerSets => {
                 let (now, wall) = (self.now, self.hosts[ANCHOR].wall(self.now));

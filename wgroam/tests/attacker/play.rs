@@ -60,33 +60,36 @@ impl Tally {
     }
 }
 
-/// WireGuard alone is played with so many draws of its jitter: whether two initiations cross, and come to nothing, is luck.
+/// So often a play in which wgroam was late is played again, each time with another jitter after the attack: whether two
+/// initiations cross, and come to nothing, is luck. It is a fault if wgroam is late in most of them.
 const LUCKS: u64 = 8;
 
 /// Plays a script with wgroam; and if the ends do not reach each other at once after the attack, also up to there with
 /// wgroam and then on without. Returns the world with it, and in what it was worse.
 fn compare(seed: u64, script: &Script, told: bool) -> (World, Vec<String>) {
-    let mut world = World::new(seed, script, None, told);
-    world.play(LIMIT + LATER);
-    let with = [ANCHOR, ROAMER].map(|host| world.recovery(host));
-    if with.iter().all(|with| with.is_some_and(|with| with <= LATER)) || world.referee.same_as_owner {
+    let (world, worse) = compare_once(seed, script, 0, told);
+    if worse.is_empty() || world.referee.same_as_owner {
         return (world, Vec::new());
     }
-    let mut worse = Vec::new();
-    for luck in 0..LUCKS {
-        let mut alone = World::new(seed, script, Some(luck), false);
-        alone.play(LIMIT);
-        worse.clear();
-        for host in [ANCHOR, ROAMER] {
-            let (without, with) = (alone.recovery(host), with[host]);
-            if without.is_some_and(|without| with.is_none_or(|with| with > without + LATER)) {
-                worse.push(format!("{} without wgroam after {without:?}, with it {with:?}", name(host)));
-            }
-        }
-        if worse.is_empty() {
-            break;
-        }
+    let again = (1..=LUCKS).filter(|&luck| !compare_once(seed, script, luck, false).1.is_empty()).count();
+    (world, if again as u64 > LUCKS / 2 { worse } else { Vec::new() })
+}
+
+fn compare_once(seed: u64, script: &Script, luck: u64, told: bool) -> (World, Vec<String>) {
+    let mut world = World::new(seed, script, (false, luck), told);
+    world.play(LIMIT + LATER);
+    let with = [ANCHOR, ROAMER].map(|host| world.recovery(host));
+    if with.iter().all(|with| with.is_some_and(|with| with <= LATER)) {
+        return (world, Vec::new());
     }
+    let mut alone = World::new(seed, script, (true, luck), false);
+    alone.play(LIMIT);
+    let worse = [ANCHOR, ROAMER].into_iter().filter_map(|host| {
+        let (without, with) = (alone.recovery(host)?, with[host]);
+        let worse = with.is_none_or(|with| with > without + LATER);
+        worse.then(|| format!("{} without wgroam after {without:?}, with it {with:?}", name(host)))
+    });
+    let worse = worse.collect();
     (world, worse)
 }
 
@@ -101,7 +104,8 @@ fn play(seed: u64, told: bool) -> (World, Vec<(Kind, String)>) {
         let harmless =
             |&(after, step)| (after, if matches!(step, Step::Shot(_)) { Step::Nothing } else { step });
         let peaceful = Script { steps: script.steps.iter().map(harmless).collect(), ..peaceful };
-        match compare(seed, &peaceful, false).1.is_empty() {
+        // And an endpoint that was set on a recording whose time had come is what no rule can tell.
+        match compare(seed, &peaceful, false).1.is_empty() && world.referee.due == 0 {
             true => fouls.extend(worse.into_iter().map(|words| (Kind::Worse, words))),
             false => world.referee.regardless += 1,
         }

@@ -44,9 +44,10 @@ pub struct World {
     pub now: Time,
     pub hosts: [Host; 2],
     pub(super) script: Script,
-    /// When the attack is over, the daemons are gone, and what WireGuard alone would have as endpoint is its endpoint. From
-    /// there on this is the luck of its jitter.
-    undone: Option<u64>,
+    /// When the attack is over, the daemons are gone, and what WireGuard alone would have as endpoint is its endpoint.
+    undone: bool,
+    /// The luck of WireGuard's jitter from there on.
+    luck: u64,
     pub(super) attacking: bool,
     pub(super) over: Option<Time>,
     pub(super) unheard: bool,
@@ -67,7 +68,7 @@ pub fn roamers(place: u8) -> SocketAddr {
 }
 
 impl World {
-    pub fn new(seed: u64, script: &Script, undone: Option<u64>, told: bool) -> Self {
+    pub fn new(seed: u64, script: &Script, (undone, luck): (bool, u64), told: bool) -> Self {
         let mut rng = Rng(seed);
         let addresses = [SocketAddr::from(([198, 51, 100, 2], PORT)), roamers(2)];
         let hosts = [ANCHOR, ROAMER].map(|host| {
@@ -81,6 +82,7 @@ impl World {
             hosts,
             script: script.clone(),
             undone,
+            luck,
             attacking: false,
             over: None,
             unheard: false,
@@ -162,6 +164,15 @@ impl World {
         self.tell(host, Event::DeviceUp { interface: interface() });
     }
 
+    /// SIGTERM: what is being tried is taken back.
+    pub(super) fn stop(&mut self, host: usize) {
+        if let Some(daemon) = &mut self.hosts[host].daemon {
+            daemon.engine.stop();
+            self.carry_out(host);
+            self.hosts[host].daemon = None;
+        }
+    }
+
     /// Tells the engine of this end, if there is one, and does what it wants.
     pub(super) fn tell(&mut self, host: usize, event: Event) {
         let instant = self.instant();
@@ -239,8 +250,10 @@ impl World {
                 Step::AttackEnds => {
                     (self.attacking, self.over) = (false, Some(self.now));
                     self.tell_story(|_| "the attack is over, both ends send".into());
-                    if let Some(luck) = self.undone {
-                        self.undo(luck);
+                    let luck = self.luck;
+                    self.hosts.iter_mut().for_each(|host| host.wireguard.reroll(luck));
+                    if self.undone {
+                        self.undo();
                     }
                 }
             }
@@ -255,11 +268,10 @@ impl World {
     }
 
     /// From here on it is as if wgroam had set no endpoint.
-    fn undo(&mut self, luck: u64) {
+    fn undo(&mut self) {
         for host in &mut self.hosts {
             host.daemon = None;
             host.wireguard.endpoint = host.alone;
-            host.wireguard.reroll(luck);
         }
         self.tell_story(|world| {
             let endpoints = world.hosts.each_ref().map(|host| host.alone);
@@ -345,7 +357,8 @@ impl World {
             }
             return;
         }
-        let keys: Vec<_> = self.calendar.iter().filter(|(_, what)| waits(what)).map(|(&key, _)| key).collect();
+        let keys: Vec<_> =
+            self.calendar.iter().filter(|(_, what)| waits(what)).map(|(&key, _)| key).collect();
         for key in keys {
             if let Some(Coming::Heard(_, packet)) = self.calendar.remove(&key) {
                 self.hear(host, packet);

@@ -208,6 +208,29 @@ fn a_new_address_is_tried_before_those_that_failed() {
     assert_eq!(bench.sets(), [(at(7), Reason::Candidate)]);
 }
 
+/// The name server drops one of two addresses and has it again. Before 11 s it is not sure that home is dead.
+#[test]
+fn an_address_that_was_tried_and_comes_back_as_news_moves_the_peer_to_no_other_one() {
+    let mut bench = at_home(section(ALICE, &["home.example"]), vec![]);
+    let says = |bench: &mut Bench, hosts: &[u8]| {
+        let answer = Ok(hosts.iter().map(|&host| at(host).ip()).collect());
+        bench.event(Event::Resolved { host: "home.example".into(), answer });
+    };
+    says(&mut bench, &[8]);
+    talk(&mut bench, 6);
+    bench.log.clear();
+    says(&mut bench, &[7, 8]);
+    talk(&mut bench, 3);
+    let tried = [(at(7), Reason::Candidate), (at(1), Reason::Returned)];
+    assert_eq!(bench.sets(), tried, "what is new is tried");
+    says(&mut bench, &[8]);
+    says(&mut bench, &[7, 8]);
+    talk(&mut bench, 1);
+    assert_eq!(bench.sets(), tried);
+    talk(&mut bench, 6);
+    assert!(bench.sets().contains(&(at(8), Reason::Candidate)), "{:?}", bench.sets());
+}
+
 #[test]
 fn each_address_has_a_second_in_the_first_round_while_wireguard_never_heard_of_the_peer() {
     let mut bench = start(vec![alice()], vec![peer(ALICE, None)]);

@@ -161,6 +161,28 @@ fn who_is_heard_just_before_it_is_added_anew_is_not() {
     assert_eq!(readds(&bench), 0);
 }
 
+/// The peer calls, WireGuard answers, and the handshake is complete with the peer's first packet, a round trip later.
+#[test]
+fn who_has_just_called_is_not_added_anew_in_the_middle_of_the_handshake() {
+    let mut home = alice();
+    home.readd = true;
+    let mut bench = at_home(home, vec![]);
+    bench.run(secs(200));
+    for called in [false, true] {
+        bench.log.clear();
+        for step in 0..600 {
+            if step % 52 == 0 {
+                bench.device.peers[0].tx_bytes += 148;
+            }
+            if called && step % 9 == 0 {
+                bench.device.peers[0].rx_bytes += 148;
+            }
+            bench.run(millis(100));
+        }
+        assert_eq!(readds(&bench) == 0, called, "{:?}", words(&bench));
+    }
+}
+
 #[test]
 fn looking_again_disturbs_nobody_who_has_a_session() {
     let mut bench = at_home(alice(), vec![]);

@@ -65,6 +65,8 @@ pub struct Court {
     pub poked: BTreeMap<Key, Vec<Instant>>,
     /// What is said to be tried, in what is done at one moment; and where the next initiation of a peer is to go, too.
     pub tries: BTreeMap<Key, Vec<SocketAddr>>,
+    /// Who was tried at this moment while the address before had no second yet.
+    pub hasty: BTreeMap<Key, Duration>,
     pub copies: BTreeMap<Key, Vec<SocketAddr>>,
     pub asked: BTreeMap<String, Vec<Instant>>,
     pub looks: BTreeMap<Interface, VecDeque<Instant>>,
@@ -111,6 +113,7 @@ impl Court {
             leaving: false,
             poked: BTreeMap::new(),
             tries: BTreeMap::new(),
+            hasty: BTreeMap::new(),
             copies: BTreeMap::new(),
             asked: BTreeMap::new(),
             looks: BTreeMap::new(),

@@ -39,6 +39,8 @@ struct Stay {
     left: bool,
     /// A call moved it, from there and then.
     called: Option<(SocketAddr, Instant)>,
+    /// And one more came from there, which may tell that it is there.
+    again: bool,
     /// It was taken back from there; who calls from there once more is believed.
     doubted: Option<SocketAddr>,
 }
@@ -138,6 +140,13 @@ impl Homes {
         }
     }
 
+    /// A call came from there.
+    pub fn called_again(&mut self, at: Key, source: SocketAddr) {
+        if let Some(stay) = self.stays.get_mut(&at) {
+            stay.again |= stay.called.is_some() && stay.here == Some(source);
+        }
+    }
+
     /// A reply to a probe came from the peer.
     pub fn replied(&mut self, at: Key) {
         if let Some(stay) = self.stays.get_mut(&at) {
@@ -214,7 +223,7 @@ impl Homes {
             let late = stay.tried.is_some_and(|since| stay.left && now > since + most);
             assert!(!late, "{at:?} is not back home: {stay:?}");
             let turn = most - AWAY;
-            let late = stay.called.is_some_and(|(_, when)| now > when + CALLED_MOST + turn);
+            let late = !stay.again && stay.called.is_some_and(|(_, when)| now > when + CALLED_MOST + turn);
             assert!(!late, "{at:?} is where nothing came from but a call: {stay:?}");
         }
         for (&interface, port) in self.ports.iter().filter(|(interface, _)| can(**interface)) {

@@ -100,7 +100,7 @@ impl Tale {
         let rise = |new: u64, old: u64| if new < old { new } else { new - old };
         let (sent, received) = (rise(peer.tx_bytes, before.tx_bytes), rise(peer.rx_bytes, before.rx_bytes));
         let shaken = peer.last_handshake.is_some() && peer.last_handshake != before.last_handshake;
-        let calls = !shaken && (received == 148 || received == 296);
+        let calls = !shaken && calls_only(peer, received);
         if risen {
             self.session = None;
         }
@@ -119,4 +119,9 @@ impl Tale {
         let beats = (now - self.life).as_secs().checked_div(u64::from(peer.keepalive)).unwrap_or(0);
         self.owes |= self.sent > 32 * (self.pokes + beats) || (self.session.is_none() && sent > 0);
     }
+}
+
+/// Did nothing come that a session alone can have sent? Without any handshake that is so however much came.
+pub fn calls_only(peer: &Peer, received: u64) -> bool {
+    peer.last_handshake.is_none() || received == 148 || received == 296
 }

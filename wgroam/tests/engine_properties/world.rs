@@ -13,6 +13,7 @@ use super::court::{Court, LastLook, listen_port};
 use super::draw::{Call, Change, Fate, Key, key};
 use super::homes::Life;
 use super::proof::Look;
+use super::tale::calls_only;
 
 impl Court {
     pub fn change(&mut self, interface: Interface, change: Change) {
@@ -109,6 +110,7 @@ impl Court {
         // Who is not there can't be called.
         if self.there.contains(&at.0) && self.watched(at.0) && before.is_some() {
             self.proof.heard(self.now, at, (source, timestamp), age);
+            self.homes.called_again(at, source);
         }
         self.called.insert(at, before);
     }
@@ -156,7 +158,7 @@ impl Court {
         let sent = rise(peer.tx_bytes, before.tx_bytes);
         let shaken = peer.last_handshake.is_some() && peer.last_handshake != before.last_handshake;
         let alive = received > 0 || shaken;
-        let calls = received == 148 || received == 296;
+        let calls = calls_only(peer, received);
         // What moved the endpoint, and what was heard beside a call, may be a recording.
         let quiet = before.endpoint == peer.endpoint && self.proof.nobody_called(at);
         let life = match alive {

@@ -126,6 +126,7 @@ impl Dialed {
         let answered = seen.life && !seen.calls_only;
         if seen.life && !answered {
             self.silence.called.get_or_insert(now);
+            self.silence.last_call = Some(now);
         }
         let moved = self.outage().filter(|outage| outage.evidence == Evidence::WanChanged);
         let stale = moved.is_some_and(|outage| poll.last.is_none_or(|last| last < outage.since));

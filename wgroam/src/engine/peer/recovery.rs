@@ -173,7 +173,8 @@ impl Recovery {
         Recovery::Gently { outage, next, due }
     }
 
-    /// Its names stand for something else: what is new is tried as soon as it may be.
+    /// Its names stand for something else: what is new is tried as soon as it may be. What this round tried already is not new,
+    /// however often an answer changes.
     pub fn hear_news(self, now: Instant, news: impl Iterator<Item = SocketAddr>) -> Self {
         let (mut outage, round, trial) = match self {
             Recovery::Idle => return Recovery::Idle,
@@ -182,7 +183,7 @@ impl Recovery {
                 (outage, Round::default(), None)
             }
         };
-        outage.news.extend(news);
+        outage.news.extend(news.filter(|news| !round.has_tried(news)));
         Recovery::Trying { outage, round, trial, due: now }
     }
 

@@ -20,6 +20,8 @@ pub(super) struct Silence {
     pub unanswered: Option<Instant>,
     /// It called, and that led to no session: the first time since the last sign of life.
     pub called: Option<Instant>,
+    /// The last time that it called. The handshake takes a moment.
+    pub last_call: Option<Instant>,
     /// The same as `unanswered` for WireGuard, which begins nothing anew: not before that moment.
     silent: Option<Instant>,
     /// Its traffic turned out to flow one way only.

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 
 use super::super::constants::*;
 use super::super::context::Context;
-use super::super::instant::{Instant, passed};
+use super::super::instant::{Instant, passed, within};
 use super::super::outbox::Outbox;
 use super::super::{Action, Reason, Report, Step};
 use super::recovery::{Chance, Outage};
@@ -35,8 +35,12 @@ impl Round {
         Self { begun: true, readded: true, port: self.port, ..Self::default() }
     }
 
+    pub fn has_tried(&self, endpoint: &SocketAddr) -> bool {
+        self.tried.contains(endpoint)
+    }
+
     pub fn note_tried(&mut self, endpoint: SocketAddr) {
-        if !self.tried.contains(&endpoint) {
+        if !self.has_tried(&endpoint) {
             self.tried.push(endpoint);
         }
     }
@@ -161,7 +165,7 @@ impl Trial {
     /// Chooses and begins the next one; none: all had its chance.
     pub fn choose(outage: &mut Outage, round: &mut Round, turn: &mut Turn) -> Option<Self> {
         let here = turn.contact.seen.endpoint.as_ref();
-        let other = |endpoint: &SocketAddr| !round.tried.contains(endpoint) && !same(Some(endpoint), here);
+        let other = |endpoint: &SocketAddr| !round.has_tried(endpoint) && !same(Some(endpoint), here);
         let list = || turn.candidates.iter().copied().filter(other);
         let news = list().find(|endpoint| outage.news.contains(endpoint));
         let endpoint = news.or_else(|| list().next())?;
@@ -322,7 +326,7 @@ impl Turn<'_> {
     /// Is there another endpoint that had no chance in this round?
     pub fn has_other(&self, round: &Round) -> bool {
         let here = self.contact.seen.endpoint.as_ref();
-        let other = |endpoint: &SocketAddr| !round.tried.contains(endpoint) && !same(Some(endpoint), here);
+        let other = |endpoint: &SocketAddr| !round.has_tried(endpoint) && !same(Some(endpoint), here);
         self.candidates.iter().any(other)
     }
 
@@ -361,9 +365,11 @@ impl Turn<'_> {
         dialed && self.contact.unheard() && (outage.quick || self.contact.seen.endpoint.is_none())
     }
 
-    /// Is it time for `option readd`? A session that lasts may work again, and would be lost.
+    /// Is it time for `option readd`? A session that lasts may work again, and would be lost; so would the handshake that a call
+    /// of the peer's has begun.
     pub fn readds(&self, outage: &Outage, round: &Round) -> bool {
-        let lost = self.contact.seen.endpoint.is_some() && !self.contact.alive(self.context.now);
+        let called = within(self.silence.last_call, TRIED_AFTER, self.context.now);
+        let lost = !called && self.contact.seen.endpoint.is_some() && !self.contact.alive(self.context.now);
         self.section.readd && lost && !round.readded && !self.is_harmless_to_readd(outage)
     }
 

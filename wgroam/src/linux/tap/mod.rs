@@ -66,11 +66,7 @@ impl Tap {
     /// EPERM without CAP_NET_RAW; EAFNOSUPPORT in a kernel without packet sockets (CONFIG_PACKET).
     pub fn open() -> io::Result<Self> {
         let open = |protocol| PacketSocket::open(protocol, &mut filter::ipv4(&[]));
-        Ok(Self {
-            sockets: [open(libc::ETH_P_IP)?, open(libc::ETH_P_IPV6)?],
-            ports: Vec::new(),
-            turn: 0,
-        })
+        Ok(Self { sockets: [open(libc::ETH_P_IP)?, open(libc::ETH_P_IPV6)?], ports: Vec::new(), turn: 0 })
     }
 
     /// Watches these destination ports from now on, and no others; an empty list stops everything. Costs nothing when
@@ -118,7 +114,8 @@ impl Tap {
     /// Were packets lost since the last call, because they came faster than they were read? In doubt, yes.
     pub fn has_dropped(&self) -> bool {
         // Both are asked: that is what sets their counts to zero.
-        let [v4, v6] = self.sockets.each_ref().map(|socket| socket.take_drops().map_or(true, |drops| drops > 0));
+        let [v4, v6] =
+            self.sockets.each_ref().map(|socket| socket.take_drops().map_or(true, |drops| drops > 0));
         v4 || v6
     }
 
