@@ -242,8 +242,8 @@ impl Calls {
     }
 
     /// A fresh call came from where it was moved to: it is there, and can't get in.
-    pub fn note_still_there(&mut self, source: SocketAddr) {
-        if let Some(moved) = self.moved.as_mut().filter(|moved| moved.to == source) {
+    pub fn note_still_there(&mut self) {
+        if let Some(moved) = &mut self.moved {
             moved.at = None;
         }
     }

@@ -211,7 +211,7 @@ impl Peer {
         }
         if same(self.contact.seen.endpoint.as_ref(), Some(&source)) {
             if call.fresh {
-                self.calls.note_still_there(source);
+                self.calls.note_still_there();
             }
             // It is where it says, and can't get in. Without a session a poke makes WireGuard call out to it; with one
             // it would send a keepalive that the peer may not understand any more.

@@ -113,10 +113,9 @@ impl Tap {
 
     /// Were packets lost since the last call, because they came faster than they were read? In doubt, yes.
     pub fn has_dropped(&self) -> bool {
+        let [v4, v6] = &self.sockets;
         // Both are asked: that is what sets their counts to zero.
-        let [v4, v6] =
-            self.sockets.each_ref().map(|socket| socket.take_drops().map_or(true, |drops| drops > 0));
-        v4 || v6
+        v4.has_dropped() | v6.has_dropped()
     }
 
     /// What the filter let through under an older list of ports, or under none, is compared again.

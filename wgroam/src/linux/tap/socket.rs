@@ -82,12 +82,13 @@ impl PacketSocket {
         }
     }
 
-    /// Packets lost since the last call, because the buffer was full.
-    pub fn take_drops(&self) -> io::Result<u32> {
+    /// Were packets lost since the last call, because the buffer was full? In doubt, yes.
+    #[inline(never)]
+    pub fn has_dropped(&self) -> bool {
         let mut statistics = tpacket_stats { tp_packets: 0, tp_drops: 0 };
         let mut length = mem::size_of::<tpacket_stats>() as socklen_t;
         // SAFETY: the buffer is valid for its size.
-        check(unsafe {
+        let result = unsafe {
             libc::getsockopt(
                 self.as_raw_fd(),
                 libc::SOL_PACKET,
@@ -95,8 +96,8 @@ impl PacketSocket {
                 (&raw mut statistics).cast(),
                 &mut length,
             )
-        })?;
-        Ok(statistics.tp_drops)
+        };
+        result < 0 || statistics.tp_drops > 0
     }
 
     fn set<T>(&self, level: c_int, option: c_int, value: &T) -> io::Result<()> {
