@@ -185,11 +185,11 @@ pub const SILENCE: Duration = secs(5);
 /// that is only called silent at [`DEAD`], for this long.
 pub const ONE_WAY_FOR: Duration = secs(600);
 /// Sending began no earlier than this before the look that shows it. Also from one look to the next while data flows
-/// to a chased peer; without data nothing is looked at oftener than before.
+/// to a dialed peer; without data nothing is looked at oftener than before.
 pub const DATA_INTERVAL: Duration = secs(2);
 /// From one look to the next while a peer is silent.
 pub const WATCH_INTERVAL: Duration = millis(500);
-/// After a change of our WAN a chased peer is watched like that for so long, then it counts as idle.
+/// After a change of our WAN a dialed peer is watched like that for so long, then it counts as idle.
 pub const WAN_WATCH: Duration = secs(10);
 /// From one of the first steps (poke, clear the source, probe) to the next: longer than any round trip on Earth.
 pub const STEP: Duration = secs(1);
@@ -204,7 +204,7 @@ pub const TRY_LIMIT: Duration = secs(5);
 pub const PROBE_TIMEOUT: Duration = secs(1);
 /// So many in a row are proof, if the target has answered before.
 pub const PROBES_DEAD: u32 = 3;
-/// Ladders in a row that a lost probe began and something else than a reply ended: then the target does not answer, though
+/// Recoveries in a row that a lost probe began and something else than a reply ended: then the target does not answer, though
 /// the peer does. One may be a reply that was lost.
 pub const DOUBTS: u32 = 2;
 /// For so long probes to such a target count for nothing, unless one is answered.
@@ -234,7 +234,7 @@ pub const NAME_RETRY: Duration = secs(1);
 pub const NAME_SPACING: Duration = secs(1);
 /// A question that has no answer after this is lost: the adapter's own deadline is shorter.
 pub const NAME_LOST: Duration = secs(30);
-/// Last good endpoints that are kept for each chased peer, one for each WAN.
+/// Last good endpoints that are kept for each dialed peer, one for each WAN.
 pub const GOOD_MAX: usize = 4;
 /// Steps that are kept for the status.
 pub const STEPS_KEPT: usize = 16;

@@ -5,13 +5,31 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use super::Remembered;
 use super::constants::*;
 use super::peer::{PeerId, usable};
 use crate::initiation::Timestamp;
 use crate::lists;
-use crate::model::{Interface, WallTime};
+use crate::model::{Interface, PublicKey, WallTime};
 use crate::sorted::SortedMap;
+
+/// What survives a restart: one entry for each peer that was ever authenticated. The daemon keeps it in the state
+/// file and hands it back to [`Engine::new`](super::Engine::new).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Remembered {
+    /// The interface the peer belongs to.
+    pub interface: Interface,
+    /// Who it is.
+    pub peer: PublicKey,
+    /// The last endpoint that authenticated packets came from.
+    pub endpoint: Option<SocketAddr>,
+    /// When that was last confirmed, by our clock.
+    pub confirmed: WallTime,
+    /// The newest initiation timestamp seen of it.
+    pub newest: Option<Timestamp>,
+    /// Of a peer that is dialed: the candidate that was good last, for each WAN, the latest first; [`GOOD_MAX`]
+    /// at most.
+    pub good: Vec<(Interface, SocketAddr)>,
+}
 
 #[derive(Debug, Default)]
 struct Entry {
@@ -179,7 +197,6 @@ impl Memory {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::PublicKey;
 
     fn id(key: [u8; 32]) -> PeerId {
         PeerId { interface: "wg0".parse().unwrap(), key: PublicKey(key) }

@@ -21,6 +21,7 @@ mod view;
 
 pub use action::{Action, Reason};
 pub use event::{Command, Event, ResolveError};
+pub use memory::Remembered;
 pub use report::{Evidence, Report, Step};
 pub use status::{
     CandidateStatus, DeviceStatus, DialStatus, Move, PeerStatus, Problem, Status, StrangerStatus,
@@ -46,25 +47,6 @@ use crate::lists;
 use crate::model::{Interface, PublicKey, WallTime};
 use crate::sorted::SortedMap;
 use crate::wan::WanChange;
-
-/// What survives a restart: one entry for each peer that was ever authenticated. The daemon keeps it in the state
-/// file and hands it back to [`Engine::new`].
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Remembered {
-    /// The interface the peer belongs to.
-    pub interface: Interface,
-    /// Who it is.
-    pub peer: PublicKey,
-    /// The last endpoint that authenticated packets came from.
-    pub endpoint: Option<SocketAddr>,
-    /// When that was last confirmed, by our clock.
-    pub confirmed: WallTime,
-    /// The newest initiation timestamp seen of it.
-    pub newest: Option<Timestamp>,
-    /// Of a peer that we go to: the candidate that was good last, for each WAN, the latest first; [`constants::GOOD_MAX`]
-    /// at most.
-    pub good: Vec<(Interface, SocketAddr)>,
-}
 
 /// The core. Feed it with [`Engine::handle_event`] and, at [`Engine::next_deadline`], with [`Engine::handle_timeout`];
 /// after each call carry out what [`Engine::poll_action`] yields, until it yields nothing.

@@ -73,7 +73,7 @@ pub enum Report {
         /// Is the link up? No: that is why.
         up: bool,
     },
-    /// A step of the ladder is taken, because a peer that we go to is silent.
+    /// A step of the recovery is taken, because a peer that is dialed is silent.
     Step {
         /// On this interface.
         interface: Interface,

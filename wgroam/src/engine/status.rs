@@ -70,13 +70,13 @@ pub struct PeerStatus {
     pub moves: u64,
     /// The last moves, the latest first.
     pub history: Vec<Move>,
-    /// Only of a peer that we go to, or probe.
+    /// Only of a peer that is dialed, or probed.
     pub dial: Option<DialStatus>,
     /// What is wrong with it, in the order of weight; empty when nothing is known to be.
     pub problems: Vec<Problem>,
 }
 
-/// What is known of the way to a peer that we go to.
+/// What is known of the way to a peer that is dialed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DialStatus {
     /// It is silent: what says so, and for how long.

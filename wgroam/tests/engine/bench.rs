@@ -227,7 +227,7 @@ impl Bench {
         reports.collect()
     }
 
-    /// The steps of ladders, each with the peer, what led to it and for how long that peer was silent.
+    /// The steps of recoveries, each with the peer, what led to it and for how long that peer was silent.
     pub fn steps(&self) -> Vec<(PublicKey, Step, Evidence, Duration)> {
         let step = |report: &&Report| match **report {
             Report::Step { peer, step, evidence, after, .. } => Some((peer, step, evidence, after)),

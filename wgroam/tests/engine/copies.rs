@@ -9,7 +9,7 @@ use wgroam::engine::{Action, Event, Reason};
 use wgroam::routing::{Hop, Led, Prefix, Via};
 
 use super::bench::{ALICE, Bench, at, millis, secs, wg0};
-use super::chased::{alice, at_home, recovered, section};
+use super::dialed::{alice, at_home, recovered, section};
 
 /// The orders: where from, where to.
 fn orders(bench: &Bench) -> Vec<(SocketAddr, Vec<SocketAddr>)> {

@@ -5,12 +5,12 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod bench;
-mod chased;
 mod copies;
 mod devices;
+mod dialed;
 mod initiations;
-mod ladder;
 mod memory;
 mod pokes;
+mod recovery;
 mod routes;
 mod rules;

@@ -18,7 +18,7 @@ fn way(name: &str) -> Event {
 }
 
 /// ALICE may be at 1, 2 and 3.
-fn chasing() -> Config {
+fn dialing() -> Config {
     let candidate = |host: u8| Candidate { host: at(host).ip().to_string(), port: at(host).port() };
     let section = config::Peer {
         name: "alice".into(),
@@ -36,7 +36,7 @@ fn chasing() -> Config {
 
 /// A bench whose peer was seen where it is, and had no time to be looked for elsewhere.
 fn started(memory: Vec<Remembered>, name: Option<&str>, alice: wgroam::model::Peer) -> Bench {
-    let mut bench = Bench::new(chasing(), memory, vec![alice]);
+    let mut bench = Bench::new(dialing(), memory, vec![alice]);
     bench.engine.set_wan(name.map(wan));
     bench.event(Event::DeviceUp { interface: wg0() });
     bench.run(millis(500));

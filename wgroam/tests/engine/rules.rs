@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! What is never done to a peer that we go to, however silent it is: the rules of the ladder.
+//! What is never done to a peer that is dialed, however silent it is: the rules of the recovery.
 
 use wgroam::config::{self, Config};
 use wgroam::engine::constants::REKEY_TIMEOUT;
 use wgroam::engine::{Action, Command, Event, Reason};
 
 use super::bench::{ALICE, BOB, at, millis, peer, secs, wg0};
-use super::chased::{alice, answer, at_home, readds, rotations, section, start, talk, words};
+use super::dialed::{alice, answer, at_home, readds, rotations, section, start, talk, words};
 
 #[test]
 fn a_session_that_may_still_work_is_not_moved_before_eleven_seconds() {

@@ -9,12 +9,12 @@ use wgroam::engine::{Action, Command, Engine, Event};
 use wgroam::initiation::{Timestamp, Verdict};
 use wgroam::model::{Device, Interface, Peer, PublicKey, WallTime};
 
+use super::book::Book;
 use super::draw::{Key, Step, interface, key, memory};
-use super::draw_chase::HOSTS;
+use super::draw_dialed::HOSTS;
 use super::homes::Homes;
 use super::outside::Outside;
 use super::proof::Proof;
-use super::referee_chase::Book;
 use super::table::Table;
 use super::trace::Trace;
 

@@ -5,16 +5,16 @@
 // Test code: a panic is the way to fail.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
-mod chase;
+mod book;
 mod checks;
 mod court;
+mod dialed;
 mod draw;
-mod draw_chase;
+mod draw_dialed;
 mod homes;
 mod outside;
 mod proof;
 mod referee;
-mod referee_chase;
 mod regressions;
 mod table;
 mod tale;

@@ -8,9 +8,9 @@ use wgroam::engine::{Reason, Report, Step};
 use wgroam::model::{Interface, Peer, PublicKey};
 use wgroam::routing::OwnRoute;
 
+use super::book::TURN;
 use super::court::Court;
 use super::draw::Key;
-use super::referee_chase::TURN;
 
 const SECOND: Duration = Duration::from_secs(1);
 

@@ -98,7 +98,7 @@ fn journey(seed: u64, one_way: bool) -> (Option<Duration>, String) {
         config.peers[0].probe = Some("fd00::1".parse().unwrap());
     }
     let stray = with_silent_names(&mut config, &mut Rng(seed));
-    let mut world = World::chasing(seed, 25, config, &addresses);
+    let mut world = World::dialing(seed, 25, config, &addresses);
     world.hosts[R1].stray = stray;
     world.hosts[R2].mute = one_way;
     if rng.below(4) == 0 {

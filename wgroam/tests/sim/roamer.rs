@@ -57,7 +57,7 @@ fn probing(ports: &[u16], interval: u16) -> Config {
 
 /// A tunnel that R1 uses, until some moment of its own for each seed.
 fn in_use(seed: u64, config: Config, dns: &[IpAddr]) -> World {
-    let mut world = World::chasing(seed, 25, config, dns);
+    let mut world = World::dialing(seed, 25, config, dns);
     world.ping(R1, PING);
     world.run(secs(20) + millis(seed * 137));
     assert!(world.hosts[R1].pongs.last().is_some_and(|&pong| pong > world.now - secs(1)), "it works");
@@ -82,7 +82,7 @@ fn moves(world: &mut World) {
 
 #[test]
 fn a_peer_without_endpoint_goes_to_its_first_candidate_at_once() {
-    let mut world = World::chasing(1, 25, config(&[PORT]), &[home()]);
+    let mut world = World::dialing(1, 25, config(&[PORT]), &[home()]);
     world.ping(R1, PING);
     let silence = world.run_until_answer(R1, LIMIT).unwrap();
     assert!(silence <= millis(600), "{silence:?}");
@@ -111,7 +111,7 @@ fn anchor_moves_is_found_within_3_s_by_a_probe_a_second() {
 #[test]
 fn anchor_moves_is_found_within_3_s_when_the_name_said_so_before_the_silence() {
     slowest("anchor-moves, probed, just after the start", secs(3), |seed| {
-        let mut world = World::chasing(seed, 25, probing(&[PORT], 1), &[home()]);
+        let mut world = World::dialing(seed, 25, probing(&[PORT], 1), &[home()]);
         world.ping(R1, PING);
         world.run(millis(300 + seed * 20));
         assert_ne!(world.hosts[R1].pongs, []);
@@ -123,7 +123,7 @@ fn anchor_moves_is_found_within_3_s_when_the_name_said_so_before_the_silence() {
 #[test]
 fn blocked_port_is_passed_within_12_s() {
     slowest("blocked-port, at start", secs(12), |seed| {
-        let mut world = World::chasing(seed, 25, config(&[PORT, OTHER_PORT]), &[home()]);
+        let mut world = World::dialing(seed, 25, config(&[PORT, OTHER_PORT]), &[home()]);
         world.blocked_ports.insert(PORT);
         world.ping(R1, PING);
         world.run_until_answer(R1, LIMIT)
@@ -139,7 +139,7 @@ fn blocked_port_is_passed_within_12_s() {
 #[test]
 fn broken_family_is_passed_within_8_s() {
     slowest("broken-family", secs(8), |seed| {
-        let mut world = World::chasing(seed, 25, config(&[PORT]), &[home6(), home()]);
+        let mut world = World::dialing(seed, 25, config(&[PORT]), &[home6(), home()]);
         world.hosts[R2].more.push(home6());
         world.no_ipv6 = true;
         world.ping(R1, PING);
@@ -161,7 +161,7 @@ fn nat_blackhole_is_left_within_15_s() {
 #[test]
 fn dns_late_is_noticed_within_2_s() {
     slowest("dns-late", secs(2), |seed| {
-        let mut world = World::chasing(seed, 25, config(&[PORT]), &[]);
+        let mut world = World::dialing(seed, 25, config(&[PORT]), &[]);
         world.dns = None;
         world.ping(R1, PING);
         world.run(secs(60) + millis(seed * 91));
@@ -292,7 +292,7 @@ fn a_one_way_stream_is_not_taken_for_silence_twice() {
 #[test]
 fn a_probe_that_nobody_answers_is_not_taken_for_silence_twice() {
     for (name, answered_before) in [("never answered", false), ("answered before", true)] {
-        let mut world = World::chasing(3, 25, probing(&[PORT, OTHER_PORT], 5), &[home()]);
+        let mut world = World::dialing(3, 25, probing(&[PORT, OTHER_PORT], 5), &[home()]);
         world.hosts[R2].mute = !answered_before;
         world.run(secs(60));
         world.hosts[R2].mute = true;

@@ -18,7 +18,7 @@ fn secs(n: u64) -> Duration {
 }
 
 fn full(seed: u64) -> World {
-    let mut world = World::chasing(seed, 25, config(&[PORT]), &[home()]);
+    let mut world = World::dialing(seed, 25, config(&[PORT]), &[home()]);
     world.hosts[R1].full = true;
     world.tell(R1, Event::WanChanged(WanChange::Route(Some("wan".parse().unwrap()))));
     world.ping(R1, PING);
@@ -78,9 +78,9 @@ fn the_lan_is_refused_while_nobody_answers_and_served_soon_after() {
     }
 }
 
-/// The peer moves while the LAN is refused: no data leads to it any more, and the ladder finds it all the same.
+/// The peer moves while the LAN is refused: no data leads to it any more, and the recovery finds it all the same.
 #[test]
-fn a_refused_lan_does_not_keep_the_ladder_from_finding_the_peer() {
+fn a_refused_lan_does_not_keep_the_recovery_from_finding_the_peer() {
     for seed in 0..20 {
         let mut world = full(seed);
         world.set_dns(&[home()]);

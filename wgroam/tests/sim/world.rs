@@ -94,7 +94,7 @@ impl World {
     }
 
     /// The same where R1 is told by its configuration where R2 is, and by WireGuard nothing.
-    pub fn chasing(seed: u64, keepalive: u16, config: Config, dns: &[IpAddr]) -> Self {
+    pub fn dialing(seed: u64, keepalive: u16, config: Config, dns: &[IpAddr]) -> Self {
         let mut world = Self::empty(seed);
         world.hosts[R1].config = config;
         world.set_dns(dns);

@@ -18,7 +18,7 @@ pub(in crate::engine) struct Probes {
     pub round_trip: Option<Duration>,
     /// When the next regular one is due.
     next: Option<Instant>,
-    /// Ladders in a row that a lost probe began and a sign of life ended that was no reply.
+    /// Recoveries in a row that a lost probe began and a sign of life ended that was no reply.
     doubts: u32,
     /// The target does not answer, though the peer does. Until then probes count for nothing.
     mute_until: Option<Instant>,
@@ -79,7 +79,7 @@ impl Probes {
         sent.is_some()
     }
 
-    /// A ladder that a lost one began was ended by a sign of life that is no reply.
+    /// A recovery that a lost one began was ended by a sign of life that is no reply.
     pub fn doubt(&mut self, now: Instant) {
         self.doubts = self.doubts.saturating_add(1);
         self.mute_until = (self.doubts >= DOUBTS).then(|| now + MUTE_FOR);

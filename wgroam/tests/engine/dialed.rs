@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! Peers that we go to, on the bench.
+//! Peers that are dialed, on the bench.
 
 use std::net::IpAddr;
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! The referee's own book of the peers that are gone to: when each was last heard, what it owes an answer to, where it
+//! The referee's own book of the peers that are dialed: when each was last heard, what it owes an answer to, where it
 //! may be. It shares no code with the engine and knows only what docs/how-it-decides.md promises.
 
 use std::collections::{BTreeMap, BTreeSet};

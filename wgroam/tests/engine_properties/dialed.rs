@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! The five rules where this side goes to its peers: names that answer or not, paths that open and close, probes,
+//! The five rules where peers are dialed: names that answer or not, paths that open and close, probes,
 //! reloads, several tunnels.
 
 use proptest::collection::vec;
@@ -14,7 +14,7 @@ use wgroam::model::Interface;
 use super::cases;
 use super::court::Court;
 use super::draw::{Change, Step, address, interface};
-use super::draw_chase::{HOSTS, beginning, config, section, step};
+use super::draw_dialed::{HOSTS, beginning, config, section, step};
 use super::outside::{Dns, Echo, Load, Reach};
 
 /// The two tunnels as they begin, and what happens then.
@@ -110,12 +110,12 @@ proptest! {
     #![proptest_config(cases(256))]
 
     #[test]
-    fn the_rules_hold_on_every_chase((config, steps) in story(80)) {
+    fn the_rules_hold_for_whoever_is_dialed((config, steps) in story(80)) {
         play(&config, &steps, true);
     }
 
     #[test]
-    fn the_same_chase_gives_the_same_actions((config, steps) in story(60)) {
+    fn the_same_story_gives_the_same_actions((config, steps) in story(60)) {
         let (first, second) = (play(&config, &steps, true), play(&config, &steps, true));
         assert_eq!(&first.actions, &second.actions);
     }

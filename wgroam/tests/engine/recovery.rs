@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! Peers that we go to: what counts as silence, and what is done about it in which order.
+//! Peers that are dialed: what counts as silence, and what is done about it in which order.
 
 use std::net::SocketAddr;
 
@@ -9,7 +9,7 @@ use wgroam::engine::{Action, Command, Event, Evidence, Problem, Reason, Report, 
 use wgroam::wan::WanChange;
 
 use super::bench::{ALICE, BOB, Bench, at, millis, peer, secs, wan_address, wg0};
-use super::chased::{
+use super::dialed::{
     PROBED, alice, answer, asked_for, at_home, readds, recovered, section, start, talk, words,
 };
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! The side that goes to its peers, at random: configurations with candidates, name servers, echoes, paths.
+//! Peers that are dialed, at random: configurations with candidates, name servers, echoes, paths.
 
 use proptest::collection::vec;
 use proptest::option;
