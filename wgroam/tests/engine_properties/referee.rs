@@ -271,10 +271,9 @@ impl Court {
         let Some(tale) = self.book.tales.get_mut(&at) else { panic!("a step for nobody") };
         let begun = Some(event.max(news).max(tale.life)).max(tale.moved);
         let void = tale.seen.endpoint.is_none();
-        if let Some(tried) = tale.tried.replace(now).filter(|&tried| Some(tried) > begun && !void) {
-            if now < tried + SECOND {
-                self.hasty.insert(at, now - tried);
-            }
+        let tried = tale.tried.replace(now).filter(|&tried| Some(tried) > begun && !void);
+        if let Some(tried) = tried.filter(|&tried| now < tried + SECOND) {
+            self.hasty.insert(at, now - tried);
         }
     }
 
