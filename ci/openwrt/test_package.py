@@ -207,7 +207,7 @@ class Content(Made):
         self.assertEqual(ran.returncode, 1)
         self.assertRegex(ran.stderr, "the package wgroam for mips_24kc is [0-9,]+ bytes too large")
         self.assertNotIn("wgroam-tools", ran.stderr)
-        self.assertRegex(ran.stdout, r"wgroam_\S+: [0-9,]+ bytes, at most 225,500\n")
+        self.assertRegex(ran.stdout, r"wgroam_\S+: [0-9,]+ bytes, at most 225,000\n")
         self.assertRegex(ran.stdout, r"wgroam-tools_\S+: [0-9,]+ bytes\n")
         tools = self.programs("tools", wgroam=b"\x7fELF" + bytes(200), wgroam_diagnose=b"\x7fELF" + bytes(200) + more)
         ran = run(TREE / "ci/package", "--binaries", tools, "--out", self.out / "tools-out", "mips_24kc")

@@ -64,7 +64,6 @@ impl Daemon {
         self.listening.waiting |= self.listening.resting.is_some();
     }
 
-    #[inline(never)]
     fn read_packets(&mut self, now: Instant) {
         let mut all = false;
         for _ in 0..BATCH {

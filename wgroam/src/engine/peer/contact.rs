@@ -134,8 +134,8 @@ impl Contact {
     /// Does this show that something came that is more than calls?
     pub fn shows_answer(&self, shown: &Peer) -> bool {
         let received = shown.rx_bytes.checked_sub(self.seen.rx_bytes).unwrap_or(shown.rx_bytes);
-        let handshake = self.shows_handshake(shown);
-        self.counted && (handshake || (received > 0 && !Self::explain_calls(shown, received)))
+        let calls = Self::explain_calls(shown, received);
+        self.counted && (self.shows_handshake(shown) || (received > 0 && !calls))
     }
 
     fn shows_handshake(&self, shown: &Peer) -> bool {
@@ -144,6 +144,7 @@ impl Contact {
 
     /// Are so many bytes that came without a handshake calls? Where there never was a handshake nothing else is taken, however
     /// much it is. (How old the last one is says nothing here: the clock may have been set since.)
+    #[inline(never)]
     fn explain_calls(shown: &Peer, received: u64) -> bool {
         shown.last_handshake.is_none() || received == INITIATION_BYTES || received == 2 * INITIATION_BYTES
     }

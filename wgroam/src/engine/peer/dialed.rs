@@ -241,7 +241,7 @@ impl Dialed {
 
     /// One of its names has another answer than before: `news` is what is new of it.
     pub fn hear_news(&mut self, now: Instant, news: &[SocketAddr]) {
-        self.recovery = std::mem::take(&mut self.recovery).hear_news(now, news.iter().copied());
+        self.recovery = std::mem::take(&mut self.recovery).hear_news(now, news);
     }
 
     pub(super) fn outage(&self) -> Option<&Outage> {

@@ -175,7 +175,7 @@ impl Recovery {
 
     /// Its names stand for something else: what is new is tried as soon as it may be. What this round tried already is not new,
     /// however often an answer changes.
-    pub fn hear_news(self, now: Instant, news: impl Iterator<Item = SocketAddr>) -> Self {
+    pub fn hear_news(self, now: Instant, news: &[SocketAddr]) -> Self {
         let (mut outage, round, trial) = match self {
             Recovery::Idle => return Recovery::Idle,
             Recovery::Trying { outage, round, trial, .. } => (outage, round, trial),
@@ -183,7 +183,11 @@ impl Recovery {
                 (outage, Round::default(), None)
             }
         };
-        outage.news.extend(news.filter(|news| !round.has_tried(news)));
+        for &news in news {
+            if !round.has_tried(&news) {
+                outage.news.push(news);
+            }
+        }
         Recovery::Trying { outage, round, trial, due: now }
     }
 

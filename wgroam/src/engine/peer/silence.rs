@@ -146,10 +146,9 @@ impl Silence {
         contact.alive(now) && !passed(self.silent, CALLS_FROM, now)
     }
 
-    /// Will WireGuard's next initiation leave soon? One left lately; or the first one is due.
-    pub fn calls(&self, now: Instant, contact: &Contact) -> bool {
-        let first = contact.alive(now) && within(self.silent, CALLS_FROM + COPY_FOR, now);
-        within(self.initiation, COPIED_AFTER, now) || (first && !self.data_tells(now, contact))
+    /// Where data does not tell: will WireGuard's next initiation leave soon? One left lately; or the first one is due.
+    pub fn calls(&self, now: Instant) -> bool {
+        within(self.initiation, COPIED_AFTER, now) || within(self.silent, CALLS_FROM + COPY_FOR, now)
     }
 
     /// A reply came. Does it answer a probe that is waited for?

@@ -304,7 +304,7 @@ impl Turn<'_> {
     /// WireGuard's handshakes leave for home: then a copy of the next one tells as much as a move would, and takes nothing from
     /// home.
     fn copies(&self, outage: &Outage) -> bool {
-        self.silence.calls(self.context.now, self.contact)
+        self.silence.calls(self.context.now)
             && !outage.no_copies
             && same(outage.home.as_ref(), self.contact.seen.endpoint.as_ref())
             && self.waits_for_slot(outage)
@@ -368,9 +368,9 @@ impl Turn<'_> {
     /// Is it time for `option readd`? A session that lasts may work again, and would be lost; so would the handshake that a call
     /// of the peer's has begun.
     pub fn readds(&self, outage: &Outage, round: &Round) -> bool {
-        let called = within(self.silence.last_call, TRIED_AFTER, self.context.now);
-        let lost = !called && self.contact.seen.endpoint.is_some() && !self.contact.alive(self.context.now);
-        self.section.readd && lost && !round.readded && !self.is_harmless_to_readd(outage)
+        let lost = self.contact.seen.endpoint.is_some() && !self.contact.alive(self.context.now);
+        let may = self.section.readd && lost && !round.readded && !self.is_harmless_to_readd(outage);
+        may && !within(self.silence.last_call, TRIED_AFTER, self.context.now)
     }
 
     /// What only we set gets a change for the rest: each handshake counts. What proved itself, or somebody else set, stays.

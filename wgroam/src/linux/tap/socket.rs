@@ -83,7 +83,6 @@ impl PacketSocket {
     }
 
     /// Were packets lost since the last call, because the buffer was full? In doubt, yes.
-    #[inline(never)]
     pub fn has_dropped(&self) -> bool {
         let mut statistics = tpacket_stats { tp_packets: 0, tp_drops: 0 };
         let mut length = mem::size_of::<tpacket_stats>() as socklen_t;
